@@ -1,0 +1,74 @@
+# SPDX-License-Identifier: MIT
+"""Every bound on size, count, depth and time that input from outside meets and that no setting governs.
+
+Settings (connector limits and the like) live with their rooms; what stands here holds whatever they say.
+Each constant names its origin.
+"""
+
+from typing import Final
+
+# --- SMTP lines (RFC 5321 §4.5.3.1) -------------------------------------------------------------------------
+COMMAND_LINE_BYTES: Final = 2048
+"""A command line with its CR LF. RFC 5321 §4.5.3.1.4 asks for 512; SMTPUTF8, AUTH= and ORCPT parameters need more."""
+AUTH_LINE_BYTES: Final = 12288
+"""A base64 line in an AUTH exchange (RFC 4954 §4)."""
+REPLY_LINE_BYTES: Final = 2048
+"""One line of a remote server's reply; RFC 5321 §4.5.3.1.5 asks for 512, real servers write more."""
+REPLY_LINES: Final = 128
+"""Lines in one reply; an EHLO answer is the longest honest one."""
+TEXT_LINE_BYTES: Final = 998
+"""Longest line sent in content without BINARYMIME, without CR LF (RFC 5322 §2.1.1)."""
+
+# --- one session -----------------------------------------------------------------------------------------------
+COMMANDS_PER_SESSION: Final = 100_000
+"""Commands of any kind before a session is closed with 421."""
+IDLE_COMMANDS: Final = 1_000
+"""NOOP, RSET, VRFY, EXPN, HELP and empty transactions in a row that bring no message."""
+PIPELINE_BYTES: Final = 262_144
+"""Bytes a client may send ahead of our replies before reading from it pauses."""
+BDAT_CHUNKS: Final = 10_000
+"""Chunks in one message (thousands of tiny chunks exhausted the memory of a peer)."""
+BDAT_CHUNK_BYTES: Final = 2**31 - 1
+"""Largest size a BDAT command may name."""
+SKIPPED_BYTES: Final = 64 * 1024 * 1024
+"""Bytes read and thrown away after a rejection, before the connection is closed."""
+
+# --- addresses and parameters (RFC 5321 §4.5.3.1, RFC 3461 §4.2, RFC 6531) ----------------------------------------
+LOCAL_PART_OCTETS: Final = 315
+"""RFC 5321 allows 64; Exchange's limit of 315 admits encapsulated addresses."""
+DOMAIN_OCTETS: Final = 255
+PATH_OCTETS: Final = 571
+"""Exchange's limit for a whole address."""
+ENVELOPE_ID_OCTETS: Final = 100
+ORIGINAL_RECIPIENT_OCTETS: Final = 500
+PARAMETERS_PER_COMMAND: Final = 16
+
+# --- content ------------------------------------------------------------------------------------------------------
+HEADER_FIELDS: Final = 10_000
+INLINE_CONTENT_BYTES: Final = 128 * 1024
+"""Content up to this size lives in memory and in the queue database's row; larger goes through a file."""
+STREAM_CHUNK_BYTES: Final = 256 * 1024
+"""Unit in which large content is read and written."""
+
+# --- expansion and depth ----------------------------------------------------------------------------------------
+GROUP_DEPTH: Final = 64
+EXPANDED_RECIPIENTS: Final = 100_000
+ALIAS_STEPS: Final = 16
+"""Forwarding, contact and redirection steps followed for one recipient."""
+
+# --- names and DNS ----------------------------------------------------------------------------------------------------
+MX_RECORDS: Final = 100
+ADDRESSES_PER_HOST: Final = 32
+DESTINATION_ADDRESSES: Final = 64
+DNS_TTL_SECONDS_MAX: Final = 86_400
+DNS_CACHE_ENTRIES: Final = 20_000
+
+# --- text from outside that is stored, logged or quoted ------------------------------------------------------------
+LOGGED_TEXT: Final = 1_000
+DIAGNOSTIC_TEXT: Final = 2_000
+SUBJECT_TEXT: Final = 1_000
+
+# --- control socket and command line ----------------------------------------------------------------------------
+CONTROL_REQUEST_BYTES: Final = 1024 * 1024
+LIST_RESULTS: Final = 1_000
+"""Default ResultSize of every list (Exchange)."""

@@ -1,0 +1,238 @@
+# SPDX-License-Identifier: MIT
+"""The port `QueueStore`: durable messages and the one way to change them.
+
+A change is a `Transaction` value: ids that leave and entries that take their place, committed together or not at
+all. What a commit reported as done survives a crash of the process and of the machine. Retry times and life-cycle
+rules are in `retry.py` and `states.py`; implementations in `sqlite.py` and `memory.py` pass one contract suite.
+"""
+
+from collections.abc import Callable, Sequence
+from enum import IntEnum
+from typing import Protocol
+
+import msgspec
+
+from bridgehead.mail.content import Content
+from bridgehead.mail.item import MailItem
+from bridgehead.routing.next_hop import NextHop
+
+
+class QueueKind(IntEnum):
+    """Exchange's queue types that hold messages here."""
+
+    SUBMISSION = 0
+    DELIVERY = 1
+    UNREACHABLE = 2
+    POISON = 3
+
+
+class MessageStatus(IntEnum):
+    """Exchange's message status. ACTIVE entries are leased by this process; a restart makes them READY, in doubt."""
+
+    READY = 0
+    ACTIVE = 1
+    RETRY = 2
+    SUSPENDED = 3
+    PENDING_SUSPEND = 4
+    PENDING_REMOVE = 5
+
+
+class QueueStatus(IntEnum):
+    """Exchange's queue status, as far as it is kept durably."""
+
+    ACTIVE = 0
+    RETRY = 1
+    SUSPENDED = 2
+
+
+class StoreFault(Exception):
+    """The store could not do what was asked; the message names the cause for the log. Nothing was changed."""
+
+
+class StoreFull(StoreFault):
+    """No space left on the device, or a quota is used up (ENOSPC, EDQUOT, SQLITE_FULL)."""
+
+
+class StoreUnreadable(StoreFault):
+    """One message or its content cannot be read; it was set aside with this reason."""
+
+
+class QueuedItem(msgspec.Struct, kw_only=True):
+    """A message in a queue.
+
+    Attributes:
+        item: the message; `item.internal_message_id` is the entry's key.
+        content: its content; None in listings and where it was not loaded.
+        content_id: key of the stored content, shared by the forks of one message.
+        next_hop: delivery queue, None in the other queues.
+        due: Unix time before which a RETRY entry is left alone.
+        deadline: Unix time of the next thing owed whatever happens: delay DSN or expiry.
+        retry_count: attempts that ended in a transient failure of this message.
+        last_error: the last of them.
+        in_doubt: an attempt's outcome is unknown (crash or connection lost after the final dot).
+        crash_count: how often the process died, or a stage raised, while this entry was Active there.
+    """
+
+    item: MailItem
+    content: Content | None
+    content_id: int
+    queue: QueueKind
+    next_hop: NextHop | None = None
+    status: MessageStatus = MessageStatus.READY
+    due: float = 0.0
+    deadline: float = 0.0
+    retry_count: int = 0
+    last_error: str = ""
+    in_doubt: bool = False
+    crash_count: int = 0
+
+    @property
+    def id(self) -> int:
+        return self.item.internal_message_id
+
+
+class Transaction(msgspec.Struct):
+    """One atomic step of one or more messages.
+
+    Attributes:
+        remove: entries that leave. Content goes with the last entry that uses it.
+        put: entries that are new (content given, unless another entry holds `content_id` already) or that replace
+            the entry with the same id. An entry put while another transaction removes it in the same commit ends as
+            the order of `commit` calls says.
+    """
+
+    remove: Sequence[int] = ()
+    put: Sequence[QueuedItem] = ()
+
+
+Done = Callable[["StoreFault | None"], None]
+"""Called once on the event loop, with None when the transaction is on stable storage, else with the reason."""
+
+
+class QueueState(msgspec.Struct, kw_only=True):
+    """What is kept durably about one delivery queue (and Submission, Unreachable, Poison: `next_hop` None).
+
+    Attributes:
+        status: RETRY while connections fail; entries stay READY meanwhile.
+        next_retry: Unix time of the next attempt to connect, 0 unless in RETRY.
+        first_retry, last_retry: Unix times, 0 before the first.
+        retry_count: connection failures in a row.
+        last_error: the last of them.
+        suspended_by: who suspended it, "" otherwise.
+    """
+
+    queue: QueueKind
+    next_hop: NextHop | None = None
+    status: QueueStatus = QueueStatus.ACTIVE
+    next_retry: float = 0.0
+    first_retry: float = 0.0
+    last_retry: float = 0.0
+    retry_count: int = 0
+    last_error: str = ""
+    suspended_by: str = ""
+
+
+class QueueSummary(msgspec.Struct, kw_only=True):
+    """One queue with its counts, as read from the store."""
+
+    state: QueueState
+    message_count: int
+    counts_by_status: dict[MessageStatus, int]
+    oldest_received: float = 0.0
+    total_bytes: int = 0
+
+
+class ItemFilter(msgspec.Struct, kw_only=True, frozen=True):
+    """Which entries a listing wants; all given parts must hold. Text is compared as `*` pattern, without case."""
+
+    queue: QueueKind | None = None
+    next_hop: NextHop | None = None
+    status: MessageStatus | None = None
+    internal_message_id: int | None = None
+    network_message_id: str = ""
+    message_id: str = ""
+    sender: str = ""
+    recipient: str = ""
+    subject: str = ""
+    limit: int = 1000
+
+
+class Problem(msgspec.Struct, frozen=True):
+    """Something `verify` found.
+
+    Attributes:
+        subject: entry or file it is about.
+        what: the finding in plain words.
+        remedy: what was or can be done.
+        lost: mail is affected.
+    """
+
+    subject: str
+    what: str
+    remedy: str
+    lost: bool = False
+
+
+class QueueStore(Protocol):
+    """Durable queues. All methods are called on the event loop; none blocks it for longer than a memory operation."""
+
+    async def open(self) -> None:
+        """Make ready for use, creating what is missing. Raises StoreFault. Entries left ACTIVE by a former
+        process become READY with `in_doubt` set and `crash_count` raised by one, in the background if they are many."""
+
+    async def close(self) -> None:
+        """Finish what is under way, then release everything."""
+
+    def allocate_id(self) -> int:
+        """A number for a new entry or content, larger than all before, also across restarts."""
+
+    def commit(self, transaction: Transaction, done: Done | None = None) -> None:
+        """Enqueue a transaction. Transactions take effect in the order of the calls; many share one sync."""
+
+    async def committed(self, transaction: Transaction) -> None:
+        """`commit` for callers that can wait. Raises StoreFault."""
+
+    def set_queue_state(self, state: QueueState, done: Done | None = None) -> None:
+        """Keep a queue's state; in the order of the calls, like `commit`."""
+
+    async def lease(
+        self, queue: QueueKind, next_hop: NextHop | None, now: float, limit: int, max_bytes: int,
+    ) -> list[QueuedItem]:  # fmt: skip
+        """Take due entries (READY, or RETRY with due <= now) in order of priority, then age, and make them ACTIVE,
+        durably before this returns. Content up to INLINE_CONTENT_BYTES is loaded; at most `max_bytes` of it, but at
+        least one entry. Entries that cannot be read are set aside in Poison and left out."""
+
+    async def next_due(self, queue: QueueKind, next_hop: NextHop | None) -> float | None:
+        """When the next entry of a queue becomes due: 0.0 for at once, None when there is none to wait for."""
+
+    async def past_deadline(self, now: float, limit: int) -> list[QueuedItem]:
+        """Entries in Delivery or Unreachable, neither ACTIVE nor SUSPENDED, whose deadline has come; made ACTIVE like
+        `lease` does, content loaded alike."""
+
+    async def get(self, internal_message_id: int) -> QueuedItem | None:
+        """One entry with its content, untouched (no lease)."""
+
+    async def list_items(self, wanted: ItemFilter) -> list[QueuedItem]:
+        """Entries without content, by age."""
+
+    async def queues(self) -> list[QueueSummary]:
+        """Every queue that holds an entry or a state other than ACTIVE."""
+
+    async def verify(self) -> list[Problem]:
+        """Check the whole store without changing it: structure, each record, each content, files without owner."""
+
+    def new_content_file(self) -> "ContentWriter":
+        """Where large content is written as it arrives."""
+
+
+class ContentWriter(Protocol):
+    """Takes content that is too large for memory; its file is synced before the transaction that names it commits."""
+
+    async def write(self, data: bytes) -> None:
+        """Append. Off the event loop's thread. Raises StoreFault, StoreFull."""
+
+    async def finish(self) -> Content:
+        """Sync file and folder; the content is then ready to be `put`. Raises StoreFault."""
+
+    async def discard(self) -> None:
+        """Throw away what was written."""

@@ -1,0 +1,150 @@
+# SPDX-License-Identifier: MIT
+"""Settings of receive connectors and of the pickup and replay directories (Exchange's names in snake case)."""
+
+from enum import StrEnum
+
+import msgspec
+
+from bridgehead.mail.units import UNLIMITED, ByteSize, Count, Duration
+from bridgehead.routing.settings import ProtocolLoggingLevel
+
+
+class AuthMechanism(StrEnum):
+    """AuthMechanism of Set-ReceiveConnector, as far as a stand-alone transport has use for it."""
+
+    NONE = "None"
+    TLS = "Tls"
+    BASIC_AUTH = "BasicAuth"
+    BASIC_AUTH_REQUIRE_TLS = "BasicAuthRequireTLS"
+    SCRAM_SHA_256 = "ScramSha256"
+    EXTERNAL_AUTHORITATIVE = "ExternalAuthoritative"
+
+
+class PermissionGroup(StrEnum):
+    NONE = "None"
+    ANONYMOUS_USERS = "AnonymousUsers"
+    EXCHANGE_USERS = "ExchangeUsers"
+    EXCHANGE_SERVERS = "ExchangeServers"
+    EXCHANGE_LEGACY_SERVERS = "ExchangeLegacyServers"
+    PARTNERS = "Partners"
+    CUSTOM = "Custom"
+
+
+class Right(StrEnum):
+    """Extended rights that a session may have on a receive connector, by Exchange's names."""
+
+    SUBMIT = "ms-Exch-SMTP-Submit"
+    ACCEPT_ANY_RECIPIENT = "ms-Exch-SMTP-Accept-Any-Recipient"
+    ACCEPT_ANY_SENDER = "ms-Exch-SMTP-Accept-Any-Sender"
+    ACCEPT_AUTHORITATIVE_DOMAIN_SENDER = "ms-Exch-SMTP-Accept-Authoritative-Domain-Sender"
+    ACCEPT_AUTHENTICATION_FLAG = "ms-Exch-SMTP-Accept-Authentication-Flag"
+    ACCEPT_HEADERS_ROUTING = "ms-Exch-Accept-Headers-Routing"
+    ACCEPT_HEADERS_ORGANIZATION = "ms-Exch-Accept-Headers-Organization"
+    ACCEPT_HEADERS_FOREST = "ms-Exch-Accept-Headers-Forest"
+    BYPASS_ANTI_SPAM = "ms-Exch-Bypass-Anti-Spam"
+    BYPASS_MESSAGE_SIZE_LIMIT = "ms-Exch-Bypass-Message-Size-Limit"
+
+
+class Grantee(StrEnum):
+    """Whom a single right is granted to or denied, beyond the permission groups."""
+
+    ANONYMOUS = "Anonymous"
+    AUTHENTICATED_USERS = "AuthenticatedUsers"
+    EXTERNALLY_SECURED = "ExternallySecured"
+    PARTNERS = "Partners"
+
+
+class ExtendedRight(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Add-ADPermission for one class of principals: rights added, rights denied (denial wins)."""
+
+    principal: Grantee
+    grant: list[Right] = []
+    deny: list[Right] = []
+
+
+class MessageRateSource(StrEnum):
+    NONE = "None"
+    IP_ADDRESS = "IPAddress"
+    USER = "User"
+    ALL = "All"
+
+
+class SizeMode(StrEnum):
+    ENABLED = "Enabled"
+    DISABLED = "Disabled"
+    ENABLED_WITHOUT_VALUE = "EnabledWithoutValue"
+
+
+class ReceiveConnector(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Accepts connections, chosen by binding and most specific remote range (Set-ReceiveConnector).
+
+    Attributes beyond Exchange's, or narrower than there:
+        bindings: "0.0.0.0:25", "[::]:25", "127.0.0.1:2525".
+        remote_ip_ranges: "10.0.0.0/8", "10.2.0.1-10.2.0.99", "10.2.0.17", IPv6 alike.
+        implicit_tls: TLS from the first byte (port 465, RFC 8314).
+        bare_linefeed_repair: bare LF from this connector's devices becomes CR LF before anything else sees it; without
+            it bare CR, bare LF and NUL are refused whatever `bare_linefeed_rejection_enabled` of Exchange would say.
+        proxy_protocol_sources: only these may, and then must, send a PROXY protocol header (v1 or v2).
+        reject_unknown_recipients: 550 5.1.1 at RCPT for recipients of authoritative domains that do not exist.
+        tls_certificate_file, tls_key_file: PEM; empty: the server's own pair.
+        extended_rights: single rights beyond the permission groups.
+    """
+
+    name: str
+    bindings: list[str]
+    remote_ip_ranges: list[str] = ["0.0.0.0/0", "::/0"]
+    enabled: bool = True
+    comment: str = ""
+    auth_mechanism: list[AuthMechanism] = [AuthMechanism.TLS]
+    permission_groups: list[PermissionGroup] = [PermissionGroup.NONE]
+    extended_rights: list[ExtendedRight] = []
+    fqdn: str = ""
+    banner: str = ""
+    default_domain: str = ""
+    implicit_tls: bool = False
+    require_tls: bool = False
+    tls_certificate_file: str = ""
+    tls_key_file: str = ""
+    proxy_protocol_sources: list[str] = []
+    pipelining_enabled: bool = True
+    eight_bit_mime_enabled: bool = True
+    binary_mime_enabled: bool = True
+    chunking_enabled: bool = True
+    smtp_utf8_enabled: bool = True
+    delivery_status_notification_enabled: bool = True
+    enhanced_status_codes_enabled: bool = True
+    size_enabled: SizeMode = SizeMode.ENABLED
+    bare_linefeed_repair: bool = False
+    require_ehlo_domain: bool = False
+    reject_unknown_recipients: bool = True
+    reject_reserved_top_level_recipient_domains: bool = False
+    reject_reserved_second_level_recipient_domains: bool = False
+    reject_single_label_recipient_domains: bool = False
+    max_inbound_connection: Count = Count(5000)
+    max_inbound_connection_per_source: Count = Count(20)
+    max_inbound_connection_percentage_per_source: int = 2
+    message_rate_limit: Count = Count(UNLIMITED)
+    message_rate_source: MessageRateSource = MessageRateSource.IP_ADDRESS
+    max_protocol_errors: Count = Count(5)
+    max_logon_failures: int = 3
+    max_message_size: ByteSize = ByteSize(36 * 1024**2)
+    max_header_size: ByteSize = ByteSize(256 * 1024)
+    max_recipients_per_message: int = 200
+    max_hop_count: int = 60
+    max_local_hop_count: int = 8
+    connection_timeout: Duration = Duration(minutes=10)
+    connection_inactivity_timeout: Duration = Duration(minutes=5)
+    tarpit_interval: Duration = Duration(seconds=5)
+    auth_tarpit_interval: Duration = Duration(seconds=5)
+    protocol_logging_level: ProtocolLoggingLevel = ProtocolLoggingLevel.NONE
+
+
+class PickupSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Pickup and replay directories (Set-TransportService PickupDirectory*, ReplayDirectoryPath); "" disables one."""
+
+    pickup_directory_path: str = "pickup"
+    replay_directory_path: str = "replay"
+    pickup_directory_max_messages_per_minute: int = 100
+    pickup_directory_max_header_size: ByteSize = ByteSize(64 * 1024)
+    pickup_directory_max_recipients_per_message: int = 100
+    poll_interval: Duration = Duration(seconds=5)

@@ -1,0 +1,35 @@
+# SPDX-License-Identifier: MIT
+"""The key of a delivery queue: where a message goes next (Exchange's NextHopSolutionKey)."""
+
+from enum import StrEnum
+
+import msgspec
+
+
+class DeliveryType(StrEnum):
+    """Kinds of next hop, named as Exchange names them."""
+
+    UNDEFINED = "Undefined"
+    DNS_CONNECTOR = "DnsConnectorDelivery"
+    SMART_HOST = "SmartHostConnectorDelivery"
+    MAILBOX = "SmtpDeliveryToMailbox"
+    NON_SMTP_GATEWAY = "NonSmtpGatewayDelivery"
+    UNREACHABLE = "Unreachable"
+
+
+class NextHop(msgspec.Struct, frozen=True, array_like=True):
+    """Delivery type, domain and connector. Equal keys share one delivery queue.
+
+    Attributes:
+        domain: recipient domain as A-labels (DNS connector), list of smart hosts (smart host), store name (mailbox),
+            connector name (drop directory).
+        connector: name of the send connector, foreign connector or mailbox store.
+    """
+
+    delivery_type: DeliveryType
+    domain: str
+    connector: str
+
+    def __str__(self) -> str:
+        """The queue's identity as commands show and take it."""
+        return f"{self.connector}/{self.domain}" if self.connector else self.domain

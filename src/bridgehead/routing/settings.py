@@ -1,0 +1,148 @@
+# SPDX-License-Identifier: MIT
+"""What routing decides on: accepted domains and connectors.
+
+The same objects are read by delivery, which opens the connections.
+"""
+
+from enum import StrEnum
+
+import msgspec
+
+from bridgehead.mail.units import UNLIMITED, ByteSize, Count, Duration
+
+
+class DomainType(StrEnum):
+    AUTHORITATIVE = "Authoritative"
+    INTERNAL_RELAY = "InternalRelay"
+    EXTERNAL_RELAY = "ExternalRelay"
+
+
+class AcceptedDomain(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """A domain we accept mail for (Set-AcceptedDomain).
+
+    Attributes:
+        domain_name: "contoso.com", or "*.contoso.com" for its sub-domains only.
+        domain_type: Authoritative: we know every recipient; the relay types pass unknown ones on.
+        match_sub_domains: sub-domains are accepted as well.
+        make_default: supplies postmaster and the domain of bare addresses; the first domain where none says so.
+        name: defaults to `domain_name`.
+    """
+
+    domain_name: str
+    domain_type: DomainType = DomainType.AUTHORITATIVE
+    match_sub_domains: bool = False
+    make_default: bool = False
+    name: str = ""
+
+
+class SmartHostAuthMechanism(StrEnum):
+    NONE = "None"
+    BASIC_AUTH = "BasicAuth"
+    BASIC_AUTH_REQUIRE_TLS = "BasicAuthRequireTLS"
+    EXTERNAL_AUTHORITATIVE = "ExternalAuthoritative"
+
+
+class TlsAuthLevel(StrEnum):
+    """How far the remote server's certificate is checked once TLS is required."""
+
+    NONE = ""
+    ENCRYPTION_ONLY = "EncryptionOnly"
+    CERTIFICATE_VALIDATION = "CertificateValidation"
+    DOMAIN_VALIDATION = "DomainValidation"
+
+
+class ErrorPolicy(StrEnum):
+    DEFAULT = "Default"
+    DOWNGRADE_DNS_FAILURES = "DowngradeDnsFailures"
+    DOWNGRADE_CUSTOM_FAILURES = "DowngradeCustomFailures"
+    UPGRADE_CUSTOM_FAILURES = "UpgradeCustomFailures"
+    DOWNGRADE_AUTH_FAILURES = "DowngradeAuthFailures"
+
+
+class ProtocolLoggingLevel(StrEnum):
+    NONE = "None"
+    VERBOSE = "Verbose"
+
+
+class SendConnector(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Sends to an address space (Set-SendConnector).
+
+    Attributes:
+        address_spaces: "SMTP:*;1", "contoso.com;5", "*.contoso.com", "*"; type defaults to SMTP, cost to 1.
+        smart_hosts: names (MX or A), "[192.0.2.1]", "192.0.2.1", each with an optional ":port"; empty with DNS routing.
+        authentication_username, authentication_password: for BasicAuth; the password as "file:PATH" or "env:NAME".
+        custom_failures: reply codes or enhanced codes that the error policies up- or downgrade.
+        source_ip_addresses: one for each address family; empty: the system chooses.
+        dns_servers: "192.0.2.53" or "192.0.2.53:5353"; empty: the server's.
+        tls_domain: name to match under DomainValidation; "" with DNS routing: the recipient domain.
+        tls_ca_file: PEM file of trust anchors; "" for the system's.
+        preserve_routing_headers: the right ms-Exch-Send-Headers-Routing; without it Received fields are removed.
+        max_outbound_connections_per_domain: overrides the transport's own limit; 0 for that limit.
+    """
+
+    name: str
+    address_spaces: list[str]
+    enabled: bool = True
+    comment: str = ""
+    smart_hosts: list[str] = []
+    dns_routing_enabled: bool | None = None
+    port: int = 25
+    fqdn: str = ""
+    max_message_size: ByteSize = ByteSize(35 * 1024**2)
+    smtp_max_messages_per_connection: int = 20
+    connection_inactivity_timeout: Duration = Duration(minutes=10)
+    force_helo: bool = False
+    ignore_starttls: bool = False
+    require_tls: bool = False
+    tls_auth_level: TlsAuthLevel = TlsAuthLevel.NONE
+    tls_domain: str = ""
+    tls_ca_file: str = ""
+    smart_host_auth_mechanism: SmartHostAuthMechanism = SmartHostAuthMechanism.NONE
+    authentication_username: str = ""
+    authentication_password: str = ""
+    error_policies: list[ErrorPolicy] = [ErrorPolicy.DEFAULT]
+    custom_failures: list[str] = []
+    source_ip_addresses: list[str] = []
+    dns_servers: list[str] = []
+    protocol_logging_level: ProtocolLoggingLevel = ProtocolLoggingLevel.NONE
+    preserve_routing_headers: bool = True
+    max_outbound_connections_per_domain: int = 0
+
+    @property
+    def routes_by_dns(self) -> bool:
+        """DNSRoutingEnabled, which follows from the absence of smart hosts unless it is set."""
+        return not self.smart_hosts if self.dns_routing_enabled is None else self.dns_routing_enabled
+
+
+class ForeignConnector(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Writes messages to a drop directory for a gateway that is no SMTP server (Set-ForeignConnector)."""
+
+    name: str
+    address_spaces: list[str]
+    drop_directory: str
+    drop_directory_quota: ByteSize = ByteSize(UNLIMITED)
+    enabled: bool = True
+    comment: str = ""
+    max_message_size: ByteSize = ByteSize(UNLIMITED)
+    relay_dsn_required: bool = False
+
+
+class StoreProtocol(StrEnum):
+    MAILDIR = "Maildir"
+    LMTP = "LMTP"
+
+
+class MailboxStore(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Where local mailboxes are: Maildir folders of ours, or a real store behind LMTP (RFC 2033).
+
+    Attributes:
+        path: Maildir: folder that holds one Maildir for each mailbox.
+        address: LMTP: "127.0.0.1:24" or "unix:/run/dovecot/lmtp".
+        max_concurrent_mailbox_deliveries: Exchange's MaxConcurrentMailboxDeliveries.
+    """
+
+    name: str = "Mailboxes"
+    protocol: StoreProtocol = StoreProtocol.MAILDIR
+    path: str = "mailboxes"
+    address: str = ""
+    max_concurrent_mailbox_deliveries: Count = Count(20)

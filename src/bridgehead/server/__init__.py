@@ -1,0 +1,2 @@
+# SPDX-License-Identifier: MIT
+"""Builds and runs the house: configuration, composition, lifecycle. Floor 5."""

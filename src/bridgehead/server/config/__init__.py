@@ -1,0 +1,2 @@
+# SPDX-License-Identifier: MIT
+"""The configuration files: schema, loading with exact error positions, and all-or-nothing reload."""

@@ -1,0 +1,52 @@
+# SPDX-License-Identifier: MIT
+"""The configuration as a whole: which rooms' settings stand under which table of `bridgehead.toml`."""
+
+import msgspec
+
+from bridgehead.categorizer.settings import CategorizerSettings
+from bridgehead.delivery.settings import DeliverySettings
+from bridgehead.directory.settings import DirectorySettings
+from bridgehead.queues.settings import QueueSettings
+from bridgehead.receive.settings import PickupSettings, ReceiveConnector
+from bridgehead.routing.settings import AcceptedDomain, ForeignConnector, MailboxStore, SendConnector
+from bridgehead.tracking.settings import LogSettings
+
+
+class ServerSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """The server as a whole.
+
+    Attributes:
+        fqdn: our name in banners, EHLO, Received and reports; "" asks the system.
+        data_directory: everything relative lies within; created with mode 0700.
+        dns_servers: "192.0.2.53" or "192.0.2.53:5353"; empty: /etc/resolv.conf.
+        tls_certificate_file, tls_key_file: PEM pair of connectors without their own; a self-signed pair is made at
+            first start where these are empty.
+        control_socket: Unix socket of the commands, within the data directory.
+        user, group: unprivileged account taken after binding, when started as root; "" keeps.
+    """
+
+    fqdn: str = ""
+    data_directory: str = "/var/lib/bridgehead"
+    dns_servers: list[str] = []
+    tls_certificate_file: str = ""
+    tls_key_file: str = ""
+    control_socket: str = "control.sock"
+    user: str = ""
+    group: str = ""
+
+
+class Configuration(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Everything in `bridgehead.toml` and `conf.d/*.toml`."""
+
+    server: ServerSettings = ServerSettings()
+    queues: QueueSettings = QueueSettings()
+    categorizer: CategorizerSettings = CategorizerSettings()
+    delivery: DeliverySettings = DeliverySettings()
+    directory: DirectorySettings = DirectorySettings()
+    logs: LogSettings = LogSettings()
+    pickup: PickupSettings = PickupSettings()
+    accepted_domains: list[AcceptedDomain] = []
+    receive_connectors: list[ReceiveConnector] = []
+    send_connectors: list[SendConnector] = []
+    foreign_connectors: list[ForeignConnector] = []
+    mailbox_store: MailboxStore = MailboxStore()
