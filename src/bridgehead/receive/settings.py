@@ -92,11 +92,11 @@ class ReceiveConnector(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown
 
     name: str
     bindings: list[str]
-    remote_ip_ranges: list[str] = ["0.0.0.0/0", "::/0"]
+    remote_ip_ranges: list[str] = msgspec.field(default_factory=lambda: ["0.0.0.0/0", "::/0"])
     enabled: bool = True
     comment: str = ""
-    auth_mechanism: list[AuthMechanism] = [AuthMechanism.TLS]
-    permission_groups: list[PermissionGroup] = [PermissionGroup.NONE]
+    auth_mechanism: list[AuthMechanism] = msgspec.field(default_factory=lambda: [AuthMechanism.TLS])
+    permission_groups: list[PermissionGroup] = msgspec.field(default_factory=lambda: [PermissionGroup.NONE])
     extended_rights: list[ExtendedRight] = []
     fqdn: str = ""
     banner: str = ""

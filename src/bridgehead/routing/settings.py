@@ -100,7 +100,7 @@ class SendConnector(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fi
     smart_host_auth_mechanism: SmartHostAuthMechanism = SmartHostAuthMechanism.NONE
     authentication_username: str = ""
     authentication_password: str = ""
-    error_policies: list[ErrorPolicy] = [ErrorPolicy.DEFAULT]
+    error_policies: list[ErrorPolicy] = msgspec.field(default_factory=lambda: [ErrorPolicy.DEFAULT])
     custom_failures: list[str] = []
     source_ip_addresses: list[str] = []
     dns_servers: list[str] = []
