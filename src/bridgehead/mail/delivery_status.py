@@ -25,6 +25,8 @@ class DeliveryStatus(msgspec.Struct, frozen=True, kw_only=True):
         diagnostic: the remote server's reply ("550 5.1.1 User unknown") or our own words; one line, no controls.
         remote_mta: name or address literal of the host that gave `diagnostic`; "" when the words are ours.
         in_doubt: the connection was lost between the final dot and its reply; a retry may deliver twice.
+        dsn_passed_on: the next hop offers DSN and was told NOTIFY, RET and ENVID: reports are its duty now. A recipient
+            that is RELAYED without this and wants NOTIFY=SUCCESS is owed a "relayed" report by us (RFC 3461 §5.2.2).
     """
 
     action: Action
@@ -32,6 +34,7 @@ class DeliveryStatus(msgspec.Struct, frozen=True, kw_only=True):
     diagnostic: str = ""
     remote_mta: str = ""
     in_doubt: bool = False
+    dsn_passed_on: bool = False
 
     def __post_init__(self) -> None:
         wanted = {"delayed": "4", "failed": "5"}.get(self.action, "2")
