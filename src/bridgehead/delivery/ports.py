@@ -25,8 +25,6 @@ class Attempt(msgspec.Struct, kw_only=True):
         local_ip: the address we used.
         connector: connector id for tracking.
         source_context: free text for the tracking log (session id; reply of the remote server).
-        dsn_passed_on: the remote server offers DSN and was told NOTIFY: reports of success are its business now
-            (RFC 3461 §5.2.1), so none says "relayed".
     """
 
     statuses: list[DeliveryStatus]
@@ -35,7 +33,6 @@ class Attempt(msgspec.Struct, kw_only=True):
     local_ip: str = ""
     connector: str = ""
     source_context: str = ""
-    dsn_passed_on: bool = False
 
 
 def pending_recipients(entry: QueuedItem) -> list[EnvelopeRecipient]:
