@@ -33,6 +33,9 @@ BDAT_CHUNK_BYTES: Final = 2**31 - 1
 SKIPPED_BYTES: Final = 64 * 1024 * 1024
 """Bytes read and thrown away after a rejection, before the connection is closed."""
 
+RATE_CLIENTS: Final = 100_000
+"""Clients whose message rate a connector remembers."""
+
 # --- addresses and parameters (RFC 5321 §4.5.3.1, RFC 3461 §4.2, RFC 6531) ----------------------------------------
 LOCAL_PART_OCTETS: Final = 315
 """RFC 5321 allows 64; Exchange's limit of 315 admits encapsulated addresses."""

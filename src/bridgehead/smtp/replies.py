@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""The catalogue of replies a server gives: code, enhanced status, fixed public text (RFC 5321 §4.2, RFC 3463, RFC 5248).
+"""The catalogue of replies a server gives: code, enhanced status, fixed public text (RFC 5321 §4.2, RFC 3463).
 
 Texts are Exchange's where it has one, so that what administrators search for keeps working. The cause of a refusal
 is not told to the client but logged with the session. Only greeting, EHLO, and the acceptance of a message are made
@@ -10,7 +10,7 @@ from typing import Final
 
 from bridgehead.mail.reply import Reply
 
-# --- session ------------------------------------------------------------------------------------------------------
+# --- session --------------------------------------------------------------------------------------------
 SERVICE_CLOSING: Final = Reply(221, "2.0.0", "Service closing transmission channel")
 SERVICE_NOT_ACTIVE: Final = Reply(421, "4.3.2", "Service not active")
 SHUTTING_DOWN: Final = Reply(421, "4.3.2", "Service is shutting down")
@@ -37,7 +37,7 @@ HELP: Final = Reply(
 CANNOT_VERIFY: Final = Reply(252, "2.1.5", "Cannot VRFY user")
 EXPN_REFUSED: Final = Reply(550, "5.7.1", "Lists are not expanded here")
 
-# --- syntax and order of commands ------------------------------------------------------------------------------------
+# --- syntax and order of commands -----------------------------------------------------------------------
 COMMAND_UNRECOGNIZED: Final = Reply(500, "5.3.3", "Unrecognized command")
 COMMAND_NOT_IMPLEMENTED: Final = Reply(502, "5.3.3", "Command not implemented")
 LINE_TOO_LONG: Final = Reply(500, "5.5.2", "Line too long")
@@ -54,7 +54,7 @@ PIPELINING_NOT_OFFERED: Final = Reply(503, "5.5.1", "Pipelining is not offered h
 BINARY_NEEDS_BDAT: Final = Reply(503, "5.6.1", "A BINARYMIME message must be sent with BDAT")
 LHLO_REFUSED: Final = Reply(500, "5.5.1", "This is SMTP, send EHLO")
 
-# --- MAIL ----------------------------------------------------------------------------------------------------------------
+# --- MAIL -----------------------------------------------------------------------------------------------
 SENDER_OK: Final = Reply(250, "2.1.0", "Sender OK")
 BAD_SENDER_SYNTAX: Final = Reply(501, "5.1.7", "Invalid address")
 NOT_AUTHENTICATED: Final = Reply(530, "5.7.1", "Client was not authenticated")
@@ -68,7 +68,7 @@ RATE_LIMITED: Final = Reply(
 )  # fmt: skip
 SIZE_EXCEEDED: Final = Reply(552, "5.3.4", "Message size exceeds fixed maximum message size")
 
-# --- RCPT ----------------------------------------------------------------------------------------------------------------
+# --- RCPT -----------------------------------------------------------------------------------------------
 RECIPIENT_OK: Final = Reply(250, "2.1.5", "Recipient OK")
 BAD_RECIPIENT_SYNTAX: Final = Reply(501, "5.1.3", "Invalid address")
 UNABLE_TO_RELAY: Final = Reply(550, "5.7.1", "Unable to relay")
@@ -81,7 +81,7 @@ TOO_MANY_RECIPIENTS: Final = Reply(452, "4.5.3", "Too many recipients")
 DIRECTORY_UNAVAILABLE: Final = Reply(451, "4.3.0", "Recipients cannot be looked up now, try again later")
 SMTPUTF8_REQUIRED_RECIPIENT: Final = Reply(553, "5.6.7", "The recipient's address needs SMTPUTF8")
 
-# --- DATA, BDAT and what came with them -------------------------------------------------------------------------------------
+# --- DATA, BDAT and what came with them -----------------------------------------------------------------
 START_MAIL_INPUT: Final = Reply(354, "", "Start mail input; end with <CRLF>.<CRLF>")
 NO_VALID_RECIPIENTS: Final = Reply(554, "5.5.1", "No valid recipients")
 MESSAGE_TOO_LARGE: Final = SIZE_EXCEEDED
@@ -99,16 +99,18 @@ TOO_MANY_CHUNKS: Final = Reply(554, "5.5.1", "Too many chunks")
 CHUNK_OK: Final = Reply(250, "2.6.0", "Chunk received OK")
 INSUFFICIENT_RESOURCES: Final = Reply(452, "4.3.1", "Insufficient system resources")
 STORE_FAULT: Final = Reply(451, "4.3.0", "The message cannot be stored now, try again later")
+LOCAL_ERROR_CLOSING: Final = Reply(421, "4.3.0", "Local error in processing, closing transmission channel")
 LOCAL_ERROR: Final = Reply(451, "4.3.0", "Local error in processing, try again later")
+LOCAL_ERROR_CLOSING: Final = Reply(421, "4.3.0", "Local error in processing, closing transmission channel")
 
-# --- STARTTLS (RFC 3207) ----------------------------------------------------------------------------------------------------
+# --- STARTTLS (RFC 3207) --------------------------------------------------------------------------------
 READY_FOR_TLS: Final = Reply(220, "2.0.0", "SMTP server ready")
 TLS_UNAVAILABLE: Final = Reply(454, "4.7.0", "TLS not available due to temporary reason")
 TLS_ACTIVE: Final = Reply(503, "5.5.2", "Only one STARTTLS command can be issued per session")
 TLS_NOT_OFFERED: Final = Reply(502, "5.5.1", "STARTTLS is not offered here")
 MUST_STARTTLS: Final = Reply(530, "5.7.0", "Must issue a STARTTLS command first")
 
-# --- AUTH (RFC 4954) ---------------------------------------------------------------------------------------------------------
+# --- AUTH (RFC 4954) ------------------------------------------------------------------------------------
 AUTH_OK: Final = Reply(235, "2.7.0", "Authentication successful")
 AUTH_FAILED: Final = Reply(535, "5.7.8", "Authentication unsuccessful")
 AUTH_TEMPORARY_FAILURE: Final = Reply(454, "4.7.0", "Temporary authentication failure")
