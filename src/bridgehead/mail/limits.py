@@ -33,6 +33,8 @@ BDAT_CHUNK_BYTES: Final = 2**31 - 1
 SKIPPED_BYTES: Final = 64 * 1024 * 1024
 """Bytes read and thrown away after a rejection, before the connection is closed."""
 
+PROXY_HEADER_BYTES: Final = 4096
+"""Addresses and TLVs of a PROXY protocol header, version 2; a proxy that passes a client certificate on needs most."""
 RATE_CLIENTS: Final = 100_000
 """Clients whose message rate a connector remembers."""
 

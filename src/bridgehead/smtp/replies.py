@@ -101,7 +101,6 @@ INSUFFICIENT_RESOURCES: Final = Reply(452, "4.3.1", "Insufficient system resourc
 STORE_FAULT: Final = Reply(451, "4.3.0", "The message cannot be stored now, try again later")
 LOCAL_ERROR_CLOSING: Final = Reply(421, "4.3.0", "Local error in processing, closing transmission channel")
 LOCAL_ERROR: Final = Reply(451, "4.3.0", "Local error in processing, try again later")
-LOCAL_ERROR_CLOSING: Final = Reply(421, "4.3.0", "Local error in processing, closing transmission channel")
 
 # --- STARTTLS (RFC 3207) --------------------------------------------------------------------------------
 READY_FOR_TLS: Final = Reply(220, "2.0.0", "SMTP server ready")
