@@ -1,0 +1,74 @@
+# SPDX-License-Identifier: MIT
+"""Whether the settings make sense together: every problem at once, each with its place and its remedy.
+
+`load` has seen to names and types before; here come ranges of values (`bounds`), and what one setting demands of
+another, or of a file that it names.
+"""
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import msgspec
+
+from bridgehead.server.config.bounds import BOUNDS
+from bridgehead.server.config.default import default
+from bridgehead.server.config.domain_checks import check_accepted_domains
+from bridgehead.server.config.file_checks import check_files
+from bridgehead.server.config.load import Loaded, read
+from bridgehead.server.config.positions import KeyPath
+from bridgehead.server.config.problem import ConfigurationError, Findings, Problem, Severity
+from bridgehead.server.config.queue_checks import check_queues
+from bridgehead.server.config.receive_checks import check_receive_connectors
+from bridgehead.server.config.send_checks import check_send_connectors
+from bridgehead.server.config.server_checks import check_server
+
+
+def load_checked(path: Path | None) -> Loaded:
+    """Read and check the configuration; None takes the embedded default.
+
+    Raises ConfigurationError with every error and warning where there is an error. Otherwise the warnings stand in
+    the result.
+    """
+    loaded = default() if path is None else read(path)
+    check(loaded)
+    if loaded.findings.has_errors:
+        raise ConfigurationError(loaded.findings.problems)
+    return loaded
+
+
+def check(loaded: Loaded) -> list[Problem]:
+    """All problems, those of form among them, errors first. They are also added to `loaded.findings`."""
+    configuration, findings = loaded.configuration, loaded.findings
+    check_bounds(configuration, findings)
+    check_server(configuration, findings)
+    check_accepted_domains(configuration, findings)
+    check_receive_connectors(configuration, findings)
+    check_send_connectors(configuration, findings)
+    check_queues(configuration, findings)
+    check_files(loaded)
+    findings.problems.sort(key=lambda problem: problem.severity != Severity.ERROR)
+    return findings.problems
+
+
+def check_bounds(configuration: msgspec.Struct, findings: Findings) -> None:
+    """Every numeric setting within the range that `bounds` gives it."""
+    for path, settings in _settings(configuration, ()):
+        bounds = BOUNDS.get(type(settings), {})
+        for field in msgspec.structs.fields(settings):
+            bound = bounds.get(field.name)
+            value = getattr(settings, field.name)
+            if bound and not bound.admits(value):
+                findings.error(
+                    (*path, field.name), f"{value} is out of range", f"take a value from {bound.shown(field.type)}"
+                )
+
+
+def _settings(value: object, path: KeyPath) -> Iterator[tuple[KeyPath, msgspec.Struct]]:
+    """Every table of the configuration with its key path."""
+    if isinstance(value, msgspec.Struct):
+        yield path, value
+        for field in msgspec.structs.fields(value):
+            yield from _settings(getattr(value, field.name), (*path, field.name))
+    elif isinstance(value, list):
+        for index, element in enumerate(value):
+            yield from _settings(element, (*path, index))

@@ -1,0 +1,93 @@
+# SPDX-License-Identifier: MIT
+"""Checks of what settings point to: certificates and keys, trust anchors, secrets, folders."""
+
+import os
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+from bridgehead.server.config.load import Loaded
+from bridgehead.server.config.positions import KeyPath
+
+_SOON = timedelta(days=60)
+
+
+def check_files(loaded: Loaded) -> None:
+    """Every file, environment variable and folder that is named."""
+    configuration = loaded.configuration
+    if not configuration.server.data_directory:
+        loaded.findings.error(("server", "data_directory"), "there is no data directory", "name a folder")
+    _check_pair(loaded, configuration.server.tls_certificate_file, configuration.server.tls_key_file, ("server",))
+    for index, receive in enumerate(configuration.receive_connectors):
+        _check_pair(loaded, receive.tls_certificate_file, receive.tls_key_file, ("receive_connectors", index))
+    for index, send in enumerate(configuration.send_connectors):
+        path: KeyPath = ("send_connectors", index)
+        if send.tls_ca_file:
+            _check_trust_anchors(loaded, send.tls_ca_file, (*path, "tls_ca_file"))
+        if send.authentication_password:
+            _check_secret(loaded, send.authentication_password, (*path, "authentication_password"))
+
+
+def _check_secret(loaded: Loaded, value: str, path: KeyPath) -> None:
+    """Passwords never stand in the configuration itself. The message never shows the value."""
+    kind, _, name = value.partition(":")
+    if kind == "env":
+        if name not in os.environ:
+            loaded.findings.error(
+                path, f"the environment variable {name} is not set", "set it for the server's process"
+            )
+    elif kind == "file":
+        _read(loaded, name, path)
+    else:
+        loaded.findings.error(
+            path,
+            "a password does not stand in the configuration",
+            'write it to a file of mode 0600 and name that: "file:smarthost.password", or use "env:NAME"',
+        )
+
+
+def _check_trust_anchors(loaded: Loaded, name: str, path: KeyPath) -> None:
+    data = _read(loaded, name, path)
+    if data is not None and b"-----BEGIN CERTIFICATE-----" not in data:
+        loaded.findings.error(path, f"{name} holds no certificate in PEM form", "name a PEM file of trust anchors")
+
+
+def _check_pair(loaded: Loaded, certificate: str, key: str, table: KeyPath) -> None:
+    """Readable, current, and of one another."""
+    if not certificate or not key:
+        return
+    where, where_key = (*table, "tls_certificate_file"), (*table, "tls_key_file")
+    data, key_data = _read(loaded, certificate, where), _read(loaded, key, where_key)
+    if data is None or key_data is None:
+        return
+    from cryptography import x509  # imported here: most configurations name no certificate
+    from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat, load_pem_private_key
+
+    try:
+        leaf = x509.load_pem_x509_certificates(data)[0]
+    except ValueError:
+        loaded.findings.error(where, f"{certificate} holds no certificate in PEM form", "convert it to PEM")
+        return
+    try:
+        private = load_pem_private_key(key_data, None)
+    except (ValueError, TypeError):
+        loaded.findings.error(
+            where_key, f"{key} holds no key in PEM form without a passphrase", "convert it, or remove the passphrase"
+        )
+        return
+    form = (Encoding.DER, PublicFormat.SubjectPublicKeyInfo)
+    if private.public_key().public_bytes(*form) != leaf.public_key().public_bytes(*form):
+        loaded.findings.error(where_key, f"{key} is not the key of {certificate}", "name the key that belongs to it")
+    remaining = leaf.not_valid_after_utc - datetime.now(UTC)
+    if remaining < timedelta(0):
+        loaded.findings.error(where, f"{certificate} expired on {leaf.not_valid_after_utc:%Y-%m-%d}", "renew it")
+    elif remaining < _SOON:
+        loaded.findings.warning(where, f"{certificate} expires on {leaf.not_valid_after_utc:%Y-%m-%d}", "renew it")
+
+
+def _read(loaded: Loaded, name: str, path: KeyPath) -> bytes | None:
+    file: Path = loaded.within(name)
+    try:
+        return file.read_bytes()
+    except OSError as error:
+        loaded.findings.error(path, f"{file} cannot be read: {error.strerror}", "correct the path or the file's mode")
+        return None
