@@ -18,7 +18,7 @@ _ORGANIZATION: Final = (b"x-ms-exchange-organization-",)
 _FOREST: Final = (b"x-ms-exchange-forest-",)
 _INTERNAL: Final = _ORGANIZATION + _FOREST
 
-_RECEIVED: Final = re.compile(rb"^received[ \t]*:((?:[^\n]*\n[ \t])*[^\n]*)", re.MULTILINE)
+_RECEIVED: Final = re.compile(rb"received[ \t]*:((?:[^\n]*\n[ \t])*[^\n]*)")
 
 
 def strip_header(block: bytes, rights: frozenset[Right]) -> bytes:
@@ -54,7 +54,8 @@ def without_fields(block: bytes, unwanted: tuple[bytes, ...]) -> bytes:
                 break
         else:
             return block
-    kept, position = [], 0
+    kept: list[bytes] = []
+    position = 0
     for name, start, end in HeaderBlock(block).fields:
         if start > position:
             kept.append(_without_lines(block[position:start], unwanted, not kept))
@@ -89,14 +90,16 @@ def _without_lines(lines: bytes, unwanted: tuple[bytes, ...], at_start: bool) ->
 
 def count_received(block: bytes, fqdn: str) -> tuple[int, int]:
     """How many Received fields a header section has, and how many of them say `by` this server."""
-    lower = block.lower()
-    if b"received" not in lower:
-        return 0, 0
-    hops = own = 0
+    lower = b"\n" + block.lower()
     name = fqdn.lower().encode()
-    for match in _RECEIVED.finditer(lower):
-        hops += 1
-        if name in match[1]:
-            words = match[1].replace(b";", b" ").split()
-            own += any(words[place : place + 2] == [b"by", name] for place in range(len(words) - 1))
+    hops = own = 0
+    position = lower.find(b"\nreceived")
+    while position >= 0:
+        match = _RECEIVED.match(lower, position + 1)
+        if match is not None:
+            hops += 1
+            if name in match[1]:
+                words = match[1].replace(b";", b" ").split()
+                own += any(words[place : place + 2] == [b"by", name] for place in range(len(words) - 1))
+        position = lower.find(b"\nreceived", position + 1)
     return hops, own
