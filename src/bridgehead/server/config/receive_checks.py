@@ -1,18 +1,17 @@
 # SPDX-License-Identifier: MIT
-"""Checks of receive connectors (Set-ReceiveConnector): bindings, ranges, uniqueness, mechanisms, open relays."""
+"""Checks of receive connectors beyond `receive.connector_check`: what concerns other tables, and warnings."""
 
 import ipaddress
-from collections.abc import Iterator
 
 from bridgehead.mail.address import domain_key
+from bridgehead.net.ip_range import RangeError, parse_range
+from bridgehead.receive import connector_check
 from bridgehead.receive.settings import AuthMechanism, Grantee, PermissionGroup, ReceiveConnector, Right
+from bridgehead.server.config.bounds import BOUNDS
 from bridgehead.server.config.positions import KeyPath
 from bridgehead.server.config.problem import Findings
 from bridgehead.server.config.schema import Configuration
 from bridgehead.server.config.server_checks import check_host_name, check_pair
-
-Range = tuple[int, int, int]
-"""IP version, first and last address as numbers."""
 
 _CREDENTIALS = {AuthMechanism.BASIC_AUTH, AuthMechanism.BASIC_AUTH_REQUIRE_TLS, AuthMechanism.SCRAM_SHA_256}
 _NAME_LENGTH = 64
@@ -21,30 +20,46 @@ _WIDE_RANGE = 2**16
 
 
 def check_receive_connectors(configuration: Configuration, findings: Findings) -> None:
-    """Each connector by itself, then all against each other."""
+    """Each connector by itself and against the others."""
     accepted = {domain_key(domain.domain_name) for domain in configuration.accepted_domains}
     connectors = configuration.receive_connectors
+    for finding in connector_check.check(connectors):
+        connector = connectors[finding.position]
+        bound = BOUNDS[ReceiveConnector].get(finding.field)
+        if bound is None or bound.admits(getattr(connector, finding.field)):  # else it has been told already
+            findings.error(_element(finding, connector), finding.message, finding.remedy)
     for index, connector in enumerate(connectors):
         path: KeyPath = ("receive_connectors", index)
-        check_name(connector.name, [other.name for other in connectors[:index]], path, findings)
-        _check_bindings(connector, path, findings)
         _check_mechanisms(connector, path, findings)
-        _check_tls(connector, path, findings)
         _check_protocol(connector, path, findings)
         _check_relay(connector, path, findings)
+        check_host_name(connector.fqdn, (*path, "fqdn"), findings)
+        check_pair(connector.tls_certificate_file, connector.tls_key_file, path, findings)
         if connector.default_domain and domain_key(connector.default_domain) not in accepted:
             findings.error(
                 (*path, "default_domain"),
                 f"{connector.default_domain} is not an accepted domain",
                 "add it to [[accepted_domains]] or name one that is there",
             )
-    _check_overlaps(connectors, findings)
     if not any(connector.enabled for connector in connectors):
         findings.warning(
             ("receive_connectors",),
             "there is no receive connector that is enabled: nobody can connect",
             'add [[receive_connectors]] with name and bindings, for example bindings = ["0.0.0.0:25"]',
         )
+
+
+def _element(finding: connector_check.Finding, connector: ReceiveConnector) -> KeyPath:
+    """Where a finding belongs: for a list, the element whose text the message quotes."""
+    path: KeyPath = ("receive_connectors", finding.position, finding.field)
+    value = getattr(connector, finding.field)
+    if isinstance(value, list):
+        quoted = [
+            index for index, text in enumerate(value) if repr(text) in finding.message or f" {text} " in finding.message
+        ]
+        if len(quoted) == 1:
+            return (*path, quoted[0])
+    return path
 
 
 def check_name(name: str, before: list[str], path: KeyPath, findings: Findings) -> None:
@@ -61,98 +76,20 @@ def check_name(name: str, before: list[str], path: KeyPath, findings: Findings) 
         )
 
 
-def parse_binding(text: str) -> tuple[str, int]:
-    """ "0.0.0.0:25" or "[::]:25" as address and port. Raises ValueError."""
-    host, _, port = text.rpartition(":")
-    if host.startswith("[") and host.endswith("]"):
-        address: ipaddress.IPv4Address | ipaddress.IPv6Address = ipaddress.IPv6Address(host[1:-1])
-    else:
-        address = ipaddress.IPv4Address(host)
-    if not (port.isascii() and port.isdigit() and int(port) < 65536):
-        raise ValueError(f"{port} is no port")
-    return str(address), int(port)
-
-
-def parse_range(text: str) -> Range:
-    """One address, first-last, or address/prefix length (RFC 4632). Raises ValueError."""
-    first, dash, last = text.partition("-")
-    if dash:
-        low, high = ipaddress.ip_address(first.strip()), ipaddress.ip_address(last.strip())
-        if low.version != high.version:
-            raise ValueError("the ends are of different address families")
-        if int(low) > int(high):
-            raise ValueError("the first address is above the last one")
-        return low.version, int(low), int(high)
-    network = ipaddress.ip_network(text.strip(), strict=False)
-    return network.version, int(network.network_address), int(network.broadcast_address)
-
-
-def _check_bindings(connector: ReceiveConnector, path: KeyPath, findings: Findings) -> None:
-    if not connector.bindings:
-        findings.error((*path, "bindings"), "there is no binding", 'for example bindings = ["0.0.0.0:25", "[::]:25"]')
-    seen: set[tuple[str, int]] = set()
-    for index, text in enumerate(connector.bindings):
-        try:
-            binding = parse_binding(text)
-        except ValueError:
-            findings.error(
-                (*path, "bindings", index),
-                f'"{text}" is no address with a port',
-                'write "0.0.0.0:25", "127.0.0.1:2525" or "[::]:25"',
-            )
-            continue
-        if binding in seen and binding[1]:
-            findings.error((*path, "bindings", index), f"{text} is there twice", "remove one of the two")
-        seen.add(binding)
-    if not connector.remote_ip_ranges:
-        findings.error(
-            (*path, "remote_ip_ranges"), "there is no range: no client would match", "leave it out for all addresses"
-        )
-    for name in ("remote_ip_ranges", "proxy_protocol_sources"):
-        for index, text in enumerate(getattr(connector, name)):
-            try:
-                parse_range(text)
-            except ValueError as error:
-                findings.error(
-                    (*path, name, index),
-                    f'"{text}" is no range of addresses: {error}',
-                    'write "10.2.0.17", "10.0.0.0/8" or "10.2.0.1-10.2.0.99", IPv6 alike',
-                )
-
-
 def _check_mechanisms(connector: ReceiveConnector, path: KeyPath, findings: Findings) -> None:
-    """The combinations of AuthMechanism that Set-ReceiveConnector allows."""
+    """Mechanisms and groups that do not add up to anything useful."""
     mechanisms, groups = set(connector.auth_mechanism), set(connector.permission_groups)
     where = (*path, "auth_mechanism")
     tls = AuthMechanism.TLS in mechanisms or connector.implicit_tls
-    if AuthMechanism.NONE in mechanisms and len(mechanisms) > 1:
-        findings.error(where, '"None" stands alone', 'remove "None" or the others')
     if AuthMechanism.BASIC_AUTH_REQUIRE_TLS in mechanisms:
-        missing = [] if AuthMechanism.BASIC_AUTH in mechanisms else ["BasicAuth"]
-        missing += [] if tls else ["Tls"]
-        if missing:
-            findings.error(where, "BasicAuthRequireTLS needs BasicAuth and Tls as well", f"add {' and '.join(missing)}")
+        if AuthMechanism.BASIC_AUTH not in mechanisms:
+            findings.error(where, "BasicAuthRequireTLS needs BasicAuth as well", 'add "BasicAuth"')
     elif AuthMechanism.BASIC_AUTH in mechanisms and not tls:
         findings.error(
             where,
             "passwords are taken over TLS only, and this connector offers none: BasicAuth would never be offered",
             'add "Tls" and "BasicAuthRequireTLS"',
         )
-    if AuthMechanism.EXTERNAL_AUTHORITATIVE in mechanisms:
-        if others := mechanisms - {AuthMechanism.EXTERNAL_AUTHORITATIVE, AuthMechanism.TLS}:
-            findings.error(
-                where,
-                "ExternalAuthoritative can be combined with Tls only",
-                f"remove {', '.join(sorted(other.value for other in others))}",
-            )
-        if PermissionGroup.EXCHANGE_SERVERS not in groups:
-            findings.error(
-                (*path, "permission_groups"),
-                "ExternalAuthoritative needs the group ExchangeServers",
-                'add "ExchangeServers"',
-            )
-    if PermissionGroup.NONE in groups and len(groups) > 1:
-        findings.error((*path, "permission_groups"), '"None" stands alone', 'remove "None" or the others')
     if mechanisms & _CREDENTIALS and PermissionGroup.EXCHANGE_USERS not in groups and not connector.extended_rights:
         findings.warning(
             (*path, "permission_groups"),
@@ -171,13 +108,6 @@ def _check_mechanisms(connector: ReceiveConnector, path: KeyPath, findings: Find
         )
 
 
-def _check_tls(connector: ReceiveConnector, path: KeyPath, findings: Findings) -> None:
-    if connector.require_tls and not connector.implicit_tls and AuthMechanism.TLS not in connector.auth_mechanism:
-        findings.error((*path, "require_tls"), "TLS is required and not offered", 'add "Tls" to auth_mechanism')
-    check_host_name(connector.fqdn, (*path, "fqdn"), findings)
-    check_pair(connector.tls_certificate_file, connector.tls_key_file, path, findings)
-
-
 def _check_protocol(connector: ReceiveConnector, path: KeyPath, findings: Findings) -> None:
     if connector.binary_mime_enabled and not connector.chunking_enabled:
         findings.error(
@@ -185,17 +115,8 @@ def _check_protocol(connector: ReceiveConnector, path: KeyPath, findings: Findin
             "binary content travels in chunks only (RFC 3030), and chunking_enabled is false",
             "set both to the same value",
         )
-    if connector.connection_inactivity_timeout >= connector.connection_timeout:
-        findings.error(
-            (*path, "connection_inactivity_timeout"),
-            f"{connector.connection_inactivity_timeout} is not shorter than connection_timeout, "
-            f"{connector.connection_timeout}",
-            "make it shorter",
-        )
-    if connector.banner and not connector.banner.startswith("220"):
-        findings.error((*path, "banner"), "a banner begins with 220", f'write "220 {connector.banner[:40]}"')
-    if not connector.banner.isascii() or not connector.banner.isprintable():
-        findings.error((*path, "banner"), "a banner is one line of ASCII", "remove other characters")
+    if not connector.banner.isascii():
+        findings.error((*path, "banner"), "a banner is ASCII", "remove other characters")
     if connector.max_header_size > connector.max_message_size:
         findings.warning((*path, "max_header_size"), "is above max_message_size and has no effect", "make it smaller")
 
@@ -224,72 +145,10 @@ def _check_relay(connector: ReceiveConnector, path: KeyPath, findings: Findings)
 
 def _is_wide(text: str) -> bool:
     try:
-        version, low, high = parse_range(text)
-    except ValueError:
+        addresses = parse_range(text)
+    except RangeError:
         return False
-    if low and all(_is_private(version, address) for address in (low, high)):
+    kind = ipaddress.IPv4Address if addresses.version == 4 else ipaddress.IPv6Address
+    if addresses.first and kind(addresses.first).is_private and kind(addresses.last).is_private:
         return False
-    return high - low + 1 > (_WIDE_RANGE if version == 4 else 2**64)
-
-
-def _is_private(version: int, address: int) -> bool:
-    kind = ipaddress.IPv4Address if version == 4 else ipaddress.IPv6Address
-    return kind(address).is_private
-
-
-def _check_overlaps(connectors: list[ReceiveConnector], findings: Findings) -> None:
-    """Connectors may share a binding only where their ranges differ, and overlap only by containment."""
-    seen: list[tuple[int, ReceiveConnector]] = []
-    for index, connector in enumerate(connectors):
-        if not connector.enabled:
-            continue
-        for _, other in seen:
-            if _share_binding(connector, other):
-                _compare_ranges(index, connector, other, findings)
-        seen.append((index, connector))
-
-
-def _compare_ranges(index: int, connector: ReceiveConnector, other: ReceiveConnector, findings: Findings) -> None:
-    for number, text in enumerate(connector.remote_ip_ranges):
-        for other_text in other.remote_ip_ranges:
-            try:
-                mine, theirs = parse_range(text), parse_range(other_text)
-            except ValueError:
-                continue
-            path: KeyPath = ("receive_connectors", index, "remote_ip_ranges", number)
-            if mine == theirs:
-                findings.error(
-                    path,
-                    f'"{connector.name}" and "{other.name}" share a binding and the range {text}',
-                    "give one of them another binding or a narrower range",
-                )
-            elif _cross(mine, theirs):
-                findings.error(
-                    path,
-                    f'{text} overlaps {other_text} of "{other.name}" at the same binding, and neither contains '
-                    "the other",
-                    "split one of the ranges so that one contains the other or they stay apart",
-                )
-
-
-def _cross(one: Range, other: Range) -> bool:
-    """Overlap without containment."""
-    if one[0] != other[0] or one[1] > other[2] or other[1] > one[2]:
-        return False
-    inside = one[1] >= other[1] and one[2] <= other[2]
-    around = one[1] <= other[1] and one[2] >= other[2]
-    return not inside and not around
-
-
-def _share_binding(one: ReceiveConnector, other: ReceiveConnector) -> bool:
-    return bool(set(_bindings(one)) & set(_bindings(other)))
-
-
-def _bindings(connector: ReceiveConnector) -> Iterator[tuple[str, int]]:
-    for text in connector.bindings:
-        try:
-            binding = parse_binding(text)
-        except ValueError:
-            continue
-        if binding[1]:  # port 0 is a new port for each binding
-            yield binding
+    return addresses.size > (_WIDE_RANGE if addresses.version == 4 else 2**64)

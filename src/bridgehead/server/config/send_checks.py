@@ -5,6 +5,7 @@ import ipaddress
 import re
 
 from bridgehead.mail.address import AddressError, parse_domain
+from bridgehead.routing.address_space import SMTP, AddressSpaceError, parse_address_space
 from bridgehead.routing.settings import ErrorPolicy, SendConnector, SmartHostAuthMechanism, TlsAuthLevel
 from bridgehead.server.config.positions import KeyPath
 from bridgehead.server.config.problem import Findings
@@ -24,7 +25,7 @@ def check_send_connectors(configuration: Configuration, findings: Findings) -> N
         path: KeyPath = ("send_connectors", index)
         check_name(connector.name, names, path, findings)
         names.append(connector.name)
-        _check_spaces(connector.address_spaces, path, findings, smart_hosts=not connector.routes_by_dns)
+        _check_spaces(connector.address_spaces, path, findings, only_smtp=connector.routes_by_dns)
         _check_next_hop(connector, path, findings)
         _check_tls(connector, path, findings)
         _check_authentication(connector, path, findings)
@@ -34,46 +35,28 @@ def check_send_connectors(configuration: Configuration, findings: Findings) -> N
         path = ("foreign_connectors", index)
         check_name(foreign.name, names, path, findings)
         names.append(foreign.name)
-        _check_spaces(foreign.address_spaces, path, findings, smart_hosts=True)
+        _check_spaces(foreign.address_spaces, path, findings, only_smtp=False)
         if not foreign.drop_directory:
             findings.error((*path, "drop_directory"), "there is no folder to write to", 'for example "drop/fax"')
 
 
-def _check_spaces(spaces: list[str], path: KeyPath, findings: Findings, *, smart_hosts: bool) -> None:
+def _check_spaces(spaces: list[str], path: KeyPath, findings: Findings, *, only_smtp: bool) -> None:
     if not spaces:
         findings.error((*path, "address_spaces"), "there is no address space: nothing would be sent", _SPACE_FORMS)
-    seen: set[str] = set()
+    seen: set[tuple[str, str, bool]] = set()
     for index, text in enumerate(spaces):
         here: KeyPath = (*path, "address_spaces", index)
-        if mistake := _mistake_in_space(text, smart_hosts):
-            findings.error(here, f'"{text}": {mistake}', _SPACE_FORMS)
-        key = text.partition(";")[0].lower().removeprefix("smtp:")
+        try:
+            space = parse_address_space(text)
+        except AddressSpaceError as error:
+            findings.error(here, str(error), _SPACE_FORMS)
+            continue
+        if only_smtp and space.type != SMTP:
+            findings.error(here, f'"{text}": type {space.type} cannot be routed by DNS', "name smart hosts")
+        key = (space.type, space.space, space.sub_domains)
         if key in seen:
             findings.error(here, f'"{text}" is there twice', "keep one of the two")
         seen.add(key)
-
-
-def _mistake_in_space(text: str, smart_hosts: bool) -> str:
-    """What is wrong with an address space, or ""."""
-    space, semicolon, cost = text.partition(";")
-    if semicolon and not (cost.isascii() and cost.isdigit() and 1 <= int(cost) <= 100):
-        return "the cost is a whole number from 1 to 100"
-    kind, colon, domain = space.partition(":")
-    if not colon:
-        kind, domain = "SMTP", space
-    if kind.upper() != "SMTP":
-        if not kind.isalnum():
-            return f'"{kind}" is no address type'
-        return "" if smart_hosts else f"address type {kind} needs smart hosts or a drop directory"
-    if domain == "*":
-        return ""
-    if domain.startswith("*") and not domain.startswith("*."):
-        return "after * comes a dot"
-    try:
-        parse_domain(domain.removeprefix("*."))
-    except AddressError as error:
-        return str(error)
-    return ""
 
 
 def _check_next_hop(connector: SendConnector, path: KeyPath, findings: Findings) -> None:
