@@ -1,0 +1,63 @@
+# SPDX-License-Identifier: MIT
+"""Opens one TCP or Unix connection, from a given source address, within a given time."""
+
+import asyncio
+import ipaddress
+from collections.abc import Callable, Sequence
+from typing import TypeVar
+
+P = TypeVar("P", bound=asyncio.BaseProtocol)
+
+
+class DialError(Exception):
+    """No connection; the message names the address and the cause in words fit for a log."""
+
+
+def source_for(address: str, sources: Sequence[str]) -> str:
+    """The source address of the same family, "" where none is given. Addresses in text form."""
+    version = ipaddress.ip_address(address).version
+    for source in sources:
+        if ipaddress.ip_address(source).version == version:
+            return source
+    return ""
+
+
+async def dial(
+    factory: Callable[[], P], address: str, port: int, *, sources: Sequence[str] = (), seconds: float
+) -> P:  # fmt: skip
+    """Connect to one address. Raises DialError on refusal, time-out, or no route.
+
+    Args:
+        factory: makes the protocol.
+        sources: at most one address for each family; none of the right family: the system chooses.
+        seconds: time-out.
+    """
+    loop = asyncio.get_running_loop()
+    source = source_for(address, sources)
+    try:
+        async with asyncio.timeout(seconds):
+            _, protocol = await loop.create_connection(
+                factory, address, port, local_addr=(source, 0) if source else None
+            )
+            return protocol
+    except TimeoutError:
+        raise DialError(f"{shown(address, port)}: no connection within {seconds:g} s") from None
+    except OSError as error:
+        raise DialError(f"{shown(address, port)}: {error.strerror or error}") from None
+
+
+async def dial_unix(factory: Callable[[], P], path: str, *, seconds: float) -> P:
+    """Connect to a Unix socket. Raises DialError."""
+    try:
+        async with asyncio.timeout(seconds):
+            _, protocol = await asyncio.get_running_loop().create_unix_connection(factory, path)
+            return protocol
+    except TimeoutError:
+        raise DialError(f"unix:{path}: no connection within {seconds:g} s") from None
+    except OSError as error:
+        raise DialError(f"unix:{path}: {error.strerror or error}") from None
+
+
+def shown(address: str, port: int) -> str:
+    """An address and port as logs show them."""
+    return f"[{address}]:{port}" if ":" in address else f"{address}:{port}"

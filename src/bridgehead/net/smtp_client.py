@@ -1,0 +1,263 @@
+# SPDX-License-Identifier: MIT
+"""Drives a `ClientConnection` over a transport: bytes, time-outs, TLS, flow control (RFC 5321 §4.5.3.2).
+
+Setting a session up (`hello`, `start_tls`, `authenticate`) is awaited; transactions run by plain callbacks to the
+owner, with no task and no timer of their own. One timer for each connection looks at a deadline now and then.
+"""
+
+import asyncio
+import ssl
+from collections.abc import Mapping
+from typing import Any, Final, Protocol, cast
+
+from bridgehead.net.tls import TlsFacts, facts, handshake_error
+from bridgehead.smtp.client import ClientConnection
+from bridgehead.smtp.client_events import (
+    ClientEvent,
+    Closing,
+    ContentWanted,
+    SaslClient,
+    Transaction,
+    TransactionDone,
+)
+from bridgehead.smtp.errors import RemoteProtocolError
+
+PHASE_SECONDS: Final[Mapping[str, float]] = {
+    "greeting": 300.0, "command": 300.0, "data": 120.0, "block": 180.0, "final": 600.0, "quit": 5.0, "idle": 5.0,
+}  # fmt: skip
+"""RFC 5321 §4.5.3.2; "quit" and "idle" are ours."""
+
+
+class ConnectionLost(Exception):
+    """The connection ended, or had to; the message says why, in words fit for a log.
+
+    Attributes:
+        status: enhanced status for the messages that were under way.
+    """
+
+    def __init__(self, reason: str, status: str = "4.4.2") -> None:
+        super().__init__(reason)
+        self.status = status
+
+
+class TlsFailed(Exception):
+    """The TLS handshake failed; the connection is gone. The message says why."""
+
+
+class ClientOwner(Protocol):
+    """Who uses the connection. Called on the event loop, between reading and writing."""
+
+    def content_wanted(self, transaction: Transaction) -> None:
+        """The server waits for the content."""
+
+    def transaction_done(self, transaction: Transaction) -> None:
+        """Every recipient has its status."""
+
+    def connection_ended(self, unfinished: list[Transaction], reason: str) -> None:
+        """Called once, when nothing more will come. `unfinished` are complete too; those with `begun` False were
+        never answered."""
+
+
+class SmtpClient(asyncio.Protocol):
+    """One connection.
+
+    Args:
+        engine: the conversation.
+        phase_seconds: time-outs by phase (`PHASE_SECONDS`).
+        longest_silence: cap on every time-out, seconds (ConnectionInactivityTimeOut).
+    """
+
+    def __init__(
+        self, engine: ClientConnection, *, phase_seconds: Mapping[str, float] = PHASE_SECONDS,
+        longest_silence: float = 600.0,
+    ) -> None:  # fmt: skip
+        self.engine = engine
+        self.owner: ClientOwner | None = None
+        self.tls: TlsFacts | None = None
+        self.local = ""
+        self.remote = ""
+        self._seconds = {phase: min(value, longest_silence) for phase, value in phase_seconds.items()}
+        self._loop = asyncio.get_running_loop()
+        self._transport: asyncio.Transport | None = None
+        self._waiter: asyncio.Future[ClientEvent] | None = None
+        self._early: ClientEvent | None = None
+        self._drained: asyncio.Future[None] | None = None
+        self._deadline = 0.0
+        self._timer: asyncio.TimerHandle | None = None
+        self._ended: ConnectionLost | None = None
+        self._upgrading = False
+
+    # --- setting up -----------------------------------------------------------------------------------------------
+
+    async def hello(self) -> ClientEvent:
+        """Wait for the greeting and the answer to EHLO: HelloDone or Refused. Raises ConnectionLost."""
+        return await self._event()
+
+    async def start_tls(self, context: ssl.SSLContext, server_hostname: str, *, seconds: float) -> ClientEvent:
+        """STARTTLS, handshake, EHLO again: HelloDone or Refused; TlsRefused where the server does not want to.
+        Raises TlsFailed, ConnectionLost."""
+        self.engine.start_tls()
+        self.flush()
+        event = await self._event()
+        if type(event).__name__ != "TlsAccepted":
+            return event
+        await self._upgrade(context, server_hostname, seconds)
+        self.engine.tls_established()
+        self.flush()
+        return await self._event()
+
+    async def _upgrade(self, context: ssl.SSLContext, server_hostname: str, seconds: float) -> None:
+        assert self._transport is not None
+        self._upgrading = True
+        try:
+            transport = await self._loop.start_tls(
+                self._transport, self, context, server_hostname=server_hostname or None, ssl_handshake_timeout=seconds
+            )
+        except (OSError, TimeoutError, ssl.SSLError) as error:
+            raise TlsFailed(handshake_error(error)) from None
+        finally:
+            self._upgrading = False
+        if transport is None or self._ended is not None:
+            raise TlsFailed("the connection was lost in the TLS handshake")
+        self._transport = transport
+        self.tls = facts(transport.get_extra_info("ssl_object"))
+
+    async def authenticate(self, sasl: SaslClient) -> ClientEvent:
+        """AUTH: Authenticated or AuthenticationFailed. Raises ConnectionLost."""
+        self.engine.authenticate(sasl)
+        self.flush()
+        return await self._event()
+
+    async def _event(self) -> ClientEvent:
+        if self._early is not None:
+            event, self._early = self._early, None
+            return event
+        if self._ended is not None:
+            raise self._ended
+        self._waiter = self._loop.create_future()
+        try:
+            return await self._waiter
+        finally:
+            self._waiter = None
+
+    # --- transactions ---------------------------------------------------------------------------------------------
+
+    def flush(self) -> None:
+        """Write what the engine has to say, and start the clock for the answer."""
+        data = self.engine.data_to_send()
+        if data and self._transport is not None:
+            self._transport.write(data)
+        self._deadline = self._loop.time() + self._seconds[self.engine.phase]
+
+    async def drained(self) -> None:
+        """Wait until the transport has room again. Returns at once when the connection is over."""
+        if self._drained is not None:
+            await self._drained
+
+    @property
+    def is_open(self) -> bool:
+        return self._ended is None
+
+    def quit(self) -> None:
+        """Say QUIT; the connection closes when it is answered, or soon after."""
+        self.engine.quit()
+        self.flush()
+
+    def abort(self, reason: str, status: str = "4.4.2") -> None:
+        """End the connection at once."""
+        self._end(reason, status)
+
+    # --- asyncio.Protocol -----------------------------------------------------------------------------------------
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        self._transport = cast(asyncio.Transport, transport)
+        self.local = _address(transport.get_extra_info("sockname"))
+        self.remote = _address(transport.get_extra_info("peername"))
+        self._deadline = self._loop.time() + self._seconds[self.engine.phase]
+        self._watch()
+
+    def data_received(self, data: bytes) -> None:
+        if self._ended is not None:
+            return
+        try:
+            events = self.engine.receive_data(data)
+        except RemoteProtocolError as error:
+            self._end(f"the server broke the protocol: {error}", "4.5.0")
+            return
+        owner = self.owner
+        for event in events:
+            kind = type(event)
+            if kind is TransactionDone and owner is not None:
+                owner.transaction_done(cast(TransactionDone, event).transaction)
+            elif kind is ContentWanted and owner is not None:
+                owner.content_wanted(cast(ContentWanted, event).transaction)
+            elif self._waiter is not None and not self._waiter.done():
+                self._waiter.set_result(event)
+            elif kind is Closing:
+                self._end(str(cast(Closing, event).reply))
+                return
+            else:
+                self._early = event
+        self.flush()
+
+    def eof_received(self) -> bool:
+        self._end("the server closed the connection")
+        return False
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        self._end(f"the connection was lost: {exc}" if exc else "the server closed the connection")
+
+    def pause_writing(self) -> None:
+        if self._drained is None:
+            self._drained = self._loop.create_future()
+
+    def resume_writing(self) -> None:
+        drained, self._drained = self._drained, None
+        if drained is not None and not drained.done():
+            drained.set_result(None)
+        self._deadline = self._loop.time() + self._seconds[self.engine.phase]
+
+    # --- ending ---------------------------------------------------------------------------------------------------
+
+    def _watch(self) -> None:
+        """Look at the deadline; it moved on in the meantime unless the server is silent."""
+        if self._ended is not None:
+            return
+        now = self._loop.time()
+        if now < self._deadline:
+            shortest = min(self._deadline - now, 5.0)  # a later phase may have a nearer deadline
+            self._timer = self._loop.call_later(max(shortest, 0.01), self._watch)
+            return
+        phase = self.engine.phase
+        if phase == "idle" and self.owner is not None:
+            self.quit()
+            if self._ended is None:
+                self._timer = self._loop.call_later(self._seconds["quit"], self._watch)
+            return
+        self._end(f"the server was silent for {self._seconds[phase]:g} s ({phase})")
+
+    def _end(self, reason: str, status: str = "4.4.2") -> None:
+        if self._ended is not None:
+            return
+        self._ended = ConnectionLost(reason, status)
+        if self._timer is not None:
+            self._timer.cancel()
+        self.resume_writing()
+        transport = self._transport
+        if transport is not None and not self._upgrading:
+            if self.engine.phase in ("idle", "quit"):
+                transport.close()
+            else:
+                transport.abort()
+        unfinished = self.engine.connection_lost(reason, status)
+        if self._waiter is not None and not self._waiter.done():
+            self._waiter.set_exception(self._ended)
+        if self.owner is not None:
+            self.owner.connection_ended(unfinished, reason)
+
+
+def _address(name: Any) -> str:
+    """A socket's name as logs show it; "" for an unnamed Unix socket."""
+    if isinstance(name, tuple):
+        return f"[{name[0]}]:{name[1]}" if ":" in name[0] else f"{name[0]}:{name[1]}"
+    return f"unix:{name}" if name else ""

@@ -1,0 +1,615 @@
+# SPDX-License-Identifier: MIT
+"""The client's side of SMTP and LMTP without I/O (RFC 5321, RFC 2920, RFC 3030, RFC 3207, RFC 4954, RFC 2033).
+
+Bytes in, events out; commands out through `data_to_send`. Transactions are pipelined where the server offers it: the
+commands of the next one may follow the final dot of the one before in the same write (RFC 2920 §3.1). Whatever happens
+each transaction ends with one `DeliveryStatus` for each recipient. Every word of the server is hostile until parsed.
+"""
+
+import binascii
+from collections import deque
+from collections.abc import Callable
+from typing import Final
+
+from bridgehead.mail.delivery_status import Action, DeliveryStatus
+from bridgehead.mail.header import clean_text
+from bridgehead.mail.limits import AUTH_LINE_BYTES, DIAGNOSTIC_TEXT, REPLY_LINE_BYTES, REPLY_LINES
+from bridgehead.mail.reply import Reply, reply_from_wire
+from bridgehead.smtp.client_commands import mail_command, parse_ehlo, rcpt_command
+from bridgehead.smtp.client_events import (
+    NO_EXTENSIONS,
+    Authenticated,
+    AuthenticationFailed,
+    ClientEvent,
+    Closing,
+    ContentWanted,
+    HelloDone,
+    Refused,
+    SaslClient,
+    TlsAccepted,
+    TlsRefused,
+    Transaction,
+    TransactionDone,
+)
+from bridgehead.smtp.client_states import REPLIES, Awaited, ClientState
+from bridgehead.smtp.content import canonical_line_ends, stuff
+from bridgehead.smtp.errors import LocalProtocolError, RemoteProtocolError
+
+_CODES: Final = {str(code).encode(): code for code in range(200, 600)}
+_DELIMITERS: Final = (b" ", b"-", b"")
+
+Transcript = Callable[[str, str], None]
+"""Called with ">" or "<" and one line. Never sees content or credentials."""
+
+
+class ClientConnection:
+    """One conversation.
+
+    Args:
+        fqdn: our name for EHLO.
+        lmtp: speak LMTP: LHLO, and one reply for each accepted recipient after the content.
+        force_helo: never try EHLO (ForceHELO).
+        remote_mta: name of the server, for statuses.
+        transcript: takes the conversation's lines.
+    """
+
+    def __init__(
+        self, fqdn: str, *, lmtp: bool = False, force_helo: bool = False, remote_mta: str = "",
+        transcript: Transcript | None = None,
+    ) -> None:  # fmt: skip
+        self.state = ClientState.GREETING
+        self.extensions = NO_EXTENSIONS
+        self.remote_mta = remote_mta
+        self.secure = False
+        self._fqdn = fqdn
+        self._lmtp = lmtp
+        self._force_helo = force_helo
+        self._transcript = transcript
+        self._buffer = b""
+        self._lines: list[bytes] = []
+        self._code = 0
+        self._awaited: deque[Awaited] = deque((Awaited.GREETING,))
+        self._out: list[bytes] = []
+        self._open: deque[Transaction] = deque()
+        self._sending: Transaction | None = None
+        self._todo: deque[tuple[Awaited, bytes]] = deque()
+        self._needs_reset = False
+        self._at_line_start = True
+        self._held = b""
+        self._sasl: SaslClient | None = None
+        self._events: list[ClientEvent] = []
+        self._handlers = [getattr(self, REPLIES[awaited].handler) for awaited in Awaited]
+
+    # --- what the driver asks -------------------------------------------------------------------------------------
+
+    @property
+    def may_begin(self) -> bool:
+        """A transaction may begin now: none is before its final dot, and the server lets us pipeline or is done."""
+        return (
+            self.state is ClientState.READY
+            and self._sending is None
+            and (not self._open or (self.extensions.pipelining and not self._open[-1].chunked))
+            and not self._todo
+        )
+
+    @property
+    def is_idle(self) -> bool:
+        """Nothing is under way."""
+        return self.state is ClientState.READY and not self._awaited and not self._open
+
+    def wants_content(self, transaction: Transaction) -> bool:
+        """More content of this transaction may be sent; false after a refusal in its midst."""
+        return self._sending is transaction and transaction.content_asked
+
+    @property
+    def phase(self) -> str:
+        """What is waited for: a phase of `REPLIES`, "block" while content is due from us, or "idle"."""
+        if self._awaited:
+            return REPLIES[self._awaited[0]].phase
+        return "block" if self._sending is not None else "idle"
+
+    def data_to_send(self) -> bytes:
+        """What is to be written now; each byte is handed out once."""
+        if not self._out:
+            return b""
+        data = self._out[0] if len(self._out) == 1 else b"".join(self._out)
+        self._out.clear()
+        return data
+
+    def start_tls(self) -> None:
+        """Send STARTTLS (RFC 3207)."""
+        self._require(self.state is ClientState.READY and not self._open and not self.secure, "STARTTLS")
+        self.state = ClientState.STARTTLS
+        self._command(Awaited.STARTTLS, "STARTTLS")
+
+    def tls_established(self) -> None:
+        """The handshake is done: what was learned before it is forgotten, EHLO is sent again (RFC 3207 §4.2). Call it
+        at once, before the greeting, where TLS came first (implicit TLS)."""
+        self._require(self.state in (ClientState.HANDSHAKE, ClientState.GREETING), "TLS")
+        self.secure = True
+        self.extensions = NO_EXTENSIONS
+        if self.state is ClientState.HANDSHAKE:
+            self._hello()
+
+    def authenticate(self, sasl: SaslClient) -> None:
+        """Begin AUTH (RFC 4954). The transcript sees the mechanism only."""
+        self._require(self.state is ClientState.READY and not self._open, "AUTH")
+        self.state = ClientState.AUTH
+        self._sasl = sasl
+        initial = sasl.initial_response()
+        command = f"AUTH {sasl.mechanism}"
+        response = "" if initial is None else " " + (_base64(initial) or "=")
+        self._command(Awaited.AUTH, command + response, shown=command + (" ****" if response else ""))
+
+    def begin(self, transaction: Transaction) -> None:
+        """Send a transaction's commands, all at once where the server offers PIPELINING."""
+        self._require(self.may_begin and bool(transaction.recipients), "MAIL")
+        transaction.statuses = [None] * len(transaction.recipients)
+        transaction.accepted = []
+        extensions = self.extensions
+        commands = ["RSET"] if self._needs_reset else []
+        kinds = [Awaited.RSET] if self._needs_reset else []
+        commands.append(mail_command(transaction, extensions))
+        kinds.append(Awaited.MAIL)
+        for recipient in transaction.recipients:
+            commands.append(rcpt_command(recipient, transaction, extensions))
+            kinds.append(Awaited.RCPT)
+        if not transaction.chunked:
+            commands.append("DATA")
+            kinds.append(Awaited.DATA)
+        self._needs_reset = False
+        self._open.append(transaction)
+        self._sending = transaction
+        if extensions.pipelining:
+            self._send_group(kinds, commands)
+        else:
+            self._todo.extend(zip(kinds, (_line(command) for command in commands), strict=True))
+            self._send_next()
+
+    def send_content(self, data: bytes, last: bool = True) -> None:
+        """Content that `ContentWanted` asked for, whole or in pieces. Line ends become CR LF unless the transaction
+        declared BINARYMIME; dots are stuffed for DATA."""
+        transaction = self._sending
+        if transaction is None or not transaction.content_asked:
+            raise LocalProtocolError("no content was asked for")
+        if transaction.chunked:
+            self._send_chunk(transaction, data, last)
+        else:
+            self._send_data(data, last)
+        if last:
+            transaction.committed = True
+            self._sending = None
+
+    def quit(self) -> None:
+        """Send QUIT; with PIPELINING also behind transactions whose content was sent."""
+        if self.state is ClientState.READY and self._sending is None:
+            self._require(not self._open or self.extensions.pipelining, "QUIT")
+            self.state = ClientState.QUITTING
+            self._command(Awaited.QUIT, "QUIT")
+
+    def receive_data(self, data: bytes) -> list[ClientEvent]:
+        """Bytes from the server. Raises RemoteProtocolError, after which the connection is good for nothing."""
+        if self.state is ClientState.CLOSED:
+            return []
+        if self.state is ClientState.HANDSHAKE:
+            self.state = ClientState.CLOSED
+            raise RemoteProtocolError("the server sent more behind its 220 to STARTTLS, before the handshake")
+        if self._buffer:
+            data = self._buffer + data
+        self._events = []
+        position = 0
+        try:
+            while (end := data.find(b"\n", position)) >= 0:
+                self._receive_line(data, position, end - 1)
+                position = end + 1
+                if self.state >= ClientState.HANDSHAKE and self._is_over(len(data) > position):
+                    return self._events
+            if len(data) - position > self._line_limit:
+                raise RemoteProtocolError(f"a reply line is longer than {self._line_limit} octets")
+        except RemoteProtocolError:
+            self.state = ClientState.CLOSED
+            raise
+        self._buffer = data[position:]
+        return self._events
+
+    def connection_lost(self, reason: str, status: str = "4.4.2") -> list[Transaction]:
+        """The connection is gone. Gives the transactions that were open, in order, each complete: recipients that the
+        server had accepted and whose content it had been sent are in doubt, the others were not delivered."""
+        self.state = ClientState.CLOSED
+        lost = list(self._open)
+        self._open.clear()
+        diagnostic = clean_text(reason, DIAGNOSTIC_TEXT)
+        for transaction in lost:
+            accepted = set(transaction.accepted)
+            for index, known in enumerate(transaction.statuses):
+                if known is None:
+                    in_doubt = transaction.committed and (index in accepted)
+                    transaction.statuses[index] = DeliveryStatus(
+                        action=Action.DELAYED, status=status, diagnostic=diagnostic, in_doubt=in_doubt
+                    )
+        return lost
+
+    # --- bytes to replies -----------------------------------------------------------------------------------------
+
+    @property
+    def _line_limit(self) -> int:
+        return AUTH_LINE_BYTES if self.state is ClientState.AUTH else REPLY_LINE_BYTES
+
+    def _receive_line(self, data: bytes, start: int, end: int) -> None:
+        """One line, its CR at `end`."""
+        if end < start or data[end] != 13 or data.find(b"\r", start, end) >= 0:
+            raise RemoteProtocolError("a reply line holds a bare CR or LF")
+        if end - start > self._line_limit:
+            raise RemoteProtocolError(f"a reply line is longer than {self._line_limit} octets")
+        code = _CODES.get(data[start : start + 3])
+        delimiter = data[start + 3 : min(start + 4, end)]
+        if code is None or delimiter not in _DELIMITERS:
+            raise RemoteProtocolError(f"no reply: {_shown(data[start:end])}")
+        lines = self._lines
+        if lines and code != self._code:
+            raise RemoteProtocolError(f"one reply with two codes, {self._code} and {code}")
+        lines.append(data[start + 4 : end])
+        if delimiter == b"-":
+            self._code = code
+            if len(lines) >= REPLY_LINES:
+                raise RemoteProtocolError(f"a reply of more than {REPLY_LINES} lines")
+            return
+        self._lines = []
+        if self._transcript is not None:
+            self._record_reply(code, lines)
+        self._receive_reply(code, lines)
+
+    def _receive_reply(self, code: int, lines: list[bytes]) -> None:
+        if code == 421:
+            self._on_closing(code, lines)
+            return
+        if not self._awaited:
+            self._on_unasked(code, lines)
+            return
+        awaited = self._awaited.popleft()
+        if code < 400 and str(code)[0] not in REPLIES[awaited].positive:
+            raise RemoteProtocolError(f"{code} is no answer to {awaited.name}")
+        self._handlers[awaited](code, lines)
+
+    def _is_over(self, more: bool) -> bool:
+        """After a line that may have ended the conversation, or its part in the clear."""
+        if self.state is ClientState.HANDSHAKE and more:
+            raise RemoteProtocolError("the server sent more behind its 220 to STARTTLS, before the handshake")
+        if self.state is ClientState.HANDSHAKE or self.state is ClientState.CLOSED:
+            self._buffer = b""
+            return True
+        return False
+
+    # --- one handler for each row of the table --------------------------------------------------------------------
+
+    def _on_greeting(self, code: int, lines: list[bytes]) -> None:
+        if code >= 400:
+            self._refused(code, lines)
+        else:
+            self._hello()
+
+    def _on_ehlo(self, code: int, lines: list[bytes]) -> None:
+        if code < 400:
+            reply = _reply(code, lines)
+            self.extensions = parse_ehlo([line.decode("latin-1") for line in lines])
+            self.state = ClientState.READY
+            self._events.append(HelloDone(self.extensions, reply))
+        elif code >= 500 and not self._lmtp:
+            self._command(Awaited.HELO, f"HELO {self._fqdn}")
+        else:
+            self._refused(code, lines)
+
+    def _on_helo(self, code: int, lines: list[bytes]) -> None:
+        if code >= 400:
+            self._refused(code, lines)
+            return
+        self.state = ClientState.READY
+        self._events.append(HelloDone(NO_EXTENSIONS, _reply(code, lines)))
+
+    def _on_starttls(self, code: int, lines: list[bytes]) -> None:
+        if code < 400:
+            self.state = ClientState.HANDSHAKE
+            self._events.append(TlsAccepted())
+        else:
+            self.state = ClientState.READY
+            self._events.append(TlsRefused(_reply(code, lines)))
+
+    def _on_auth(self, code: int, lines: list[bytes]) -> None:
+        if code < 300:
+            self.state = ClientState.READY
+            self._events.append(Authenticated(_reply(code, lines)))
+        elif code >= 400:
+            self.state = ClientState.READY
+            self._events.append(AuthenticationFailed(_reply(code, lines)))
+        else:
+            assert self._sasl is not None
+            try:
+                response = _base64(self._sasl.respond(binascii.a2b_base64(b"".join(lines), strict_mode=True)))
+            except ValueError as error:  # an answer must come, and "*" gives up (RFC 4954 §4)
+                self._record(f"* ({clean_text(str(error))})")
+                response = "*"
+            self._command(Awaited.AUTH, response, shown="****")
+
+    def _on_rset(self, code: int, lines: list[bytes]) -> None:
+        self._send_next()
+
+    def _on_mail(self, code: int, lines: list[bytes]) -> None:
+        transaction = self._current()
+        transaction.begun = True
+        if code < 400:
+            transaction.mail_accepted = True
+        else:
+            transaction.refusal = self._negative(transaction, code, lines)
+            self._todo.clear()
+        self._send_next()
+        self._end_unless_pending(transaction)
+
+    def _on_rcpt(self, code: int, lines: list[bytes]) -> None:
+        transaction = self._current()
+        index = transaction.answered
+        transaction.answered = index + 1
+        if transaction.refusal is None:
+            if code < 400:
+                transaction.accepted.append(index)
+            else:
+                transaction.statuses[index] = self._negative(transaction, code, lines)
+        if self._todo:
+            if transaction.answered == len(transaction.recipients) and not transaction.accepted:
+                self._todo.clear()  # DATA without a recipient is no use
+            self._send_next()
+        if transaction.answered == len(transaction.recipients):
+            if transaction.chunked and transaction.accepted and transaction.refusal is None:
+                self._want_content(transaction)
+            else:
+                self._end_unless_pending(transaction)
+
+    def _on_data(self, code: int, lines: list[bytes]) -> None:
+        transaction = self._current()
+        if code < 400:
+            if transaction.accepted and transaction.refusal is None:
+                self._want_content(transaction)
+            elif self._lmtp:
+                raise RemoteProtocolError(f"{code} to DATA without a recipient, which RFC 2033 forbids")
+            else:
+                self._out.append(b".\r\n")
+                self._awaited.append(Awaited.EMPTY_END)
+            return
+        if transaction.accepted and transaction.refusal is None:
+            transaction.refusal = self._negative(transaction, code, lines)
+        self._end_unless_pending(transaction)
+
+    def _on_empty_end(self, code: int, lines: list[bytes]) -> None:
+        transaction = self._current()
+        transaction.mail_accepted = False  # the dot ended it, nothing is left to reset
+        self._end_unless_pending(transaction)
+
+    def _on_chunk(self, code: int, lines: list[bytes]) -> None:
+        transaction = self._current()
+        if code >= 400 and transaction.refusal is None:
+            transaction.refusal = self._negative(transaction, code, lines)
+            if self._sending is transaction:  # the rest of the content stays here
+                self._sending = None
+        if transaction.refusal is not None:
+            self._end_unless_pending(transaction)
+
+    def _on_end_of_data(self, code: int, lines: list[bytes]) -> None:
+        transaction = self._current()
+        status = transaction.refusal
+        if status is not None:
+            self._needs_reset = True
+        elif code < 400:
+            status = self._positive(transaction, code, lines)
+        else:
+            status = self._negative(transaction, code, lines)
+        if self._lmtp:
+            transaction.statuses[transaction.accepted.pop(0)] = status
+            if transaction.accepted:
+                return
+        else:
+            for index in transaction.accepted:
+                transaction.statuses[index] = status
+        transaction.mail_accepted = False
+        self._end(transaction)
+
+    def _on_quit(self, code: int, lines: list[bytes]) -> None:
+        self.state = ClientState.CLOSED
+        self._events.append(Closing(_reply(code, lines)))
+
+    def _on_closing(self, code: int, lines: list[bytes]) -> None:
+        """421 may come at any time (RFC 5321 §3.8); it answers what is awaited, and nothing follows it."""
+        reply = _reply(code, lines)
+        if self.state <= ClientState.HELLO:
+            self._refused(code, lines)
+            return
+        if self._open and (self._awaited or self._sending is not None):
+            transaction = self._current()
+            first = not transaction.begun and self._awaited and self._awaited[0] in (Awaited.MAIL, Awaited.RSET)
+            if not first:  # an answer to MAIL itself leaves the transaction untouched; the driver decides
+                transaction.refusal = transaction.refusal or self._negative(transaction, code, lines)
+                self._end(transaction)
+        self.state = ClientState.CLOSED
+        self._events.append(Closing(reply))
+
+    def _on_unasked(self, code: int, lines: list[bytes]) -> None:
+        """A reply that answers nothing: a refusal while content is being sent, or a broken server."""
+        transaction = self._sending
+        if transaction is None or code < 400:
+            raise RemoteProtocolError(f"a reply that answers nothing: {code} {_shown(b' '.join(lines))}")
+        transaction.refusal = self._negative(transaction, code, lines)
+        self._end(transaction)
+        self.state = ClientState.CLOSED
+        self._events.append(Closing(_reply(code, lines)))
+
+    # --- transactions ---------------------------------------------------------------------------------------------
+
+    def _current(self) -> Transaction:
+        return self._open[0]
+
+    def _want_content(self, transaction: Transaction) -> None:
+        transaction.content_asked = True
+        self._at_line_start = True
+        self._held = b""
+        self._events.append(ContentWanted(transaction))
+
+    def _end_unless_pending(self, transaction: Transaction) -> None:
+        """End a transaction that goes no further, once every reply to its commands is in."""
+        if self._todo or (self._awaited and self._awaited[0] not in (Awaited.MAIL, Awaited.RSET, Awaited.QUIT)):
+            return
+        if transaction.refusal is not None or not transaction.accepted:
+            self._end(transaction)
+
+    def _end(self, transaction: Transaction) -> None:
+        if transaction.refusal is not None:
+            for index, known in enumerate(transaction.statuses):
+                if known is None:
+                    transaction.statuses[index] = transaction.refusal
+        self._open.popleft()
+        if self._sending is transaction:
+            self._sending = None
+        if transaction.mail_accepted and not transaction.committed:
+            self._needs_reset = True
+        self._events.append(TransactionDone(transaction))
+
+    def _send_data(self, data: bytes, last: bool) -> None:
+        data = self._whole_lines(data, last)
+        if data:
+            self._out.append(stuff(data, self._at_line_start))
+            self._at_line_start = data.endswith(b"\r\n")
+        if last:
+            self._out.append(b".\r\n" if self._at_line_start else b"\r\n.\r\n")
+            self._await_end(Awaited.END_OF_DATA)
+
+    def _send_chunk(self, transaction: Transaction, data: bytes, last: bool) -> None:
+        if transaction.body != "BINARYMIME":
+            data = self._whole_lines(data, last)
+            if data:
+                self._at_line_start = data.endswith(b"\r\n")
+            if last and not self._at_line_start:
+                data += b"\r\n"
+        if not data and not last:
+            return
+        self._record_send(f"BDAT {len(data)}{' LAST' if last else ''}")
+        self._out.append(b"BDAT %d%s\r\n" % (len(data), b" LAST" if last else b""))
+        self._out.append(data)
+        if last:
+            self._await_end(Awaited.LAST_CHUNK)
+        else:
+            self._awaited.append(Awaited.CHUNK)
+
+    def _await_end(self, kind: Awaited) -> None:
+        """One reply, or in LMTP one for each accepted recipient (RFC 2033 §4.2)."""
+        count = len(self._open[-1].accepted) if self._lmtp else 1
+        for _ in range(count):
+            self._awaited.append(kind)
+
+    def _whole_lines(self, data: bytes, last: bool) -> bytes:
+        """A piece with every line end CR LF; a CR at its end waits for the next piece to be judged."""
+        if self._held:
+            data, self._held = self._held + data, b""
+        if not last and data.endswith(b"\r"):
+            data, self._held = data[:-1], b"\r"
+        return canonical_line_ends(data)
+
+    # --- statuses -------------------------------------------------------------------------------------------------
+
+    def _positive(self, transaction: Transaction, code: int, lines: list[bytes]) -> DeliveryStatus:
+        reply = transaction.reply = _one_line(code, lines)
+        status = reply[4:9] if reply[4:6] == "2." and reply[7:8] == "." and reply[9:10] == " " else "2.0.0"
+        if status[2:3] + status[4:5] not in _TWO_DIGITS:
+            status = "2.0.0"
+        return DeliveryStatus(
+            action=Action.DELIVERED if self._lmtp else Action.RELAYED, status=status, diagnostic=reply,
+            remote_mta=self.remote_mta, dsn_passed_on=self.extensions.dsn,
+        )  # fmt: skip
+
+    def _negative(self, transaction: Transaction, code: int, lines: list[bytes]) -> DeliveryStatus:
+        reply = _reply(code, lines)
+        text = transaction.reply = str(reply)[:DIAGNOSTIC_TEXT]
+        action, default = (Action.FAILED, "5.0.0") if code >= 500 else (Action.DELAYED, "4.0.0")
+        return DeliveryStatus(
+            action=action, status=reply.status or default, diagnostic=text, remote_mta=self.remote_mta
+        )  # fmt: skip
+
+    def _refused(self, code: int, lines: list[bytes]) -> None:
+        self.state = ClientState.CLOSED
+        self._events.append(Refused(_reply(code, lines)))
+
+    # --- commands -------------------------------------------------------------------------------------------------
+
+    def _hello(self) -> None:
+        self.state = ClientState.HELLO
+        if self._force_helo and not self._lmtp:
+            self._command(Awaited.HELO, f"HELO {self._fqdn}")
+        else:
+            self._command(Awaited.EHLO, f"{'LHLO' if self._lmtp else 'EHLO'} {self._fqdn}")
+
+    def _command(self, awaited: Awaited, command: str, *, shown: str = "") -> None:
+        self._record_send(shown or command)
+        self._out.append(_line(command))
+        self._awaited.append(awaited)
+
+    def _send_group(self, kinds: list[Awaited], commands: list[str]) -> None:
+        if self._transcript is not None:
+            for command in commands:
+                self._transcript(">", command)
+        group = ("\r\n".join(commands) + "\r\n").encode()
+        if group.count(b"\n") != len(commands) or group.count(b"\r") != len(commands):
+            raise LocalProtocolError("a command would hold a line end")
+        self._out.append(group)
+        self._awaited.extend(kinds)
+
+    def _send_next(self) -> None:
+        """Without PIPELINING: the next command, once the one before is answered."""
+        if self._todo and not self._awaited:
+            kind, line = self._todo.popleft()
+            self._record_send(line[:-2].decode())
+            self._out.append(line)
+            self._awaited.append(kind)
+
+    def _require(self, allowed: bool, what: str) -> None:
+        if not allowed:
+            raise LocalProtocolError(f"{what} is not allowed in state {self.state.name}")
+
+    # --- the transcript -------------------------------------------------------------------------------------------
+
+    def _record_send(self, command: str) -> None:
+        if self._transcript is not None:
+            self._transcript(">", command)
+
+    def _record(self, note: str) -> None:
+        if self._transcript is not None:
+            self._transcript("*", note)
+
+    def _record_reply(self, code: int, lines: list[bytes]) -> None:
+        assert self._transcript is not None
+        if code == 334:
+            lines = [b"****"]
+        for number, line in enumerate(lines, 1):
+            mark = " " if number == len(lines) else "-"
+            self._transcript("<", f"{code}{mark}{clean_text(line.decode('utf-8', 'replace'))}")
+
+
+_TWO_DIGITS: Final = frozenset(f"{a}{b}" for a in range(10) for b in range(10))
+
+
+def _line(command: str) -> bytes:
+    if "\r" in command or "\n" in command:
+        raise LocalProtocolError("a command would hold a line end")
+    return command.encode() + b"\r\n"
+
+
+def _base64(data: bytes) -> str:
+    return binascii.b2a_base64(data, newline=False).decode()
+
+
+def _reply(code: int, lines: list[bytes]) -> Reply:
+    return reply_from_wire(code, [line.decode("utf-8", "replace") for line in lines])
+
+
+def _one_line(code: int, lines: list[bytes]) -> str:
+    text = f"{code} {b' '.join(lines).decode('utf-8', 'replace')}"
+    return text if len(text) <= DIAGNOSTIC_TEXT and text.isprintable() else clean_text(text, DIAGNOSTIC_TEXT)
+
+
+def _shown(data: bytes) -> str:
+    return clean_text(data.decode("utf-8", "replace"), 200)

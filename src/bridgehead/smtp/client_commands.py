@@ -1,0 +1,103 @@
+# SPDX-License-Identifier: MIT
+"""Commands as a client writes them, and EHLO replies as it reads them (RFC 5321 §4.1.1, RFC 3461 §4, RFC 6531, 6533).
+
+What is not offered is not sent. Text that would break a line cannot come out of here.
+"""
+
+import re
+from typing import Final
+
+from bridgehead.mail.address import Mailbox
+from bridgehead.mail.envelope import EnvelopeRecipient, Notify, Return
+from bridgehead.smtp.client_events import Extensions, Transaction
+
+_NOT_XCHAR = re.compile(r"[^!-*,-<>-~]")
+_NOT_QCHAR = re.compile(r"[^!-*,-<>-\[\]-~]")
+_NOTIFY_WORDS: Final = ((Notify.SUCCESS, "SUCCESS"), (Notify.FAILURE, "FAILURE"), (Notify.DELAY, "DELAY"))
+
+
+def xtext(text: str) -> str:
+    """ASCII text in xtext (RFC 3461 §4)."""
+    return _NOT_XCHAR.sub(lambda match: f"+{ord(match[0]):02X}", text)
+
+
+def utf8_address_xtext(text: str) -> str:
+    """A UTF-8 address in ASCII (utf-8-addr-xtext, RFC 6533 §3)."""
+    return _NOT_QCHAR.sub(lambda match: f"\\x{{{ord(match[0]):02X}}}", text)
+
+
+def mail_command(transaction: Transaction, extensions: Extensions) -> str:
+    """MAIL with the parameters that apply, without its line end."""
+    path = transaction.reverse_path
+    parts = [f"MAIL FROM:<{_path(path, transaction.smtputf8)}>"]
+    if transaction.size and extensions.size is not None:
+        parts.append(f"SIZE={transaction.size}")
+    if transaction.body is not None:
+        parts.append(f"BODY={transaction.body.value}")
+    if transaction.smtputf8:
+        parts.append("SMTPUTF8")
+    if extensions.dsn:
+        if transaction.ret is not Return.UNSPECIFIED:
+            parts.append(f"RET={transaction.ret.value}")
+        if transaction.envelope_id:
+            parts.append(f"ENVID={xtext(transaction.envelope_id)}")
+    return " ".join(parts) if len(parts) > 1 else parts[0]
+
+
+def rcpt_command(recipient: EnvelopeRecipient, transaction: Transaction, extensions: Extensions) -> str:
+    """RCPT with NOTIFY and ORCPT where the server offers DSN, without its line end."""
+    command = f"RCPT TO:<{_path(recipient.forward_path, transaction.smtputf8)}>"
+    if not extensions.dsn:
+        return command
+    if recipient.notify:
+        command += f" NOTIFY={notify_value(recipient.notify)}"
+    if recipient.original_recipient:
+        kind, _, address = recipient.original_recipient.partition(";")
+        encode = utf8_address_xtext if kind.lower() == "utf-8" or not address.isascii() else xtext
+        command += f" ORCPT={kind if address.isascii() else 'utf-8'};{encode(address)}"
+    return command
+
+
+def notify_value(notify: Notify) -> str:
+    """NOTIFY's value; NEVER stands alone (RFC 3461 §4.1)."""
+    if notify & Notify.NEVER:
+        return "NEVER"
+    return ",".join(word for flag, word in _NOTIFY_WORDS if notify & flag)
+
+
+def _path(mailbox: Mailbox, smtputf8: bool) -> str:
+    if smtputf8 or mailbox.domain.isascii():
+        return str(mailbox)
+    return str(mailbox.in_ascii() or mailbox)
+
+
+def parse_ehlo(lines: list[str]) -> Extensions:
+    """The keyword lines of an EHLO reply, first line (the server's name) left out. What is malformed counts as
+    not offered; a keyword named twice counts as first named."""
+    words: dict[str, list[str]] = {}
+    for line in lines[1:]:
+        keyword, *parameters = line.upper().split()[:64] or [""]
+        if keyword.startswith("AUTH="):  # the form of servers older than RFC 2554
+            keyword, parameters = "AUTH", [keyword[5:], *parameters]
+        if keyword == "AUTH" and keyword in words:
+            words[keyword] += parameters
+        words.setdefault(keyword, parameters)
+    limits = dict(word.partition("=")[::2] for word in words.get("LIMITS", []))
+    return Extensions(
+        pipelining="PIPELINING" in words,
+        size=_number(*words["SIZE"][:1]) if "SIZE" in words else None,
+        eight_bit_mime="8BITMIME" in words,
+        binary_mime="BINARYMIME" in words and "CHUNKING" in words,
+        chunking="CHUNKING" in words,
+        smtputf8="SMTPUTF8" in words,
+        dsn="DSN" in words,
+        starttls="STARTTLS" in words,
+        auth=tuple(words.get("AUTH", ())),
+        mail_max=_number(limits.get("MAILMAX", "")),
+        rcpt_max=_number(limits.get("RCPTMAX", "")),
+        rcpt_domain_max=_number(limits.get("RCPTDOMAINMAX", "")),
+    )
+
+
+def _number(text: str = "") -> int:
+    return int(text) if text.isascii() and text.isdigit() and len(text) <= 18 else 0
