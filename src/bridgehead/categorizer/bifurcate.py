@@ -1,0 +1,41 @@
+# SPDX-License-Identifier: MIT
+"""Bifurcation: one part for each next hop and reverse-path, none with more recipients than a copy may have. Pure."""
+
+import msgspec
+
+from bridgehead.categorizer.mail_flow import MailFlow
+from bridgehead.categorizer.refusals import TOO_LARGE_FOR_ROUTE
+from bridgehead.categorizer.resolution import Copy
+from bridgehead.categorizer.route import route
+from bridgehead.mail.address import Mailbox
+from bridgehead.mail.envelope import EnvelopeRecipient
+from bridgehead.routing.connector_selection import Outcome
+from bridgehead.routing.next_hop import NextHop
+
+
+class Part(msgspec.Struct):
+    """Recipients that are treated alike. `next_hop` is None where no connector serves them."""
+
+    reverse_path: Mailbox
+    next_hop: NextHop | None
+    recipients: list[EnvelopeRecipient]
+
+
+def bifurcate(copies: list[Copy], size: int, mail_flow: MailFlow) -> list[Part]:
+    """Split copies by next hop. Recipients that no connector takes at this size move from pending to results."""
+    parts: list[Part] = []
+    limit = max(1, mail_flow.settings.expansion_size_limit)
+    for copy in copies:
+        by_next_hop: dict[NextHop | None, list[EnvelopeRecipient]] = {}
+        for recipient in copy.pending:
+            selection = route(recipient, size, mail_flow)
+            if selection.outcome is Outcome.TOO_LARGE:
+                copy.results.append((recipient, TOO_LARGE_FOR_ROUTE))
+            else:
+                by_next_hop.setdefault(selection.next_hop, []).append(recipient)
+        for next_hop, recipients in by_next_hop.items():
+            parts += (
+                Part(copy.reverse_path, next_hop, recipients[start : start + limit])
+                for start in range(0, len(recipients), limit)
+            )
+    return parts

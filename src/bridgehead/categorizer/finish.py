@@ -1,0 +1,171 @@
+# SPDX-License-Identifier: MIT
+"""The end of categorization: one transaction that takes a message out of Submission and puts its parts where they go.
+
+The first part keeps the entry's id and so replaces it; every further one is a fork with an id of its own (TRANSFER).
+Recipients that are settled already are reported in the same transaction. Committing is `worker.py`.
+"""
+
+from collections.abc import Callable
+
+import msgspec
+
+from bridgehead.categorizer.bifurcate import Part
+from bridgehead.categorizer.ports import DeadlineOf, DeliveryIntake, Reporter
+from bridgehead.categorizer.resolution import Copy, Result
+from bridgehead.mail.address import Mailbox
+from bridgehead.mail.delivery_status import Action
+from bridgehead.mail.envelope import Envelope, EnvelopeRecipient, RecipientState
+from bridgehead.mail.item import MailItem, Source, Stage
+from bridgehead.queues.store import MessageStatus, QueuedItem, QueueKind, Transaction
+from bridgehead.routing.next_hop import NextHop
+from bridgehead.tracking.events import EventId, TrackingEvent, event_for
+
+NO_ROUTE = "no send connector has an address space for "
+
+
+class Outcome(msgspec.Struct):
+    """A transaction, and what is to follow once it is on disk.
+
+    Attributes:
+        deliveries: entries that the dispatcher takes from memory.
+        waiting: next hops whose entries it finds on disk.
+        reports: new entries in Submission, to be categorized next.
+        events: to be tracked.
+    """
+
+    transaction: Transaction
+    deliveries: list[QueuedItem]
+    waiting: list[NextHop]
+    reports: list[QueuedItem]
+    events: list[TrackingEvent]
+
+
+class Finisher:
+    """Builds outcomes. Nothing in the entry changes before the last look at it, so that a fault leaves it as it was."""
+
+    def __init__(
+        self, reporter: Reporter, intake: DeliveryIntake, deadline_of: DeadlineOf, allocate_id: Callable[[], int],
+    ) -> None:  # fmt: skip
+        self._reporter = reporter
+        self._intake = intake
+        self._deadline_of = deadline_of
+        self._allocate_id = allocate_id
+
+    def finish(
+        self, entry: QueuedItem, copies: list[Copy], parts: list[Part], events: list[TrackingEvent], now: float,
+    ) -> Outcome:  # fmt: skip
+        """The outcome for an entry of Submission whose recipients were resolved and split into `parts`."""
+        outcome = Outcome(Transaction(), [], [], [], events)
+        for copy in copies:
+            if copy.results:
+                self._report(entry, copy, outcome, now)
+        put: list[QueuedItem] = []
+        parent = entry.item
+        forks = [self._fork(parent, part, outcome, now) for part in parts[1:]]
+        if parts:
+            put.append(self._placed(entry, _reshaped(parent, parts[0]), parts[0], outcome, now))
+        put += (self._placed(entry, item, part, outcome, now) for item, part in zip(forks, parts[1:], strict=True))
+        put += outcome.reports
+        outcome.transaction.remove = () if parts else (entry.id,)
+        outcome.transaction.put = put
+        return outcome
+
+    def finish_whole(self, entry: QueuedItem, next_hop: NextHop, recipients: list[EnvelopeRecipient]) -> Outcome:
+        """The outcome for the common case: one next hop, nobody to be told, nothing to be tracked."""
+        item, content = entry.item, entry.content
+        data = content.data if content is not None else None
+        in_memory = content is not None and self._intake.has_room(next_hop, len(data) if data is not None else 0)
+        item.envelope.recipients = recipients
+        item.stage = Stage.CATEGORIZED
+        placed = QueuedItem(
+            item=item,
+            content=content,
+            content_id=entry.content_id,
+            queue=QueueKind.DELIVERY,
+            next_hop=next_hop,
+            status=MessageStatus.ACTIVE if in_memory else MessageStatus.READY,
+            deadline=self._deadline_of(item),
+            in_doubt=entry.in_doubt,
+        )
+        if in_memory:
+            return Outcome(Transaction((), (placed,)), [placed], [], [], [])
+        return Outcome(Transaction((), (placed,)), [], [next_hop], [], [])
+
+    def _placed(self, entry: QueuedItem, item: MailItem, part: Part, outcome: Outcome, now: float) -> QueuedItem:
+        """The entry for one part: in its delivery queue, or in Unreachable."""
+        placed = QueuedItem(
+            item=item,
+            content=entry.content,
+            content_id=entry.content_id,
+            queue=QueueKind.DELIVERY,
+            next_hop=part.next_hop,
+            deadline=self._deadline_of(item),
+        )
+        if part.next_hop is None:
+            placed.queue = QueueKind.UNREACHABLE
+            placed.last_error = NO_ROUTE + part.recipients[0].forward_path.domain_key
+            event = event_for(item, EventId.DEFER, Source.ROUTING, now, _addresses(part.recipients))
+            event.source_context = placed.last_error
+            outcome.events.append(event)
+            return placed
+        data = entry.content.data if entry.content is not None else None
+        if entry.content is not None and self._intake.has_room(part.next_hop, len(data) if data is not None else 0):
+            placed.status = MessageStatus.ACTIVE
+            outcome.deliveries.append(placed)
+        elif part.next_hop not in outcome.waiting:
+            outcome.waiting.append(part.next_hop)
+        return placed
+
+    def _fork(self, parent: MailItem, part: Part, outcome: Outcome, now: float) -> MailItem:
+        """A further copy of the message, for some of its recipients."""
+        item = msgspec.structs.replace(
+            parent,
+            internal_message_id=self._allocate_id(),
+            envelope=_envelope(parent, part.reverse_path, part.recipients),
+            stage=Stage.CATEGORIZED,
+        )
+        event = event_for(item, EventId.TRANSFER, Source.ROUTING, now, _addresses(part.recipients))
+        event.reference = str(parent.internal_message_id)
+        outcome.events.append(event)
+        return item
+
+    def _report(self, entry: QueuedItem, copy: Copy, outcome: Outcome, now: float) -> None:
+        """Settle recipients, track those that failed, and have the report written that they call for."""
+        settled = [
+            (_settled(recipient, status.action, status.diagnostic), status) for recipient, status in copy.results
+        ]
+        item = msgspec.structs.replace(
+            entry.item, envelope=_envelope(entry.item, copy.reverse_path, [recipient for recipient, _ in settled])
+        )
+        failed: list[Result] = [result for result in settled if result[1].action is Action.FAILED]
+        if failed:
+            event = event_for(item, EventId.FAIL, Source.ROUTING, now, _addresses([each for each, _ in failed]))
+            event.recipient_status = [status.diagnostic for _, status in failed]
+            outcome.events.append(event)
+        report = self._reporter.report(item, entry.content, settled) if entry.content is not None else None
+        if report is not None:
+            report.queue, report.status = QueueKind.SUBMISSION, MessageStatus.ACTIVE
+            outcome.reports.append(report)
+
+
+def _reshaped(item: MailItem, part: Part) -> MailItem:
+    """The message itself, from here on for the recipients of its first part only."""
+    return msgspec.structs.replace(
+        item, envelope=_envelope(item, part.reverse_path, part.recipients), stage=Stage.CATEGORIZED
+    )
+
+
+def _envelope(item: MailItem, reverse_path: Mailbox, recipients: list[EnvelopeRecipient]) -> Envelope:
+    """The envelope under another reverse-path and for other recipients; a manager did not choose the ENVID."""
+    envelope = item.envelope
+    kept = envelope.envelope_id if reverse_path == envelope.reverse_path else ""
+    return msgspec.structs.replace(envelope, reverse_path=reverse_path, recipients=recipients, envelope_id=kept)
+
+
+def _settled(recipient: EnvelopeRecipient, action: Action, diagnostic: str) -> EnvelopeRecipient:
+    state = RecipientState.FAILED if action is Action.FAILED else RecipientState.EXPANDED
+    return msgspec.structs.replace(recipient, state=state, last_error=diagnostic)
+
+
+def _addresses(recipients: list[EnvelopeRecipient]) -> list[str]:
+    return [str(recipient.forward_path) for recipient in recipients]

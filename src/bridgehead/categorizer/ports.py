@@ -1,0 +1,36 @@
+# SPDX-License-Identifier: MIT
+"""What the categorizer needs of its neighbours: somebody to write reports, and somebody to take what is ready."""
+
+from collections.abc import Callable
+from typing import Protocol
+
+from bridgehead.categorizer.resolution import Result
+from bridgehead.mail.content import Content
+from bridgehead.mail.item import MailItem
+from bridgehead.queues.store import QueuedItem
+from bridgehead.routing.next_hop import NextHop
+
+DeadlineOf = Callable[[MailItem], float]
+"""Unix time of the first thing that a message is owed whatever happens: its delay report, or its expiry."""
+
+
+class Reporter(Protocol):
+    """Writes delivery status notifications."""
+
+    def report(self, item: MailItem, content: Content, statuses: list[Result]) -> QueuedItem | None:
+        """The report about these recipients as an entry for Submission, with an id of its own; None when nobody is to
+        be told (NOTIFY, null reverse-path, reports). Not committed: the categorizer does that, together with the
+        message that the report is about."""
+
+
+class DeliveryIntake(Protocol):
+    """The dispatcher, as the categorizer sees it. All calls on the event loop."""
+
+    def has_room(self, next_hop: NextHop, size: int) -> bool:
+        """True where an entry with `size` octets of content in memory may be put ACTIVE and handed over."""
+
+    def deliver(self, entries: list[QueuedItem]) -> None:
+        """Committed entries, ACTIVE and with their content: the dispatcher's own from now on."""
+
+    def notify(self, next_hop: NextHop) -> None:
+        """READY entries for this next hop were committed; they are to be leased from the store."""

@@ -1,0 +1,314 @@
+# SPDX-License-Identifier: MIT
+"""The categorizer at work: takes messages right after their commit, or from disk, and commits what becomes of them.
+
+`process` is synchronous and is called with the entry that the accept commit has just made durable. What could not be
+done then - the directory did not answer, the store failed, the process was restarted - waits in Submission and is
+taken from there by one background task, a bounded window at a time. Messages without a route are tried again when
+the configuration changes.
+"""
+
+import asyncio
+import logging
+from collections import deque
+from functools import partial
+from typing import Final
+
+from bridgehead.categorizer.bifurcate import bifurcate
+from bridgehead.categorizer.finish import Finisher, Outcome
+from bridgehead.categorizer.mail_flow import MailFlow
+from bridgehead.categorizer.ports import DeadlineOf, DeliveryIntake, Reporter
+from bridgehead.categorizer.refusals import EXPIRED
+from bridgehead.categorizer.resolution import Copy
+from bridgehead.categorizer.resolve import resolve
+from bridgehead.categorizer.route import route
+from bridgehead.directory.lookup import DirectoryUnavailable
+from bridgehead.mail.header import clean_text
+from bridgehead.mail.item import MailItem, Source
+from bridgehead.mail.limits import LOGGED_TEXT
+from bridgehead.net.clock import Clock
+from bridgehead.queues.settings import QueueSettings
+from bridgehead.queues.store import MessageStatus, QueuedItem, QueueKind, QueueStore, StoreFault, Transaction
+from bridgehead.tracking.events import EventId, TrackingEvent, event_for
+from bridgehead.tracking.ports import Tracker
+
+LEASED_ENTRIES: Final = 64
+LEASED_BYTES: Final = 8 * 1024**2
+"""The window in which the queue on disk is worked off."""
+BACKOFF_SECONDS: Final = (0.2, 30.0)
+"""First and longest pause after a fault of the store."""
+IDLE_CHECK_SECONDS: Final = 1.0
+"""Shortest pause while Submission holds entries that are due but cannot be leased."""
+
+_log = logging.getLogger(__name__)
+
+
+class Categorizer:
+    """Moves messages from Submission to where they go next. All methods are called on the event loop.
+
+    Args:
+        mail_flow: directory, domains, connectors and limits; replaced by `reconfigure`.
+        deadline_of: when a message's delay report or expiry is due.
+    """
+
+    def __init__(
+        self, *, store: QueueStore, mail_flow: MailFlow, queue_settings: QueueSettings, tracker: Tracker, clock: Clock,
+        reporter: Reporter, intake: DeliveryIntake, deadline_of: DeadlineOf,
+    ) -> None:  # fmt: skip
+        self._store = store
+        self._mail_flow = mail_flow
+        self._queue_settings = queue_settings
+        self._tracker = tracker
+        self._clock = clock
+        self._intake = intake
+        self._finisher = Finisher(reporter, intake, deadline_of, store.allocate_id)
+        self._wake = asyncio.Event()
+        self._stopping = False
+        self._task: asyncio.Task[None] | None = None
+        self._stuck: deque[int] = deque()
+        """Entries whose commit failed: ACTIVE in Submission on disk, to be read and processed again."""
+        self._window: set[int] = set()
+        """Entries taken from disk whose commit is under way."""
+        self._under_way = 0
+        self._progress = asyncio.Event()
+        self._fault: StoreFault | None = None
+        self._owed: list[QueuedItem] = []
+        """Entries leased from Unreachable that are still to be put into Submission."""
+        self._resubmit = False
+        self._pause = BACKOFF_SECONDS[0]
+
+    # --- what others call ------------------------------------------------------------------------------------------
+
+    def start(self) -> None:
+        """Begin to work off what Submission holds on disk."""
+        self._stopping = False
+        self._task = asyncio.get_running_loop().create_task(self.run(), name="categorizer")
+
+    async def stop(self) -> None:
+        """Finish what is under way. Entries on disk wait for the next start."""
+        self._stopping = True
+        self._wake.set()
+        if self._task is not None:
+            await self._task
+            self._task = None
+        while self._under_way:
+            await self._progressed()
+
+    def wake(self) -> None:
+        """Entries were put into Submission as READY, by somebody who does not call `process`."""
+        self._wake.set()
+
+    def reconfigure(self, mail_flow: MailFlow, queue_settings: QueueSettings | None = None) -> None:
+        """Decide by a new configuration from the next message on; messages without a route are tried again."""
+        self._mail_flow = mail_flow
+        self._queue_settings = queue_settings or self._queue_settings
+        self.resubmit_unreachable()
+
+    def resubmit_unreachable(self) -> None:
+        """Put everything in Unreachable, but what is suspended, through the categorizer again."""
+        self._resubmit = True
+        self._wake.set()
+
+    def process(self, entry: QueuedItem) -> None:
+        """Categorize an entry of Submission that is ACTIVE on disk and has its content. Never raises."""
+        now = self._clock.now()
+        try:
+            if entry.crash_count >= self._queue_settings.poison_threshold:
+                outcome = self._set_aside(entry, "it ended the server or failed too often while it was processed", now)
+            else:
+                outcome = self._categorize(entry, now)
+        except DirectoryUnavailable as error:
+            outcome = self._deferred(entry, str(error), now)
+        except Exception as error:
+            _log.exception("message %d could not be categorized", entry.id)
+            outcome = self._crashed(entry, error, now)
+        self._under_way += 1
+        self._store.commit(outcome.transaction, partial(self._committed, outcome, entry.id))
+
+    # --- one message -----------------------------------------------------------------------------------------------
+
+    def _categorize(self, entry: QueuedItem, now: float) -> Outcome:
+        item, mail_flow = entry.item, self._mail_flow
+        resolution = resolve(item, mail_flow, now)
+        main = resolution.main
+        pending = main.pending
+        if len(pending) == 1 and not main.results and not resolution.events and resolution.others is None:
+            next_hop = route(pending[0], item.size, mail_flow).next_hop
+            if next_hop is not None:
+                return self._finisher.finish_whole(entry, next_hop, pending)
+        copies = resolution.copies()
+        parts = bifurcate(copies, item.size, mail_flow)
+        return self._finisher.finish(entry, copies, parts, resolution.events, now)
+
+    def _committed(self, outcome: Outcome, entry_id: int, fault: StoreFault | None) -> None:
+        """The outcome is on disk: hand on what follows from it. After a fault nothing has changed there."""
+        self._under_way -= 1
+        if self._window or self._stopping:
+            self._window.discard(entry_id)
+            self._progress.set()
+        if fault is not None:
+            self._fault = fault
+            self._stuck.append(entry_id)
+            self._wake.set()
+            return
+        for event in outcome.events:
+            self._tracker.record(event)
+        if outcome.deliveries:
+            self._intake.deliver(outcome.deliveries)
+        for next_hop in outcome.waiting:
+            self._intake.notify(next_hop)
+        for report in outcome.reports:
+            self.process(report)
+
+    def _deferred(self, entry: QueuedItem, reason: str, now: float) -> Outcome:
+        """The directory could not answer: back to Submission until the resolver's next attempt, or expired."""
+        item = entry.item
+        settings = self._queue_settings
+        recipients = [recipient for recipient in item.envelope.recipients if not recipient.state]
+        if now - item.received_at >= settings.message_expiration_timeout.total_seconds():
+            copy = Copy(item.envelope.reverse_path, [], [(recipient, EXPIRED) for recipient in recipients])
+            return self._finisher.finish(entry, [copy], [], [], now)
+        reason = clean_text(f"the directory cannot answer: {reason}", LOGGED_TEXT)
+        due = now + settings.resolver_retry_interval.total_seconds()
+        put = _again(entry, due, reason)
+        put.retry_count += 1
+        event = event_for(item, EventId.DEFER, Source.ROUTING, now, [str(each.forward_path) for each in recipients])
+        event.source_context = reason
+        return Outcome(Transaction((), (put,)), [], [], [], [event])
+
+    def _crashed(self, entry: QueuedItem, error: Exception, now: float) -> Outcome:
+        """Processing raised, which is a fault of ours: once more later, then aside."""
+        reason = clean_text(f"{type(error).__name__}: {error}", LOGGED_TEXT)
+        if entry.crash_count + 1 >= self._queue_settings.poison_threshold:
+            return self._set_aside(entry, reason, now)
+        put = _again(entry, now + self._queue_settings.queue_glitch_retry_interval.total_seconds(), reason)
+        put.crash_count += 1
+        return Outcome(Transaction((), (put,)), [], [], [], [])
+
+    def _set_aside(self, entry: QueuedItem, reason: str, now: float) -> Outcome:
+        """To the poison queue, where it stays until somebody decides."""
+        put = _again(entry, 0.0, reason)
+        put.queue, put.status = QueueKind.POISON, MessageStatus.SUSPENDED
+        put.crash_count = max(entry.crash_count, self._queue_settings.poison_threshold)
+        event = _event(entry.item, EventId.POISONMESSAGE, Source.POISONMESSAGE, now)
+        event.source_context = reason
+        return Outcome(Transaction((), (put,)), [], [], [], [event])
+
+    # --- what waits on disk ----------------------------------------------------------------------------------------
+
+    async def run(self) -> None:
+        """Work off Submission until `stop`; sleeps while there is nothing to do."""
+        while not self._stopping:
+            self._wake.clear()
+            try:
+                pause = await self._work()
+                self._pause = BACKOFF_SECONDS[0]
+            except StoreFault as fault:
+                _log.error("the categorizer waits for the store: %s", fault)
+                pause = self._pause
+                self._pause = min(self._pause * 2, BACKOFF_SECONDS[1])
+                await self._sleep(pause)
+                continue
+            await self._until_woken(pause)
+
+    async def _work(self) -> float | None:
+        """One round; returns the seconds until the next is due, None to wait until woken. Raises StoreFault."""
+        while self._stuck and not self._stopping:
+            await self._take_again()
+        if (self._resubmit or self._owed) and not self._stopping:
+            self._resubmit = False
+            await self._move_unreachable()
+        while not self._stopping:
+            now = self._clock.now()
+            entries = await self._store.lease(QueueKind.SUBMISSION, None, now, LEASED_ENTRIES, LEASED_BYTES)
+            if not entries:
+                break
+            await self._process_window(entries)
+        due = await self._store.next_due(QueueKind.SUBMISSION, None)
+        return None if due is None else max(due - self._clock.now(), IDLE_CHECK_SECONDS)
+
+    async def _take_again(self) -> None:
+        """Process a window of the entries whose commit failed. Raises StoreFault, and then none is forgotten."""
+        entries: list[QueuedItem] = []
+        size = 0
+        while self._stuck and len(entries) < LEASED_ENTRIES and size < LEASED_BYTES:
+            try:
+                entry = await self._store.get(self._stuck[0])
+            except StoreFault:
+                self._stuck.extend(entry.id for entry in entries)
+                raise
+            self._stuck.popleft()
+            if entry is not None and entry.queue is QueueKind.SUBMISSION:
+                entries.append(entry)
+                size += entry.item.size
+        await self._process_window(entries)
+
+    async def _process_window(self, entries: list[QueuedItem]) -> None:
+        """Process entries from disk and wait until they are on disk again. Raises StoreFault."""
+        self._fault = None
+        self._window = {entry.id for entry in entries}
+        for entry in entries:
+            self.process(entry)
+        while self._window:
+            await self._progressed()
+        if self._fault is not None:
+            raise self._fault
+
+    async def _move_unreachable(self) -> None:
+        """Put back into Submission what is unreachable now; what becomes unreachable from here on is left alone."""
+        last = self._store.allocate_id()
+        while not self._stopping:
+            now = self._clock.now()
+            entries = self._owed or await self._store.lease(
+                QueueKind.UNREACHABLE, None, now, LEASED_ENTRIES, LEASED_BYTES
+            )
+            self._owed = entries
+            moved = [entry for entry in entries if entry.id < last]
+            for entry in entries:
+                entry.status = MessageStatus.READY
+                if entry.id < last:
+                    entry.queue, entry.last_error, entry.deadline = QueueKind.SUBMISSION, "", 0.0
+            if entries:
+                await self._store.committed(Transaction((), entries))
+            self._owed = []
+            for entry in moved:
+                self._tracker.record(_event(entry.item, EventId.RESUBMIT, Source.QUEUE, now))
+            if not moved:
+                return
+
+    async def _progressed(self) -> None:
+        """Wait for the next commit to end."""
+        self._progress.clear()
+        await self._progress.wait()
+
+    async def _until_woken(self, seconds: float | None) -> None:
+        try:
+            await asyncio.wait_for(self._wake.wait(), seconds)
+        except TimeoutError:
+            pass
+
+    async def _sleep(self, seconds: float) -> None:
+        """Wait out a fault of the store, however many messages ask to be taken again; only `stop` cuts it short."""
+        end = self._clock.monotonic() + seconds
+        while not self._stopping and (left := end - self._clock.monotonic()) > 0:
+            self._wake.clear()
+            await self._until_woken(left)
+
+
+def _again(entry: QueuedItem, due: float, reason: str) -> QueuedItem:
+    """The entry as it goes back to Submission."""
+    return QueuedItem(
+        item=entry.item,
+        content=entry.content,
+        content_id=entry.content_id,
+        queue=QueueKind.SUBMISSION,
+        status=MessageStatus.RETRY,
+        due=due,
+        retry_count=entry.retry_count,
+        last_error=reason,
+        in_doubt=entry.in_doubt,
+        crash_count=entry.crash_count,
+    )
+
+
+def _event(item: MailItem, event_id: EventId, source: Source, now: float) -> TrackingEvent:
+    return event_for(item, event_id, source, now, [str(each.forward_path) for each in item.envelope.recipients])
