@@ -35,6 +35,8 @@ SKIPPED_BYTES: Final = 64 * 1024 * 1024
 
 PROXY_HEADER_BYTES: Final = 4096
 """Addresses and TLVs of a PROXY protocol header, version 2; a proxy that passes a client certificate on needs most."""
+LOGIN_NAME_CHARACTERS: Final = 256
+PASSWORD_CHARACTERS: Final = 1024
 RATE_CLIENTS: Final = 100_000
 """Clients whose message rate a connector remembers."""
 
@@ -72,8 +74,15 @@ DNS_CACHE_ENTRIES: Final = 20_000
 LOGGED_TEXT: Final = 1_000
 DIAGNOSTIC_TEXT: Final = 2_000
 SUBJECT_TEXT: Final = 1_000
+LOG_BACKLOG_BYTES: Final = 32 * 1024 * 1024
+"""Lines of one log kept in memory while its disk takes none; more are lost and counted."""
 
 # --- control socket and command line ----------------------------------------------------------------------------
 CONTROL_REQUEST_BYTES: Final = 1024 * 1024
+CONTROL_RESPONSE_BYTES: Final = 64 * 1024 * 1024
+CONTROL_CONNECTIONS: Final = 64
+CONTROL_IDLE_SECONDS: Final = 300.0
+CONTROL_CONTENT_BYTES: Final = 512 * 1024
+"""Octets of a message's content in one response."""
 LIST_RESULTS: Final = 1_000
 """Default ResultSize of every list (Exchange)."""
