@@ -3,10 +3,21 @@
 
 import re
 from email.utils import formatdate
+from functools import lru_cache
 
 from bridgehead.mail.address import Mailbox
 
 _UNSAFE = re.compile(r"[^!-'*-\[\]-~\u00a1-\U0010ffff]+")
+
+
+def date_time(when: float) -> str:
+    """Unix time as an RFC 5322 date-time in UTC."""
+    return _date_time(int(when))
+
+
+@lru_cache(maxsize=64)
+def _date_time(second: int) -> str:
+    return formatdate(second)
 
 
 def protocol_name(*, esmtp: bool, tls: bool, authenticated: bool, utf8: bool, lmtp: bool = False) -> str:
@@ -38,7 +49,7 @@ def received_field(
     wanted = f"\r\n for <{recipient}>" if recipient else ""
     return (
         f"Received: from {_UNSAFE.sub('?', helo) or 'unknown'} ({name})\r\n by {fqdn}{server} with {protocol}{security}"
-        f"\r\n id {queue_id}{wanted}; {formatdate(when, localtime=False, usegmt=False)}\r\n"
+        f"\r\n id {queue_id}{wanted}; {date_time(when)}\r\n"
     ).encode()
 
 

@@ -1,0 +1,59 @@
+# SPDX-License-Identifier: MIT
+"""Acceptance: a message becomes ours when its commit to the Submission queue holds, and nowhere else.
+
+The caller answers 250 from `done(None)` only. Afterwards the categorizer gets the message from memory; should the
+process die in between, it finds it in the queue.
+"""
+
+from collections.abc import Callable
+from typing import Protocol
+
+from bridgehead.mail.content import Content
+from bridgehead.mail.item import MailItem
+from bridgehead.queues.store import MessageStatus, QueuedItem, QueueKind, QueueStore, StoreFault, Transaction
+from bridgehead.tracking.events import TrackingEvent
+from bridgehead.tracking.ports import Tracker
+
+
+class Intake(Protocol):
+    """The categorizer, seen from here."""
+
+    def process(self, entry: QueuedItem) -> None:
+        """Categorize an entry that is Active in the Submission queue."""
+
+
+class Acceptance:
+    """Commits messages to the Submission queue."""
+
+    __slots__ = ("_intake", "_store", "_tracker")
+
+    def __init__(self, store: QueueStore, tracker: Tracker, intake: Intake) -> None:
+        self._store = store
+        self._tracker = tracker
+        self._intake = intake
+
+    def allocate_id(self) -> int:
+        """An internal message id for a message about to be submitted."""
+        return self._store.allocate_id()
+
+    def submit(
+        self, item: MailItem, content: Content, event: TrackingEvent, done: Callable[[StoreFault | None], None]
+    ) -> None:
+        """Commit; then track `event`, tell `done`, hand over. On a fault nothing was accepted and `done` gets it."""
+        entry = QueuedItem(
+            item=item,
+            content=content,
+            content_id=item.internal_message_id,
+            queue=QueueKind.SUBMISSION,
+            status=MessageStatus.ACTIVE,
+        )
+
+        def committed(fault: StoreFault | None) -> None:
+            if fault is None:
+                self._tracker.record(event)
+                done(None)
+                self._intake.process(entry)
+            else:
+                done(fault)
+
+        self._store.commit(Transaction(put=(entry,)), committed)

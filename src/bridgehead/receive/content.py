@@ -1,0 +1,207 @@
+# SPDX-License-Identifier: MIT
+"""Content as it arrives: strict line ends, size, header scanned once, header firewall, hop counts; memory or file.
+
+Small messages stay one bytes object. What grows beyond `INLINE_CONTENT_BYTES` is handed to a `ContentWriter`, piece
+by piece, so that a large message needs little memory. A refusal is remembered and the rest is thrown away, because
+the true end of the content must be found first (RFC 5321 §4.2.5, §6.3 for loops).
+"""
+
+import re
+from collections.abc import Callable
+from typing import Final
+
+import msgspec
+
+from bridgehead.mail.content import BytesContent, Content
+from bridgehead.mail.header import display_text, first_address
+from bridgehead.mail.limits import INLINE_CONTENT_BYTES, SKIPPED_BYTES, STREAM_CHUNK_BYTES
+from bridgehead.mail.reply import Reply
+from bridgehead.queues.store import ContentWriter
+from bridgehead.receive.header_firewall import count_received, strip_header
+from bridgehead.receive.settings import Right
+from bridgehead.smtp import replies
+from bridgehead.smtp.content import is_strict
+
+_FACTS: Final = re.compile(
+    rb"^(subject|message-id|from|sender|date)[ \t]*:((?:[^\n]*\n[ \t])*[^\n]*)", re.IGNORECASE | re.MULTILINE
+)
+
+
+class ContentRules(msgspec.Struct, frozen=True, kw_only=True):
+    """What this session's connector and rights say about content.
+
+    Attributes:
+        max_message_size, max_header_size: octets.
+        max_hop_count, max_local_hop_count: Received fields in all, and naming us; 0 local: never refused.
+        fqdn: the name that Received fields of ours carry.
+        rights: decide what the header firewall leaves.
+        complete: add Message-ID and Date where they are missing (RFC 6409 §8).
+    """
+
+    max_message_size: int
+    max_header_size: int
+    max_hop_count: int
+    max_local_hop_count: int
+    fqdn: str
+    rights: frozenset[Right]
+    complete: bool
+
+
+class HeaderFacts(msgspec.Struct):
+    """What logs and trace show of a header."""
+
+    message_id: str = ""
+    subject: str = ""
+    header_from: str = ""
+    is_ascii: bool = True
+
+
+class IncomingContent:
+    """The content of one transaction.
+
+    Args:
+        rules: limits and rights.
+        received: makes our Received field; called once, when the header is complete.
+        added_fields: makes Message-ID and Date fields for what is missing: (has message id, has date) -> octets.
+        binary: BODY=BINARYMIME: octets of any kind are allowed after the header.
+    """
+
+    __slots__ = (
+        "_added", "_binary", "_head", "_held", "_in_memory", "_parts", "_received", "_rules", "facts", "has_8bit",
+        "refusal", "size", "skipped", "writer",
+    )  # fmt: skip
+
+    def __init__(
+        self,
+        rules: ContentRules,
+        received: Callable[[], bytes],
+        added_fields: Callable[[bool, bool], bytes],
+        *,
+        binary: bool = False,
+    ) -> None:
+        self._rules = rules
+        self._received = received
+        self._added = added_fields
+        self._binary = binary
+        self._head: bytes | None = b""
+        self._held = b""
+        self._parts: list[bytes] = []
+        self._in_memory = 0
+        self.size = 0
+        self.skipped = 0
+        self.refusal: Reply | None = None
+        self.facts = HeaderFacts()
+        self.has_8bit = False
+        self.writer: ContentWriter | None = None
+
+    def add(self, data: bytes, *, final: bool = False) -> None:
+        """Take a piece; `final`: the last. Afterwards see `refusal`, and `spill_due` for large content."""
+        if self._held:
+            data, self._held = self._held + data, b""
+        if not final and data.endswith(b"\r"):
+            data, self._held = data[:-1], b"\r"
+        self.size += len(data)
+        if self.refusal is not None:
+            self.skipped += len(data)
+            return
+        if self.size > self._rules.max_message_size:
+            self._refuse(replies.MESSAGE_TOO_LARGE)
+            return
+        if not self._binary and not is_strict(data):
+            self._refuse(_what_is_wrong(data))
+            return
+        if self._head is None:
+            self._keep(data)
+        else:
+            self._add_to_header(data, final)
+
+    def _refuse(self, reply: Reply) -> None:
+        self.refusal = reply
+        self._parts.clear()
+        self._head = None if self._head is None else b""
+
+    @property
+    def must_give_up(self) -> bool:
+        """Refused long ago and still no end: the connection is not worth reading from any more."""
+        return self.skipped > SKIPPED_BYTES
+
+    @property
+    def spill_due(self) -> bool:
+        """Memory holds enough: take `spilled` and write it before more is read."""
+        return self._in_memory > INLINE_CONTENT_BYTES and self.refusal is None and (
+            self.writer is None or self._in_memory >= STREAM_CHUNK_BYTES
+        )  # fmt: skip
+
+    def spilled(self) -> bytes:
+        """What memory holds now, given up by it."""
+        data = b"".join(self._parts)
+        self._parts.clear()
+        self._in_memory = 0
+        return data
+
+    def in_memory(self) -> Content:
+        """The whole content, where no writer was used."""
+        return BytesContent(self._parts[0] if len(self._parts) == 1 else b"".join(self._parts))
+
+    def _keep(self, data: bytes) -> None:
+        if data:
+            self._parts.append(data)
+            self._in_memory += len(data)
+            if not self.has_8bit and not data.isascii():
+                self.has_8bit = True
+
+    # --- header -----------------------------------------------------------------------------------------------------
+
+    def _add_to_header(self, data: bytes, final: bool) -> None:
+        head = self._head + data if self._head else data
+        end = 0 if head.startswith(b"\r\n") else head.find(b"\r\n\r\n", max(0, len(head) - len(data) - 3)) + 2
+        if end == 1:
+            if len(head) > self._rules.max_header_size:
+                self._refuse(replies.HEADER_TOO_LARGE)
+            elif final:
+                self._header_complete(head if head.endswith(b"\r\n") or not head else head + b"\r\n", b"")
+            else:
+                self._head = head
+        elif end > self._rules.max_header_size:
+            self._refuse(replies.HEADER_TOO_LARGE)
+        else:
+            self._header_complete(head[:end], head[end:])
+
+    def _header_complete(self, header: bytes, rest: bytes) -> None:
+        rules = self._rules
+        self._head = None
+        hops, own_hops = count_received(header, rules.fqdn)
+        if hops > rules.max_hop_count or (rules.max_local_hop_count and own_hops > rules.max_local_hop_count):
+            self._refuse(replies.HOP_COUNT)
+            return
+        header = strip_header(header, rules.rights)
+        has_date = self._learn(header)
+        added = b"" if not rules.complete else self._added(bool(self.facts.message_id), has_date)
+        self._keep(self._received() + header + added + rest)
+
+    def _learn(self, header: bytes) -> bool:
+        """Note the facts; tells whether there is a Date."""
+        facts, has_date, sender = self.facts, False, b""
+        facts.is_ascii = header.isascii()
+        for match in _FACTS.finditer(header):
+            name, value = match[1].lower(), match[2]
+            if name == b"subject":
+                facts.subject = facts.subject or display_text(value)
+            elif name == b"message-id":
+                facts.message_id = facts.message_id or display_text(value)
+            elif name == b"from":
+                facts.header_from = facts.header_from or first_address(value)
+            elif name == b"sender":
+                sender = value
+            else:
+                has_date = True
+        if sender:
+            facts.header_from = first_address(sender) or facts.header_from
+        return has_date
+
+
+def _what_is_wrong(data: bytes) -> Reply:
+    """Why content is not strict."""
+    if b"\0" in data:
+        return replies.NUL
+    return replies.BARE_CR if data.count(b"\r") > data.count(b"\r\n") else replies.BARE_LF

@@ -1,0 +1,226 @@
+# SPDX-License-Identifier: MIT
+"""SMTP Receive as a whole: listening sockets, the sessions on them, their time-outs, and exchange of configuration."""
+
+import asyncio
+import contextlib
+import logging
+import socket
+from collections.abc import Callable, Coroutine
+from typing import Any
+
+from bridgehead.directory.lookup import Directory
+from bridgehead.net.clock import Clock
+from bridgehead.net.ip_range import Binding, IPRange, parse_binding, parse_ip, parse_range
+from bridgehead.queues.store import ContentWriter, StoreFault
+from bridgehead.receive.acceptance import Acceptance
+from bridgehead.receive.address_check import AcceptedDomains
+from bridgehead.receive.authentication import Authenticator
+from bridgehead.receive.connection_limits import ConnectionLimits
+from bridgehead.receive.connector import ReceiveConnectors
+from bridgehead.receive.served_connector import Certificates, ServedConnector
+from bridgehead.receive.session import Session
+from bridgehead.receive.settings import ReceiveConnector
+from bridgehead.smtp import replies
+from bridgehead.tracking.ports import ProtocolLog
+
+log = logging.getLogger("bridgehead.receive")
+
+_SWEEP_SECONDS = 1.0
+_BACKLOG = 1024
+
+
+class ReceiveServices:
+    """What every session uses. A reload replaces domains, directory and connectors; running sessions keep theirs."""
+
+    def __init__(
+        self,
+        *,
+        fqdn: str,
+        acceptance: Acceptance,
+        new_content_file: Callable[[], ContentWriter],
+        directory: Directory,
+        accepted_domains: AcceptedDomains,
+        authenticator: Authenticator,
+        certificates: Certificates,
+        protocol_log: ProtocolLog,
+        clock: Clock,
+        random_bytes: Callable[[int], bytes],
+    ) -> None:
+        self.fqdn = fqdn
+        self.acceptance = acceptance
+        self.new_content_file = new_content_file
+        self.directory = directory
+        self.accepted_domains = accepted_domains
+        self.authenticator = authenticator
+        self.certificates = certificates
+        self.protocol_log = protocol_log
+        self.clock = clock
+        self.random_bytes = random_bytes
+        self.limits = ConnectionLimits()
+        self._tasks: set[asyncio.Task[None]] = set()
+        self._next_session = int.from_bytes(random_bytes(6), "big") << 16
+
+    def new_session_id(self) -> str:
+        """16 hexadecimal digits, as Exchange's session ids."""
+        self._next_session = (self._next_session + 1) & (2**64 - 1)
+        return f"{self._next_session:016X}"
+
+    def in_background(self, work: Coroutine[Any, Any, None]) -> None:
+        """Run something nobody waits for."""
+        task = asyncio.get_running_loop().create_task(work)
+        self._tasks.add(task)
+        task.add_done_callback(self._finished)
+
+    def _finished(self, task: asyncio.Task[None]) -> None:
+        self._tasks.discard(task)
+        if not task.cancelled() and (error := task.exception()) is not None:
+            log.error("in the background: %r", error)
+
+    def alarm(self, fault: StoreFault, session_id: str) -> None:
+        """A message could not be stored; its client was told to keep it."""
+        log.error("session %s: message not accepted, the store failed: %s", session_id, fault)
+
+
+class Listener:
+    """One listening socket."""
+
+    def __init__(self, server: "ReceiveServer", binding: Binding, listening: socket.socket) -> None:
+        self.server = server
+        self.binding = binding
+        self.socket = listening
+        self.services = server.services
+        self.sessions = server.sessions
+        self.port: int = listening.getsockname()[1]
+        self._asyncio: asyncio.Server | None = None
+
+    async def start(self) -> None:
+        """Begin to accept."""
+        self._asyncio = await asyncio.get_running_loop().create_server(
+            lambda: Session(self), sock=self.socket, backlog=_BACKLOG
+        )
+
+    def connector_for(self, local_ip: str, client_ip: str) -> ServedConnector | None:
+        """The connector of a client that arrived at this local address."""
+        return self.server.connector_for(local_ip, self.binding.port, client_ip)
+
+    def expects_proxy_header(self, client_ip: str) -> bool:
+        """Whether this client is a listed proxy of a connector here."""
+        return self.server.expects_proxy_header(self.binding.port, client_ip)
+
+    def close(self) -> None:
+        """Accept no more; sessions go on."""
+        if self._asyncio is not None:
+            self._asyncio.close()
+        self.socket.close()
+
+
+class ReceiveServer:
+    """All receive connectors of the server."""
+
+    def __init__(self, services: ReceiveServices) -> None:
+        self.services = services
+        self.sessions: set[Session] = set()
+        self.listeners: dict[Binding, Listener] = {}
+        self._connectors = ReceiveConnectors([])
+        self._served: dict[str, ServedConnector] = {}
+        self._proxies: list[tuple[int, IPRange]] = []
+        self._sweeper: asyncio.Task[None] | None = None
+
+    # --- configuration ----------------------------------------------------------------------------------------------
+
+    def bind(self, connectors: list[ReceiveConnector]) -> dict[Binding, socket.socket]:
+        """Open the sockets that these connectors need and that are not open yet. Raises OSError naming the binding."""
+        opened: dict[Binding, socket.socket] = {}
+        try:
+            for binding in ReceiveConnectors(connectors).listening():
+                if binding not in self.listeners:
+                    opened[binding] = _listen(binding)
+        except OSError:
+            for one in opened.values():
+                one.close()
+            raise
+        return opened
+
+    async def configure(self, connectors: list[ReceiveConnector], opened: dict[Binding, socket.socket]) -> None:
+        """Take over a configuration, whole. New sessions follow it; running ones finish under theirs."""
+        self._connectors = ReceiveConnectors(connectors)
+        former = self._served
+        self._served = {
+            one.name: ServedConnector(one, self.services.fqdn, self.services.certificates, former.get(one.name))
+            for one in connectors
+        }
+        self._proxies = [
+            (binding.port, parse_range(source))
+            for one in connectors
+            if one.enabled
+            for binding in map(parse_binding, one.bindings)
+            for source in one.proxy_protocol_sources
+        ]
+        wanted = set(self._connectors.listening())
+        for binding in [binding for binding in self.listeners if binding not in wanted]:
+            self.listeners.pop(binding).close()
+        for binding, listening in opened.items():
+            listener = self.listeners[binding] = Listener(self, binding, listening)
+            await listener.start()
+        if self._sweeper is None:
+            self._sweeper = asyncio.get_running_loop().create_task(self._sweep())
+
+    def connector_for(self, local_ip: str, port: int, client_ip: str) -> ServedConnector | None:
+        """The connector in force for a connection."""
+        connector = self._connectors.match(local_ip, port, client_ip).connector
+        return None if connector is None else self._served[connector.name]
+
+    def expects_proxy_header(self, port: int, client_ip: str) -> bool:
+        """Whether a client must introduce the real one with the PROXY protocol."""
+        if not self._proxies:
+            return False
+        address = parse_ip(client_ip)
+        return any(port == bound and source.contains(address) for bound, source in self._proxies)
+
+    # --- sessions ---------------------------------------------------------------------------------------------------
+
+    async def _sweep(self) -> None:
+        """End sessions that are idle or too long, once a second for all of them."""
+        while True:
+            await asyncio.sleep(_SWEEP_SECONDS)
+            now = self.services.clock.monotonic()
+            for session in list(self.sessions):
+                session.check_time(now)
+
+    def connection_counts(self) -> dict[str, int]:
+        """Open connections by connector name."""
+        return {name: self.services.limits.open_connections(name) for name in self._served}
+
+    async def stop(self, grace_seconds: float) -> None:
+        """Accept no more, let messages under way finish, then close every session with 421."""
+        for listener in self.listeners.values():
+            listener.close()
+        self.listeners.clear()
+        if self._sweeper is not None:
+            self._sweeper.cancel()
+            with contextlib.suppress(asyncio.CancelledError):
+                await self._sweeper
+        deadline = self.services.clock.monotonic() + grace_seconds
+        for session in list(self.sessions):
+            session.shut_down(replies.SHUTTING_DOWN)
+        while self.sessions and self.services.clock.monotonic() < deadline:
+            await asyncio.sleep(0.02)
+        for session in list(self.sessions):
+            session.end(replies.SHUTTING_DOWN)
+
+
+def _listen(binding: Binding) -> socket.socket:
+    """A bound, listening, non-blocking socket. Raises OSError whose text names the binding."""
+    family = socket.AF_INET6 if binding.address.version == 6 else socket.AF_INET
+    listening = socket.socket(family, socket.SOCK_STREAM)
+    try:
+        listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        if family == socket.AF_INET6:
+            listening.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
+        listening.bind((str(binding.address), binding.port))
+        listening.listen(_BACKLOG)
+        listening.setblocking(False)
+    except OSError as error:
+        listening.close()
+        raise OSError(error.errno, f"cannot listen on {binding}: {error.strerror}") from error
+    return listening

@@ -1,0 +1,438 @@
+# SPDX-License-Identifier: MIT
+"""One SMTP session: an `asyncio.Protocol` between a socket and the server engine (RFC 5321 §3, §4.5.3.2).
+
+Octets go into the engine, each event to its step (`steps.py`), replies back in one write for each turn. No task and
+no coroutine while every step answers at once; a step that must wait keeps the event unanswered, which stops the
+engine. Time-outs are enforced by the table of sessions (`server.py`), which looks at `last_activity`.
+"""
+
+import asyncio
+import logging
+import ssl
+from collections.abc import Callable, Coroutine
+from typing import TYPE_CHECKING, Any
+
+from bridgehead.mail.limits import COMMANDS_PER_SESSION, IDLE_COMMANDS, PIPELINE_BYTES
+from bridgehead.mail.reply import Reply
+from bridgehead.net.ip_range import normalise_ip
+from bridgehead.net.proxy_protocol import ProxyProtocolError, ProxyProtocolParser
+from bridgehead.receive.permissions import ANONYMOUS, Principal, PrincipalKind, session_principal
+from bridgehead.receive.settings import Right
+from bridgehead.receive.steps import STEPS
+from bridgehead.receive.transaction import Transaction
+from bridgehead.smtp import replies
+from bridgehead.smtp.events import Auth, AuthResponse, Event, Violation
+from bridgehead.smtp.extensions import Features
+from bridgehead.smtp.server import ServerConnection
+from bridgehead.smtp.states import State
+
+if TYPE_CHECKING:
+    from bridgehead.receive.served_connector import ServedConnector
+    from bridgehead.receive.server import Listener
+
+_PRE_SESSION_SECONDS = 30.0
+"""For a PROXY protocol header."""
+_CLOSING_SECONDS = 30.0
+"""For a client to take our last reply."""
+
+log = logging.getLogger("bridgehead.receive")
+
+
+class Session(asyncio.Protocol):
+    """One client connected to one listener.
+
+    Attributes that steps use: `connector`, `engine`, `principal`, `rights`, `transaction`, `client_ip`, `helo`, `esmtp`,
+    `tls_info`, `session_id`; and the methods `answer`, `wait_for`, `start_tls`, `end`.
+    """
+
+    def __init__(self, listener: "Listener") -> None:
+        self.listener = listener
+        self.services = listener.services
+        self.connector: ServedConnector
+        self.engine: ServerConnection
+        self.transport: asyncio.Transport
+        self.principal: Principal = ANONYMOUS
+        self.rights: frozenset[Right] = frozenset()
+        self.transaction: Transaction | None = None
+        self.client_ip = ""
+        self.client_port = 0
+        self.local_ip = ""
+        self.helo = ""
+        self.esmtp = False
+        self.tls_info = ""
+        self.session_id = ""
+        self.logon_failures = 0
+        self.exchange: Any = None
+        """The AUTH exchange under way."""
+        self.began = self.last_activity = self.services.clock.monotonic()
+        self._proxy: ProxyProtocolParser | None = None
+        self._started = False
+        self._upgrading = False
+        self._busy = False
+        self._waiting_for_commit = False
+        self._last_reply = False
+        self._stopping: Reply | None = None
+        self._reading = True
+        self._write_paused = False
+        self._errors = 0
+        self._rejections = 0
+        self._commands = 0
+        self._sequence = 0
+        self._task: asyncio.Task[None] | None = None
+        self._timer: asyncio.TimerHandle | None = None
+
+    # --- asyncio ------------------------------------------------------------------------------------------------------
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        assert isinstance(transport, asyncio.Transport)
+        self.transport = transport
+        peer = transport.get_extra_info("peername")
+        local = transport.get_extra_info("sockname")
+        if not peer or not local:
+            transport.abort()
+            return
+        self.client_port = peer[1]
+        self.local_ip = normalise_ip(local[0])
+        self.listener.sessions.add(self)
+        client_ip = normalise_ip(peer[0])
+        if self.listener.expects_proxy_header(client_ip):
+            self._proxy = ProxyProtocolParser()
+        else:
+            self._begin(client_ip)
+
+    def data_received(self, data: bytes) -> None:
+        self.last_activity = self.services.clock.monotonic()
+        if self._proxy is not None:
+            self._read_proxy_header(data)
+            return
+        if not self._started:
+            return
+        self.engine.receive_data(data)
+        self._advance()
+
+    def eof_received(self) -> bool:
+        return False
+
+    def pause_writing(self) -> None:
+        self._write_paused = True
+        self._regulate_reading()
+
+    def resume_writing(self) -> None:
+        self._write_paused = False
+        self._regulate_reading()
+        if self._started:
+            self._advance()
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        self.listener.sessions.discard(self)
+        if self._timer is not None:
+            self._timer.cancel()
+        if self._task is not None:
+            self._task.cancel()
+        if self._started:
+            self._started = False
+            self.engine.close()
+            self.abort_transaction()
+            self.services.limits.release(self.connector.settings.name, self.client_ip)
+            self._log_line("-", "", "Remote" if exc is None else type(exc).__name__)
+
+    # --- beginning and end ------------------------------------------------------------------------------------------------
+
+    def _read_proxy_header(self, data: bytes) -> None:
+        assert self._proxy is not None
+        try:
+            header = self._proxy.feed(data)
+        except ProxyProtocolError as error:
+            log.warning("connection from %s without a valid PROXY header: %s", self.client_port, error)
+            self.transport.abort()
+            return
+        if header is None:
+            return
+        self._proxy = None
+        source = header.source_ip or self.transport.get_extra_info("peername")[0]
+        if header.source_port:
+            self.client_port = header.source_port
+        if header.destination_ip:
+            self.local_ip = normalise_ip(header.destination_ip)
+        self._begin(normalise_ip(source))
+        if header.rest and self._started:
+            self.data_received(header.rest)
+
+    def _begin(self, client_ip: str) -> None:
+        """Choose the connector, count the connection, greet."""
+        self.client_ip = client_ip
+        connector = self.listener.connector_for(self.local_ip, client_ip)
+        if connector is None:
+            self.transport.write(replies.NO_CONNECTOR.to_wire(False))
+            self.transport.close()
+            return
+        refusal = self.services.limits.acquire(connector.settings, client_ip)
+        if refusal is not None:
+            self.transport.write(refusal.to_wire())
+            self.transport.close()
+            return
+        self.connector = connector
+        self.session_id = self.services.new_session_id()
+        self.become(session_principal(connector.settings))
+        self.engine = ServerConnection(self._features(), repair_bare_lf=connector.settings.bare_linefeed_repair)
+        self._started = True
+        self._log_line("+", "", "")
+        if connector.settings.implicit_tls:
+            self.start_tls()
+        else:
+            self._greet()
+
+    def _greet(self) -> None:
+        self.engine.greet(self.connector.greeting(self.services.clock.now()))
+        self._advance()
+
+    def become(self, principal: Principal) -> None:
+        """The session acts as `principal` from now on; its rights follow."""
+        self.principal = principal
+        self.rights = self.connector.rights_of(principal)
+
+    def end(self, reply: Reply) -> None:
+        """Close from our side, saying why (421)."""
+        if not self._started:
+            self.transport.abort()
+            return
+        self.engine.close(reply)
+        self._advance()
+
+    def check_time(self, now: float) -> None:
+        """End a session that is idle or has lasted too long (ConnectionInactivityTimeout, ConnectionTimeout)."""
+        if not self._started:
+            if now - self.began > _PRE_SESSION_SECONDS:
+                self.transport.abort()
+        elif now - self.began > self.connector.timeout:
+            self.end(replies.SESSION_TIMEOUT)
+        elif now - self.last_activity > self.connector.inactivity_timeout:
+            self.end(replies.IDLE_TIMEOUT)
+        elif self.engine.state is State.CLOSED and now - self.last_activity > _CLOSING_SECONDS:
+            self.transport.abort()
+
+    def shut_down(self, reply: Reply) -> None:
+        """The server stops: end now unless a message is on its way in, else right after its reply."""
+        self._stopping = reply
+        if not self._started or (self.transaction is None and not self._waiting_for_commit):
+            self.end(reply)
+
+    def close_after_answer(self) -> None:
+        """The reply under way is the last."""
+        self._last_reply = True
+        if self._timer is None:
+            self.engine.close()
+
+    def abort_transaction(self) -> None:
+        """Forget the transaction and what was written of its content."""
+        transaction, self.transaction = self.transaction, None
+        if transaction is not None and transaction.content is not None and transaction.content.writer is not None:
+            writer, transaction.content.writer = transaction.content.writer, None
+            self.services.in_background(writer.discard())
+
+    # --- the loop -------------------------------------------------------------------------------------------------------
+
+    def _advance(self) -> None:
+        """Handle events until one must wait, then send what there is."""
+        engine = self.engine
+        while self._may_go_on() and (event := engine.next_event()) is not None:
+            if self._log_enabled:
+                self._log_event(event)
+            self._commands += 1
+            if self._commands > COMMANDS_PER_SESSION or engine.idle_commands > IDLE_COMMANDS:
+                engine.close(replies.TOO_MANY_COMMANDS)
+            elif isinstance(event, Violation):
+                self._violation(event)
+            else:
+                STEPS[type(event)](self, event)
+        out = engine.data_to_send()
+        if out:
+            if self._log_enabled:
+                self._log_reply(out)
+            self.transport.write(out)
+        if engine.state is State.CLOSED and not self._upgrading:
+            self.transport.close()
+        elif engine.pending_bytes > PIPELINE_BYTES or not self._reading:
+            self._regulate_reading()
+
+    def _may_go_on(self) -> bool:
+        return not self._busy and not self._write_paused
+
+    def _violation(self, event: Violation) -> None:
+        self._errors += 1
+        self.abort_if_content_failed()
+        if self._errors > self.connector.settings.max_protocol_errors:
+            self.engine.close(replies.TOO_MANY_ERRORS)
+        else:
+            self.answer(event.reply)
+
+    def abort_if_content_failed(self) -> None:
+        """A violation outside a transaction's commands leaves it alone; the engine says what is left of it."""
+        if self.engine.state in (State.CONNECTED, State.READY):
+            self.abort_transaction()
+
+    def answer(self, reply: Reply) -> None:
+        """Answer the event under way; late where the client earned a tarpit."""
+        if reply.code >= 500 and self._rejections and self.principal is ANONYMOUS:
+            delay = self.connector.settings.tarpit_interval.total_seconds()
+        else:
+            delay = 0.0
+        self._rejections += reply.code >= 500
+        self.answer_after(delay, reply)
+
+    def answer_after(self, seconds: float, reply: Reply) -> None:
+        """Answer the event under way after a delay."""
+        if seconds > 0:
+            self._timer = asyncio.get_running_loop().call_later(seconds, self.answer_late, reply)
+        else:
+            self._reply(reply)
+
+    def _reply(self, reply: Reply) -> None:
+        self.engine.reply(reply)
+        if self._last_reply:
+            self.engine.close()
+        elif self._stopping is not None and self.transaction is None:
+            self.engine.close(self._stopping)
+
+    def committing(self) -> None:
+        """The message is on its way to the disk; `answer_late` follows."""
+        self._waiting_for_commit = True
+
+    def answer_late(self, reply: Reply) -> None:
+        """Answer from outside the loop of events: after a wait."""
+        self._timer = None
+        self._waiting_for_commit = False
+        if self._started and self.engine.state is not State.CLOSED:
+            self._reply(reply)
+            self._advance()
+
+    def go_on(self) -> None:
+        """Handle further events after a wait that answered nothing."""
+        if self._started:
+            self._advance()
+
+    def wait_for(self, work: Coroutine[Any, Any, None], then: Callable[[], None] | None = None) -> None:
+        """Run a coroutine while this session's events wait; `then` (or further events) follow it."""
+        self._busy = True
+        self._regulate_reading()
+
+        def finished(task: asyncio.Task[None]) -> None:
+            self._task = None
+            self._busy = False
+            if task.cancelled():
+                return
+            if (error := task.exception()) is not None:
+                log.error("session %s: %r", self.session_id, error, exc_info=error)
+                if self._started:
+                    self.end(replies.LOCAL_ERROR_CLOSING)
+                return
+            if self._started:
+                self._regulate_reading()
+                (then or self.go_on)()
+
+        self._task = asyncio.get_running_loop().create_task(work)
+        self._task.add_done_callback(finished)
+
+    def _regulate_reading(self) -> None:
+        """Read only while there is room for what comes."""
+        if not self._started or self._upgrading:
+            return
+        wanted = not self._busy and not self._write_paused and self.engine.pending_bytes <= PIPELINE_BYTES
+        if wanted != self._reading:
+            self._reading = wanted
+            if wanted:
+                self.transport.resume_reading()
+            else:
+                self.transport.pause_reading()
+
+    # --- TLS ------------------------------------------------------------------------------------------------------------
+
+    def start_tls(self) -> None:
+        """Send what is due in clear, then do the handshake; a failed one ends the session."""
+        self._upgrading = True
+        out = self.engine.data_to_send()
+        if out:
+            if self._log_enabled:
+                self._log_reply(out)
+            self.transport.write(out)
+        self._busy = True
+        self._task = asyncio.get_running_loop().create_task(self._handshake())
+
+    async def _handshake(self) -> None:
+        timeout = min(60.0, self.connector.settings.connection_inactivity_timeout.total_seconds())
+        try:
+            upgraded = await asyncio.get_running_loop().start_tls(
+                self.transport,
+                self,
+                self.connector.tls_context(),
+                server_side=True,
+                ssl_handshake_timeout=timeout,
+            )
+        except (ssl.SSLError, OSError, TimeoutError, asyncio.IncompleteReadError) as error:
+            self._log_line("*", "", f"TLS negotiation failed: {type(error).__name__}")
+            log.info("session %s from %s: TLS handshake failed: %s", self.session_id, self.client_ip, error)
+            self.transport.abort()
+            return
+        finally:
+            self._upgrading = self._busy = False
+            self._task = None
+        if upgraded is None or not self._started:
+            return
+        self.transport = upgraded
+        cipher = upgraded.get_extra_info("cipher")
+        self.tls_info = f"version={cipher[1]}, cipher={cipher[0]}" if cipher else "TLS"
+        self._log_line("*", "", f"TLS protocol {self.tls_info}")
+        self.last_activity = self.services.clock.monotonic()
+        if self.engine.state is State.HANDSHAKE:
+            self._restart_after_tls()
+        else:
+            self.offer_again()
+            self._greet()
+
+    def _restart_after_tls(self) -> None:
+        """Nothing that was learned in clear survives (RFC 3207 §4.2)."""
+        self.abort_transaction()
+        self.helo, self.esmtp = "", False
+        self.engine.tls_established(self._features())
+        self._advance()
+
+    def offer_again(self) -> None:
+        """What is offered may have changed."""
+        self.engine.offer(self._features())
+
+    def _features(self) -> Features:
+        return self.connector.features(bool(self.tls_info), self.principal.kind is PrincipalKind.USER)
+
+    # --- protocol log ---------------------------------------------------------------------------------------------------
+
+    @property
+    def _log_enabled(self) -> bool:
+        return self.connector.verbose
+
+    def _log_line(self, event: str, data: str, context: str) -> None:
+        if not self.connector.verbose:
+            return
+        self.services.protocol_log.record(
+            connector_id=self.connector.connector_id,
+            session_id=self.session_id,
+            sequence=self._sequence,
+            local=f"{self.local_ip}:{self.listener.port}",
+            remote=f"{self.client_ip}:{self.client_port}",
+            event=event,
+            data=data,
+            context=context,
+        )
+        self._sequence += 1
+
+    def _log_event(self, event: Event) -> None:
+        """What the client said; content and secrets never."""
+        if isinstance(event, Auth):
+            self._log_line("<", f"AUTH {event.mechanism}", "")
+        elif isinstance(event, AuthResponse):
+            self._log_line("<", "<authentication data>", "")
+        elif self.engine.line:
+            self._log_line("<", self.engine.line.decode("utf-8", "replace"), "")
+
+    def _log_reply(self, out: bytes) -> None:
+        for line in out.decode("utf-8", "replace").splitlines():
+            self._log_line(">", "334 <authentication data>" if line.startswith("334") else line, "")

@@ -1,0 +1,404 @@
+# SPDX-License-Identifier: MIT
+"""The server engine: octets in, events out, replies in, octets out (RFC 5321 §4; RFC 2920, 3030, 3207, 4954).
+
+The driver calls `receive_data`, then `next_event` until it gives None, answers each event, and sends what
+`data_to_send` returns. After a command the engine hands out one event and stops until that is answered, so answers
+keep their order and no command overtakes a verdict. Policy, time, TLS and storage are the driver's. Nothing but
+`LocalProtocolError` (a fault of the driver) is ever raised, whatever octets come.
+"""
+
+from functools import lru_cache
+from typing import Final
+
+from bridgehead.mail.envelope import BodyType
+from bridgehead.mail.limits import AUTH_LINE_BYTES, BDAT_CHUNKS, COMMAND_LINE_BYTES, STREAM_CHUNK_BYTES
+from bridgehead.mail.reply import Reply
+from bridgehead.smtp import commands, replies
+from bridgehead.smtp.content import END_OF_DATA, repair_bare_lf, unstuff
+from bridgehead.smtp.errors import LocalProtocolError
+from bridgehead.smtp.events import (
+    AuthResponse,
+    Bdat,
+    ChunkEnd,
+    ContentPiece,
+    Data,
+    Event,
+    Expn,
+    Hello,
+    Help,
+    Mail,
+    Noop,
+    Quit,
+    Rset,
+    StartTls,
+    Violation,
+    Vrfy,
+)
+from bridgehead.smtp.extensions import Features, ehlo_lines
+from bridgehead.smtp.states import VERBS, State, Verb
+
+_END: Final = b".\r\n"
+
+
+@lru_cache(maxsize=1024)
+def wire(reply: Reply, enhanced: bool) -> bytes:
+    """A reply's octets; most replies are constants of the catalogue."""
+    return reply.to_wire(enhanced)
+
+
+class ServerConnection:
+    """One conversation, seen from the server.
+
+    Args:
+        features: what is offered; replaced with `offer`.
+        repair_bare_lf: bare LF in commands and DATA becomes CR LF before anything else sees it.
+    """
+
+    __slots__ = (
+        "_at_line_start", "_binary", "_buffer", "_chunk_last", "_chunk_left", "_chunks", "_enhanced", "_leads_to",
+        "_out", "_position", "_repair", "_repair_after_cr", "_scanned", "_smtputf8", "_waiting", "features",
+        "idle_commands", "line", "state", "verb",
+    )  # fmt: skip
+
+    def __init__(self, features: Features, *, repair_bare_lf: bool = False) -> None:
+        self.features = features
+        self.state = State.CONNECTED
+        self.verb = b""
+        """The command being answered."""
+        self.line = b""
+        """Its line, for logs; empty for events that are no command. AUTH carries secrets."""
+        self.idle_commands = 0
+        """Commands in a row that brought no message."""
+        self._enhanced = features.enhanced_status_codes
+        self._repair = repair_bare_lf
+        self._repair_after_cr = False
+        self._buffer = b""
+        self._position = 0
+        self._scanned = 0
+        self._at_line_start = True
+        self._out: list[bytes] = []
+        self._waiting: Event | None = None
+        self._leads_to: State | None = None
+        self._smtputf8 = False
+        self._binary = False
+        """BINARYMIME was announced: only BDAT may bring the content (RFC 3030 §3)."""
+        self._chunk_left = -1
+        self._chunk_last = False
+        self._chunks = 0
+
+    # --- octets ---------------------------------------------------------------------------------------------------
+
+    def receive_data(self, data: bytes) -> None:
+        """Take octets from the client. They are ignored once the conversation is closed."""
+        if self.state is State.CLOSED:
+            return
+        if self._repair and self._chunk_left < 0:
+            data = self._repaired(data)
+        self._buffer = self._buffer[self._position :] + data if self._position < len(self._buffer) else data
+        self._scanned = max(0, self._scanned - self._position)
+        self._position = 0
+
+    def data_to_send(self) -> bytes:
+        """Octets for the client, once."""
+        if not self._out:
+            return b""
+        out = self._out[0] if len(self._out) == 1 else b"".join(self._out)
+        self._out.clear()
+        return out
+
+    @property
+    def pending_bytes(self) -> int:
+        """Octets received and not yet looked at."""
+        return len(self._buffer) - self._position
+
+    def _repaired(self, data: bytes) -> bytes:
+        """`data` with bare LF repaired, mindful of a CR at the end of the piece before."""
+        after_cr, self._repair_after_cr = self._repair_after_cr, data.endswith(b"\r")
+        if after_cr and data.startswith(b"\n"):
+            return b"\n" + repair_bare_lf(data[1:])
+        return repair_bare_lf(data)
+
+    # --- events ---------------------------------------------------------------------------------------------------
+
+    def next_event(self) -> Event | None:
+        """The next event; None while one waits for its answer or more octets are needed."""
+        if self._waiting is not None or self.state is State.CLOSED:
+            return None
+        state = self.state
+        self.line = b""
+        if state is State.DATA:
+            return self._next_content()
+        if self._chunk_left >= 0:
+            return self._next_chunk_content()
+        if state is State.HANDSHAKE:
+            return self._plaintext_after_starttls()
+        line = self._next_line(AUTH_LINE_BYTES if state is State.AUTH else COMMAND_LINE_BYTES)
+        if line is None:
+            return None
+        if isinstance(line, Violation):
+            return self._hand_out(line, None)
+        if state is State.AUTH:
+            return self._auth_response(line)
+        return self._command(line)
+
+    def _hand_out(self, event: Event, leads_to: State | None) -> Event:
+        self._waiting = event
+        self._leads_to = leads_to
+        return event
+
+    def _next_line(self, limit: int) -> bytes | Violation | None:
+        """A line without its CR LF, checked for what may not stand in it."""
+        end = self._buffer.find(b"\r\n", self._position)
+        length = (len(self._buffer) if end < 0 else end) - self._position
+        if length > limit:
+            return Violation(replies.LINE_TOO_LONG, close=True)
+        if end < 0:
+            if self._buffer.find(b"\n", self._position) >= 0:
+                return Violation(replies.BARE_CR_OR_LF_IN_COMMAND, close=True)
+            return None
+        line = self._buffer[self._position : end]
+        self._position = end + 2
+        if b"\n" in line or b"\r" in line or b"\0" in line:
+            return Violation(replies.BARE_CR_OR_LF_IN_COMMAND, close=True)
+        return line
+
+    def _command(self, line: bytes) -> Event:
+        self.line = line
+        name, _, argument = line.partition(b" ")
+        self.verb = name = name.upper()
+        row = VERBS.get(name)
+        if row is None:
+            return self._hand_out(Violation(replies.COMMAND_UNRECOGNIZED), None)
+        if name == b"BDAT":
+            return self._bdat(argument, row)
+        refused = self._illegal(name, row, argument)
+        if refused is not None:
+            return self._hand_out(Violation(refused, close=refused is replies.NOTHING_MAY_FOLLOW), None)
+        self.idle_commands = self.idle_commands + 1 if row.idle else self.idle_commands
+        event = self._parse(name, argument)
+        if isinstance(event, Reply):
+            return self._hand_out(Violation(event), None)
+        return self._hand_out(event, row.leads_to)
+
+    def _illegal(self, name: bytes, row: Verb, argument: bytes) -> Reply | None:
+        """The refusal of a command that the table does not allow here, None where it does."""
+        if self.state not in row.allowed:
+            if name == b"LHLO":
+                return replies.COMMAND_UNRECOGNIZED
+            if self.state is State.CONNECTED:
+                return replies.SEND_HELLO_FIRST
+            return replies.BAD_SEQUENCE
+        if row.takes_argument is False and argument.strip():
+            return replies.ARGUMENTS
+        if row.takes_argument and not argument:
+            return replies.ARGUMENTS
+        if row.ends_group and name != b"QUIT" and self._position < len(self._buffer):
+            return replies.NOTHING_MAY_FOLLOW
+        return None
+
+    def _parse(self, name: bytes, argument: bytes) -> Event | Reply:
+        if name == b"MAIL":
+            return commands.parse_mail(argument, self.features)
+        if name == b"RCPT":
+            return commands.parse_rcpt(argument, self.features, self._smtputf8)
+        if name == b"DATA":
+            return replies.BINARY_NEEDS_BDAT if self._binary else Data()
+        if name == b"EHLO" or name == b"HELO":
+            return Hello(argument.decode("utf-8", "replace").strip(), name == b"EHLO")
+        if name == b"AUTH":
+            return commands.parse_auth(argument)
+        if name == b"STARTTLS":
+            return StartTls()
+        return _simple(name, argument)
+
+    # --- DATA -----------------------------------------------------------------------------------------------------
+
+    def _next_content(self) -> Event | None:
+        buffer, position = self._buffer, self._position
+        if self._at_line_start:
+            if buffer.startswith(_END, position):
+                self._position = position + 3
+                return self._content_end(b"")
+            if len(buffer) - position < 3 and _END.startswith(buffer[position:]):
+                return None
+        end = buffer.find(END_OF_DATA, max(position, self._scanned - 4))
+        if end >= 0:
+            self._position = end + 5
+            return self._content_end(buffer[position : end + 2])
+        self._scanned = len(buffer)
+        if len(buffer) - position < STREAM_CHUNK_BYTES:
+            return None
+        return self._content_part(buffer, position)
+
+    def _content_end(self, piece: bytes) -> Event:
+        data = unstuff(piece) if self._at_line_start else _unstuff_inner(piece)
+        self._scanned = 0
+        self.idle_commands = 0
+        self.state = State.READY
+        return self._hand_out(ContentPiece(data, final=True), None)
+
+    def _content_part(self, buffer: bytes, position: int) -> Event:
+        """A piece of long content that ends with a line, or in the middle of an endless one but never after its CR."""
+        cut = buffer.rfind(b"\r\n", position) + 2
+        complete = cut > position + 1
+        if not complete:
+            cut = len(buffer) - 1 if buffer.endswith(b"\r") else len(buffer)
+        piece = buffer[position:cut]
+        data = unstuff(piece) if self._at_line_start else _unstuff_inner(piece)
+        self._position, self._at_line_start = cut, complete
+        self._scanned = cut
+        return ContentPiece(data, final=False)
+
+    # --- BDAT -----------------------------------------------------------------------------------------------------
+
+    def _bdat(self, argument: bytes, row: Verb) -> Event:
+        """BDAT is parsed in any state: where it is refused, its octets must still not be taken for commands."""
+        if not self.features.chunking:
+            return self._hand_out(Violation(replies.COMMAND_UNRECOGNIZED, close=True), None)
+        event = commands.parse_bdat(argument)
+        if isinstance(event, Reply):
+            return self._hand_out(Violation(event, close=True), None)
+        self._chunk_left, self._chunk_last = event.size, event.last
+        self._chunks = self._chunks + 1
+        if self._chunks > BDAT_CHUNKS:
+            return self._hand_out(Violation(replies.TOO_MANY_CHUNKS, close=True), None)
+        if self.state not in row.allowed:
+            return self._hand_out(Bdat(-1, event.last), None)
+        return self._hand_out(event, State.READY if event.last else row.leads_to)
+
+    def begin_chunk(self) -> None:
+        """Answers `Bdat`: its octets follow as `ContentPiece`, then `ChunkEnd` wants the reply. A `Bdat` of size -1
+        was out of order: the driver throws its octets away and replies BAD_SEQUENCE at its end."""
+        if not isinstance(self._waiting, Bdat):
+            raise LocalProtocolError("no BDAT is waiting")
+        self._waiting = None
+
+    def _next_chunk_content(self) -> Event | None:
+        if self._chunk_left == 0:
+            self._chunk_left = -1
+            if self._chunk_last:
+                self.idle_commands = 0
+            return self._hand_out(ChunkEnd(self._chunk_last), self._leads_to)
+        available = min(len(self._buffer) - self._position, self._chunk_left)
+        if available <= 0 or (available < self._chunk_left and available < STREAM_CHUNK_BYTES):
+            return None
+        piece = self._buffer[self._position : self._position + available]
+        self._position += available
+        self._chunk_left -= available
+        return ContentPiece(piece, final=False)
+
+    # --- AUTH and STARTTLS ------------------------------------------------------------------------------------------
+
+    def _auth_response(self, line: bytes) -> Event:
+        if line == b"*":
+            return self._hand_out(AuthResponse(None), None)
+        data = commands.decode_base64(line)
+        if data is None:
+            self.state = State.READY
+            return self._hand_out(Violation(replies.BAD_BASE64), None)
+        return self._hand_out(AuthResponse(data), None)
+
+    def _plaintext_after_starttls(self) -> Event | None:
+        """Whatever stands behind STARTTLS in clear was put there by somebody else (CVE-2011-0411)."""
+        if self._position >= len(self._buffer):
+            return None
+        self.state = State.CLOSED
+        return self._hand_out(Violation(replies.NOTHING_MAY_FOLLOW, close=True), None)
+
+    def tls_established(self, features: Features) -> None:
+        """The handshake is done: the conversation starts anew, all knowledge of the client is gone (RFC 3207 §4.2).
+
+        Raises LocalProtocolError where no handshake was due or octets in clear are left.
+        """
+        if self.state is not State.HANDSHAKE or self.pending_bytes:
+            raise LocalProtocolError("no clean STARTTLS handshake was due")
+        self.abort_transaction()
+        self.state = State.CONNECTED
+        self.offer(features)
+
+    def offer(self, features: Features) -> None:
+        """Replace what is offered, from the next EHLO on."""
+        self.features = features
+        self._enhanced = features.enhanced_status_codes
+
+    # --- answers --------------------------------------------------------------------------------------------------
+
+    def greet(self, reply: Reply) -> None:
+        """The greeting; a negative one closes the conversation after it is sent (RFC 5321 §3.1)."""
+        self._out.append(reply.to_wire(False))
+        if not reply.is_positive:
+            self.state = State.CLOSED
+
+    def hello(self, reply: Reply, extended: bool) -> None:
+        """Answer `Hello` positively: the first line is the reply's text, the extensions follow it."""
+        self.abort_transaction()
+        lines = [reply.text, *ehlo_lines(self.features)] if extended else [reply.text]
+        self.reply(Reply(reply.code, "", "\n".join(lines)))
+
+    def reply(self, reply: Reply) -> None:
+        """Answer the event under way; a positive reply moves the state as the table says.
+
+        Raises LocalProtocolError when nothing waits for an answer.
+        """
+        event = self._waiting
+        if event is None:
+            raise LocalProtocolError("no event waits for a reply")
+        self._out.append(wire(reply, self._enhanced))
+        self._waiting = None
+        if isinstance(event, Violation):
+            if event.close:
+                self.state = State.CLOSED
+            return
+        if reply.code < 400:
+            self._advance(event, reply)
+        elif isinstance(event, ContentPiece | ChunkEnd):
+            self.abort_transaction()
+        elif self.state is State.AUTH:
+            self.state = State.READY
+
+    def _advance(self, event: Event, reply: Reply) -> None:
+        """A positive reply takes effect."""
+        if reply.code == 334:
+            self.state = State.AUTH
+        elif self.state is State.AUTH:
+            self.state = State.READY
+        elif self._leads_to is not None:
+            self.state = self._leads_to
+            if isinstance(event, Mail):
+                self._smtputf8 = event.smtputf8
+                self._binary = event.body_type is BodyType.BINARY_MIME
+            elif isinstance(event, Data):
+                self._at_line_start, self._scanned = True, self._position
+            elif isinstance(event, ChunkEnd) and event.last:
+                self.abort_transaction()
+        elif isinstance(event, ContentPiece | Rset):
+            self.abort_transaction()
+
+    def abort_transaction(self) -> None:
+        """Forget MAIL, RCPT and content: the one way a transaction ends, well or badly (RFC 5321 §4.1.1.5)."""
+        self._smtputf8 = self._binary = False
+        self._chunks = 0
+        if State.MAIL <= self.state <= State.BDAT:
+            self.state = State.READY
+
+    def close(self, reply: Reply | None = None) -> None:
+        """End the conversation, with an unasked reply such as 421 first where one is given (RFC 5321 §3.8)."""
+        if reply is not None and self.state is not State.CLOSED:
+            self._out.append(wire(reply, self._enhanced))
+        self.state = State.CLOSED
+        self._waiting = None
+
+
+def _unstuff_inner(piece: bytes) -> bytes:
+    """Like `unstuff` for a piece that begins in the middle of a line."""
+    return piece.replace(b"\r\n.", b"\r\n") if b"\r\n." in piece else piece
+
+
+def _simple(name: bytes, argument: bytes) -> Event:
+    """Commands whose argument is not parsed."""
+    text = argument.decode("utf-8", "replace").strip()
+    if name == b"VRFY":
+        return Vrfy(text)
+    if name == b"EXPN":
+        return Expn(text)
+    return {b"RSET": Rset, b"NOOP": Noop, b"HELP": Help, b"QUIT": Quit}[name]()
