@@ -77,6 +77,16 @@ SUBJECT_TEXT: Final = 1_000
 LOG_BACKLOG_BYTES: Final = 32 * 1024 * 1024
 """Lines of one log kept in memory while its disk takes none; more are lost and counted."""
 
+# --- reports ----------------------------------------------------------------------------------------------------------
+REPORTED_HEADER_BYTES: Final = 262_144
+"""Header of an original that a report carries at most; Exchange's MaxHeaderSize is the same."""
+REPORTED_RECIPIENTS: Final = 1_000
+"""Recipients that one report names; Exchange's copies hold no more after expansion."""
+READABLE_HEADER_BYTES: Final = 32_768
+"""Header of an original that the readable part of a report quotes."""
+DSN_FIELDS_BYTES: Final = 1024 * 1024
+"""message/delivery-status that `dsn.parse` reads."""
+
 # --- control socket and command line ----------------------------------------------------------------------------
 CONTROL_REQUEST_BYTES: Final = 1024 * 1024
 CONTROL_RESPONSE_BYTES: Final = 64 * 1024 * 1024
