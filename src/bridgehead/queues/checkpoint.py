@@ -1,0 +1,84 @@
+# SPDX-License-Identifier: MIT
+"""Moves the write-ahead log into the database while commits go on.
+
+A thread with a connection of its own copies the bulk; SQLite lets the writer append meanwhile. The writer then copies
+the little that came since, after which SQLite begins the log anew. Done by the writer alone, the same work would hold
+up a commit for as long as the disk takes.
+"""
+
+import sqlite3
+import threading
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Final
+
+from bridgehead.queues.batch import Change
+from bridgehead.queues.database import connect
+
+_LOG_BYTES: Final = 24 * 1024 * 1024
+"""Estimated growth of the log between two checkpoints: more means fewer writes of pages that come and go."""
+_ROW_BYTES: Final = 1_500
+"""Rough share of a page that a changed row costs."""
+_COMMIT_BYTES: Final = 32 * 1024
+
+
+class Checkpointer:
+    """`count`, `after_commit` and `now` belong to the writer's thread."""
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        self._written = 0
+        self._wake = threading.Event()
+        self._copied = threading.Event()
+        self._stopping = False
+        self._thread = threading.Thread(target=self._work, name="queue-checkpoint", daemon=True)
+
+    def start(self) -> None:
+        self._thread.start()
+
+    def stop(self) -> None:
+        """Blocks until a copy under way has ended."""
+        self._stopping = True
+        self._wake.set()
+        if self._thread.ident is not None:
+            self._thread.join()
+
+    def count(self, changes: Iterable[Change]) -> None:
+        """Estimate by how much the log grows."""
+        self._written += _COMMIT_BYTES
+        for change in changes:
+            self._written += _ROW_BYTES * (len(change.rows) + len(change.remove))
+            for content in change.contents.values():
+                self._written += content.size if content.data is not None else 0
+
+    def after_commit(self, connection: sqlite3.Connection) -> None:
+        """Start a copy when the log has grown enough; end one by copying the rest."""
+        if self._copied.is_set():
+            self._copied.clear()
+            self.now(connection)
+        elif self._written > _LOG_BYTES and not self._wake.is_set():
+            self._written = 0
+            self._wake.set()
+
+    def now(self, connection: sqlite3.Connection) -> None:
+        """Copy all there is, as far as readers allow."""
+        try:
+            connection.execute("PRAGMA wal_checkpoint(PASSIVE)").fetchall()
+        except sqlite3.Error:
+            pass  # nothing is lost: the log holds it, and the next checkpoint tries again
+
+    def _work(self) -> None:
+        connection: sqlite3.Connection | None = None
+        while True:
+            self._wake.wait()
+            if self._stopping:
+                break
+            try:
+                connection = connection or connect(self._path, cache_kib=1024)
+                self.now(connection)
+            except sqlite3.Error:
+                connection = None
+            self._wake.clear()
+            self._copied.set()
+        if connection is not None:
+            connection.close()

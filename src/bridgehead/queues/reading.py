@@ -1,0 +1,198 @@
+# SPDX-License-Identifier: MIT
+"""Reads entries and contents from the database: what is due, one entry, listings, counts."""
+
+import sqlite3
+import zlib
+from collections.abc import Iterable, Iterator, Sequence
+from itertools import islice
+from pathlib import Path
+from typing import Final
+
+from bridgehead.mail.content import BytesContent, Content
+from bridgehead.queues.content_files import FileContent, damage_of_file
+from bridgehead.queues.database import Row, for_ids
+from bridgehead.queues.filtering import predicate
+from bridgehead.queues.record import (
+    CONTENT_ID,
+    ID,
+    ITEM_COLUMNS,
+    ItemRow,
+    entry_of,
+    entry_without_record,
+    next_hop_key,
+    next_hop_of,
+    state_of,
+)  # fmt: skip
+from bridgehead.queues.store import (
+    ItemFilter,
+    MessageStatus,
+    QueuedItem,
+    QueueKind,
+    QueueState,
+    QueueSummary,
+    StoreUnreadable,
+)  # fmt: skip
+from bridgehead.routing.next_hop import NextHop
+
+RETRIES_SORTED: Final = 5_000
+"""Of more due RETRY entries than this, those due for the longest are looked at first, whatever their priority."""
+
+_READY: Final = (
+    f"SELECT {ITEM_COLUMNS} FROM item INDEXED BY item_ready WHERE queue = ? AND next_hop = ? AND status = 0"  # noqa: S608
+    " ORDER BY priority, received_at, id LIMIT ?"
+)
+_RETRY: Final = (
+    "SELECT id FROM (SELECT id, priority, received_at FROM item INDEXED BY item_retry"
+    " WHERE queue = ? AND next_hop = ? AND status = 2 AND due <= ? ORDER BY due LIMIT ?)"
+    " ORDER BY priority, received_at, id LIMIT ?"
+)
+_BY_IDS: Final = f"SELECT {ITEM_COLUMNS} FROM item WHERE id IN (ids)"  # noqa: S608
+_PAST_DEADLINE: Final = (
+    f"SELECT {ITEM_COLUMNS} FROM item INDEXED BY item_deadline"  # noqa: S608
+    " WHERE queue IN (1, 2) AND status IN (0, 2) AND deadline > 0 AND deadline <= ? ORDER BY deadline LIMIT ?"
+)
+
+
+def due_rows(
+    connection: sqlite3.Connection, queue: QueueKind, next_hop: NextHop | None, now: float, limit: int
+) -> list[ItemRow]:
+    """The first `limit` due entries of a queue, by priority, then time of acceptance, then id."""
+    key = next_hop_key(next_hop)
+    rows = connection.execute(_READY, (int(queue), key, limit)).fetchall()
+    retries = connection.execute(_RETRY, (int(queue), key, now, max(limit, RETRIES_SORTED), limit)).fetchall()
+    if retries:
+        rows += for_ids(connection, _BY_IDS, (row[0] for row in retries))
+        rows.sort(key=lambda row: (row[4], row[7], row[0]))
+    return rows[:limit]
+
+
+def rows_past_deadline(connection: sqlite3.Connection, now: float, limit: int) -> list[ItemRow]:
+    """Entries that are owed a report or their end, the oldest debt first."""
+    return connection.execute(_PAST_DEADLINE, (now, limit)).fetchall()
+
+
+def next_due(connection: sqlite3.Connection, queue: QueueKind, next_hop: NextHop | None) -> float | None:
+    """0.0 when an entry is READY, else the earliest due time of those in RETRY, None without any."""
+    key = next_hop_key(next_hop)
+    ready = connection.execute(_READY, (int(queue), key, 1)).fetchone()
+    if ready is not None:
+        return 0.0
+    row = connection.execute(
+        "SELECT due FROM item INDEXED BY item_retry WHERE queue = ? AND next_hop = ? AND status = 2"
+        " ORDER BY due LIMIT 1",
+        (int(queue), key),
+    ).fetchone()
+    return None if row is None else float(row[0])
+
+
+def contents_of(connection: sqlite3.Connection, folder: Path, ids: Iterable[int]) -> dict[int, Content | str]:
+    """Content by id; in the place of one that is damaged or gone, the reason in words."""
+    wanted = set(ids)
+    found: dict[int, Content | str] = {}
+    for key, size, crc, data in for_ids(
+        connection, "SELECT id, size, crc, data FROM content WHERE id IN (ids)", wanted
+    ):
+        found[key] = damage_of_bytes(key, size, crc, data) or BytesContent(data)
+    in_files = wanted.difference(found)
+    if in_files:
+        for key, size, crc, name in for_ids(
+            connection, "SELECT id, size, crc, name FROM content_file WHERE id IN (ids)", in_files
+        ):
+            content = FileContent(folder / name, size, crc)
+            found[key] = damage_of_file(content) or content
+    for key in wanted.difference(found):
+        found[key] = f"content {key} is missing"
+    return found
+
+
+def damage_of_bytes(key: int, size: int, crc: int, data: object) -> str:
+    """What is wrong with content in a row, "" when nothing is."""
+    if not isinstance(data, bytes) or len(data) != size:
+        return f"content {key} has another size than the {size} octets stored"
+    if zlib.crc32(data) != crc:
+        return f"content {key} was damaged: its checksum differs"
+    return ""
+
+
+def one_entry(connection: sqlite3.Connection, folder: Path, key: int) -> QueuedItem | None:
+    """An entry with its content. Raises StoreUnreadable where either is damaged, sqlite3.Error."""
+    row = connection.execute(f"SELECT {ITEM_COLUMNS} FROM item WHERE id = ?", (key,)).fetchone()  # noqa: S608
+    if row is None:
+        return None
+    content = contents_of(connection, folder, [row[CONTENT_ID]])[row[CONTENT_ID]]
+    if isinstance(content, str):
+        raise StoreUnreadable(content)
+    return entry_of(row, content)
+
+
+def listing(connection: sqlite3.Connection, wanted: ItemFilter) -> list[QueuedItem]:
+    """Entries without content, oldest first. Damaged ones show what their columns say."""
+    accepts = predicate(wanted)
+    found: list[QueuedItem] = []
+    for row in _rows_by_age(connection, wanted):
+        entry = _shown(row)
+        if entry is not None and accepts(entry):
+            found.append(entry)
+            if len(found) >= wanted.limit:
+                break
+    return found
+
+
+def _shown(row: ItemRow) -> QueuedItem | None:
+    try:
+        return entry_of(row)
+    except StoreUnreadable:
+        pass
+    try:
+        return entry_without_record(row)
+    except StoreUnreadable:
+        return None  # `verify` tells
+
+
+def _rows_by_age(connection: sqlite3.Connection, wanted: ItemFilter) -> Iterator[ItemRow]:
+    """Rows that the columns let through. Sorts ids only, so that a deep queue stays out of memory."""
+    where, values = _conditions(wanted)
+    order = connection.execute(f"SELECT id FROM item{where} ORDER BY received_at, id", values)  # noqa: S608
+    ids = (row[0] for row in order)
+    while part := list(islice(ids, 256)):
+        rows = {row[ID]: row for row in for_ids(connection, _BY_IDS, part)}
+        yield from (rows[key] for key in part if key in rows)
+
+
+def _conditions(wanted: ItemFilter) -> tuple[str, Sequence[object]]:
+    conditions: list[tuple[str, object]] = []
+    if wanted.queue is not None:
+        conditions.append(("queue = ?", int(wanted.queue)))
+    if wanted.next_hop is not None:
+        conditions.append(("next_hop = ?", next_hop_key(wanted.next_hop)))
+    if wanted.status is not None:
+        conditions.append(("status = ?", int(wanted.status)))
+    if wanted.internal_message_id is not None:
+        conditions.append(("id = ?", wanted.internal_message_id))
+    where = " WHERE " + " AND ".join(text for text, _ in conditions) if conditions else ""
+    return where, [value for _, value in conditions]
+
+
+def summaries(connection: sqlite3.Connection) -> list[QueueSummary]:
+    """Every queue that holds an entry or has a state, by kind and next hop."""
+    found: dict[tuple[int, str], QueueSummary] = {}
+
+    def summary(queue: int, key: str) -> QueueSummary:
+        if (queue, key) not in found:
+            state = QueueState(queue=QueueKind(queue), next_hop=next_hop_of(key))
+            found[queue, key] = QueueSummary(state=state, message_count=0, counts_by_status={})
+        return found[queue, key]
+
+    for queue, key, record in connection.execute("SELECT queue, next_hop, record FROM queue_state").fetchall():
+        summary(queue, key).state = state_of(record)
+    counts: list[Row] = connection.execute(
+        "SELECT queue, next_hop, status, count(*), min(received_at), sum(size) FROM item"
+        " GROUP BY queue, next_hop, status"
+    ).fetchall()
+    for queue, key, status, count, oldest, size in counts:
+        one = summary(queue, key)
+        one.oldest_received = min(oldest, one.oldest_received) if one.message_count else oldest
+        one.message_count += count
+        one.counts_by_status[MessageStatus(status)] = count
+        one.total_bytes += size
+    return [found[key] for key in sorted(found)]

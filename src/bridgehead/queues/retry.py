@@ -1,0 +1,62 @@
+# SPDX-License-Identifier: MIT
+"""When things are tried again and when a message's patience ends: Exchange's retry ladder. Pure.
+
+A queue whose next hop cannot be reached is tried after each of `queue_glitch_retry_count` glitch intervals, then after
+each of `transient_failure_retry_count` transient intervals, then at the outbound connection failure interval until
+its messages expire. A message that the remote server deferred has an interval of its own.
+"""
+
+from datetime import timedelta
+
+from bridgehead.queues.settings import QueueSettings
+
+
+def next_connection_retry(
+    settings: QueueSettings, failures: int, now: float, random: float, *, to_mailbox: bool = False
+) -> float:
+    """When a queue is to be connected again.
+
+    Args:
+        failures: connection failures in a row, the one just met included; 0 counts as 1.
+        now: Unix time.
+        random: 0 <= random < 1, spreads retries so that queues which failed together do not return together.
+        to_mailbox: a local delivery queue, which has one fixed interval.
+    """
+    glitches = settings.queue_glitch_retry_count
+    if to_mailbox:
+        interval: timedelta = settings.mailbox_delivery_queue_retry_interval
+    elif failures <= glitches:
+        interval = settings.queue_glitch_retry_interval
+    elif failures <= glitches + settings.transient_failure_retry_count:
+        interval = settings.transient_failure_retry_interval
+    else:
+        interval = settings.outbound_connection_failure_retry_interval
+    return now + jittered(interval, settings.retry_jitter, random)
+
+
+def next_message_retry(settings: QueueSettings, now: float, random: float) -> float:
+    """When a message that was deferred with 4yz, or whose session broke, is tried again."""
+    return now + jittered(settings.message_retry_interval, settings.retry_jitter, random)
+
+
+def next_resolver_retry(settings: QueueSettings, now: float, random: float) -> float:
+    """When the categorizer asks again a directory that could not answer."""
+    return now + jittered(settings.resolver_retry_interval, settings.retry_jitter, random)
+
+
+def deadline_of(received_at: float, settings: QueueSettings, delay_notified: bool) -> float:
+    """The next time at which something is owed whatever happens: the delay DSN, and once that is done (or where it
+    would come no earlier than the end) the expiry.
+
+    Args:
+        received_at: Unix time of acceptance.
+        delay_notified: nobody is owed a delay DSN any more.
+    """
+    expiry = received_at + settings.message_expiration_timeout.total_seconds()
+    notice = received_at + settings.delay_notification_timeout.total_seconds()
+    return expiry if delay_notified else min(notice, expiry)
+
+
+def jittered(interval: timedelta, jitter: float, random: float) -> float:
+    """Seconds: the interval, made shorter or longer by at most the share `jitter`."""
+    return interval.total_seconds() * (1 + jitter * (2 * random - 1))

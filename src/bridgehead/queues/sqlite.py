@@ -1,0 +1,371 @@
+# SPDX-License-Identifier: MIT
+"""`SqliteQueueStore`: the durable queue in one SQLite database with write-ahead log and a sync for each commit.
+
+This module is the event loop's side: it collects what the stages ask for and hands it to the writer's thread
+(`writer.py`) a batch at a time; long reads go to a thread and connection of their own.
+"""
+
+import asyncio
+import fcntl
+import os
+import sqlite3
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from functools import partial
+from pathlib import Path
+from typing import Final, TypeVar
+
+from bridgehead.queues import leasing, reading
+from bridgehead.queues.batch import change_of, change_of_state
+from bridgehead.queues.content_files import FOLDER_NAME, ContentFileWriter, orphans, remove_files, sync_folder
+from bridgehead.queues.database import DATABASE_NAME, connect
+from bridgehead.queues.faults import store_fault
+from bridgehead.queues.store import (
+    Done,
+    ItemFilter,
+    Problem,
+    QueuedItem,
+    QueueKind,
+    QueueState,
+    QueueSummary,
+    StoreFault,
+    Transaction,
+)  # fmt: skip
+from bridgehead.queues.verify import verify_connection
+from bridgehead.queues.writer import Operation, Request, Writer
+from bridgehead.routing.next_hop import NextHop
+
+LOCK_NAME: Final = "lock"
+_IDS_RESERVED: Final = 1_000_000
+"""Numbers that a run of the server may hand out before it notes a new upper bound on disk."""
+_FILE_THREADS: Final = 4
+_READER_CACHE_KIB: Final = 4096
+
+_T = TypeVar("_T")
+
+
+class SqliteQueueStore:
+    """The port `QueueStore` on SQLite.
+
+    Args:
+        directory: folder of the store; created where missing. One process at a time may have it open.
+    """
+
+    def __init__(self, directory: Path) -> None:
+        self._directory = directory
+        self._content_folder = directory / FOLDER_NAME
+        self._pending: list[Operation] = []
+        self._busy = False
+        self._scheduled = False
+        self._closed = True
+        self._epoch = 0
+        self._next_id = 0
+        self._reserve_at = 0
+        self._idle = asyncio.Event()
+        self._recovered = asyncio.Event()
+
+    # --- opening and closing ----------------------------------------------------------------------------------
+
+    async def open(self) -> None:
+        """Raises StoreFault: another process has it open, a newer version wrote it, the disk refuses."""
+        self._loop = asyncio.get_running_loop()
+        self._reading = ThreadPoolExecutor(1, "queue-reader")
+        self._files = ThreadPoolExecutor(_FILE_THREADS, "queue-content")
+        self._recovered.clear()
+        try:
+            crashed = await self._loop.run_in_executor(self._reading, self._open)
+        except (OSError, sqlite3.Error) as error:
+            raise store_fault(error, f"opening the queue in {self._directory}") from error
+        self._closed = False
+        self._idle.set()
+        self._writer.start([self._recovery(crashed), self._clearing()])
+
+    def _open(self) -> bool:
+        """True when the former process did not end in order."""
+        self._directory.mkdir(mode=0o700, parents=True, exist_ok=True)
+        self._content_folder.mkdir(mode=0o700, exist_ok=True)
+        self._lock = _lock(self._directory / LOCK_NAME)
+        try:
+            self._writer = Writer(self._directory, self._report)
+            try:
+                crashed = self._begin_epoch(self._writer.connection)
+                self._reader = connect(self._directory / DATABASE_NAME, read_only=True, cache_kib=_READER_CACHE_KIB)
+            except BaseException:
+                self._writer.connection.close()
+                raise
+            sync_folder(self._directory)
+            sync_folder(self._directory.absolute().parent)
+        except BaseException:
+            os.close(self._lock)
+            raise
+        return crashed
+
+    def _begin_epoch(self, connection: sqlite3.Connection) -> bool:
+        meta = dict(connection.execute("SELECT name, value FROM meta").fetchall())
+        highest = connection.execute(
+            "SELECT max(ifnull((SELECT max(id) FROM item), 0), ifnull((SELECT max(id) FROM content), 0),"
+            " ifnull((SELECT max(id) FROM content_file), 0))"
+        ).fetchone()[0]
+        self._next_id = self._first_id = max(meta.get("next_id", 1), highest + 1)
+        self._epoch = meta.get("epoch", 0) + 1
+        self._reserve_at = self._next_id + _IDS_RESERVED // 2
+        values = [("next_id", self._next_id + _IDS_RESERVED), ("epoch", self._epoch), ("clean", 0)]
+        connection.execute("BEGIN IMMEDIATE")
+        connection.executemany("INSERT OR REPLACE INTO meta VALUES (?, ?)", values)
+        connection.execute("COMMIT")
+        return bool(meta.get("clean", 1) == 0)
+
+    async def close(self) -> None:
+        """Finish what is under way, then release everything. Content writers must be finished or discarded before."""
+        if self._closed:
+            return
+        self._closed = True
+        while self._busy or self._pending:
+            self._idle.clear()
+            await self._idle.wait()
+        await self._loop.run_in_executor(self._reading, self._close)
+        self._reading.shutdown(wait=True)
+        self._files.shutdown(wait=True)
+
+    def _close(self) -> None:
+        self._reader.close()
+        self._writer.stop(partial(_end_epoch, self._next_id))
+        os.close(self._lock)
+
+    # --- work for the writer's thread in the background ---------------------------------------------------------
+
+    def _recovery(self, crashed: bool) -> Callable[[Writer], bool]:
+        """What former processes held becomes READY again, a slice at a time."""
+        last = 0
+
+        def recover(writer: Writer) -> bool:
+            nonlocal last
+            seen = leasing.recover_slice(writer.connection, last, self._first_id, self._epoch, crashed)
+            if seen is None:
+                self._on_loop(self._recovered.set)
+                return False
+            last = seen
+            return True
+
+        return recover
+
+    def _clearing(self) -> Callable[[Writer], bool]:
+        """Content files that a crash left without an entry go, a few at a time."""
+
+        def named(writer: Writer, names: list[str]) -> set[str]:
+            marks = ",".join("?" * len(names))
+            rows = writer.connection.execute(f"SELECT name FROM content_file WHERE name IN ({marks})", names)  # noqa: S608
+            return {row[0] for row in rows}
+
+        def clear(writer: Writer) -> bool:
+            remove_files(writer.folder, orphans(writer.folder, self._first_id, partial(named, writer)))
+            return False
+
+        return clear
+
+    # --- the way to the writer and back ----------------------------------------------------------------------------
+
+    def _append(self, operation: Operation) -> None:
+        self._pending.append(operation)
+        if not self._busy and not self._scheduled:
+            # What else this turn of the loop brings shares the sync.
+            self._scheduled = True
+            self._loop.call_soon(self._hand_over)
+
+    def _hand_over(self) -> None:
+        self._scheduled = False
+        if self._busy or not self._pending:
+            return
+        batch, self._pending = self._pending, []
+        self._busy = True
+        self._writer.submit(batch)
+
+    def _report(self, batch: Sequence[Operation], faults: list[StoreFault | None]) -> None:
+        """From the writer's thread."""
+        self._on_loop(self._completed, batch, faults)
+
+    def _on_loop(self, callback: Callable[..., object], *arguments: object) -> None:
+        try:
+            self._loop.call_soon_threadsafe(callback, *arguments)
+        except RuntimeError:
+            pass  # the loop was closed without closing the store
+
+    def _completed(self, batch: Sequence[Operation], faults: list[StoreFault | None]) -> None:
+        self._busy = False
+        self._hand_over()
+        for operation, fault in zip(batch, faults, strict=True):
+            try:
+                if isinstance(operation, Request):
+                    operation.finish(operation.result, fault)
+                elif operation.done is not None:
+                    operation.done(fault)
+            except Exception as error:  # one stage's fault must not keep the others from learning of their commits
+                self._loop.call_exception_handler(
+                    {"message": "a callback of the queue store raised", "exception": error}
+                )
+        if not self._busy and not self._pending:
+            self._idle.set()
+
+    def _refuse(self, done: Done | None, fault: StoreFault) -> None:
+        if done is not None:
+            self._loop.call_soon(done, fault)
+
+    async def _in_turn(self, run: Callable[[Writer], _T], on_abandoned: Callable[[_T], None] | None = None) -> _T:
+        """Let the writer's thread run something between the transactions asked for before and after."""
+        if self._closed:
+            raise StoreFault("the queue store is closed")
+        future: asyncio.Future[_T] = self._loop.create_future()
+
+        def finish(result: object, fault: StoreFault | None) -> None:
+            if future.cancelled():
+                if fault is None and on_abandoned is not None:
+                    on_abandoned(result)  # type: ignore[arg-type]  # `run` gave it
+            elif fault is not None:
+                future.set_exception(fault)
+            else:
+                future.set_result(result)  # type: ignore[arg-type]
+
+        self._append(Request(run, finish))
+        return await future
+
+    async def _read(self, read: Callable[[sqlite3.Connection], _T]) -> _T:
+        if self._closed:
+            raise StoreFault("the queue store is closed")
+        try:
+            return await self._loop.run_in_executor(self._reading, read, self._reader)
+        except sqlite3.Error as error:
+            raise store_fault(error, "reading the queue database") from error
+
+    # --- the port --------------------------------------------------------------------------------------------------
+
+    def allocate_id(self) -> int:
+        """A number larger than all before, also across restarts."""
+        number = self._next_id
+        self._next_id = number + 1
+        if number >= self._reserve_at:
+            self._reserve_at = number + _IDS_RESERVED // 2
+            self._append(Request(partial(_reserve, number + _IDS_RESERVED), lambda result, fault: None))
+        return number
+
+    def commit(self, transaction: Transaction, done: Done | None = None) -> None:
+        """Enqueue a transaction; `done` is called on the event loop, never from within this call."""
+        if self._closed:
+            self._refuse(done, StoreFault("the queue store is closed"))
+            return
+        try:
+            change = change_of(transaction, self._epoch, done)
+        except Exception as error:
+            self._refuse(done, StoreFault(f"an entry cannot be stored: {error}"))
+            return
+        self._append(change)
+
+    async def committed(self, transaction: Transaction) -> None:
+        """Raises StoreFault."""
+        future: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+
+        def done(fault: StoreFault | None) -> None:
+            if future.cancelled():
+                return
+            if fault is None:
+                future.set_result(None)
+            else:
+                future.set_exception(fault)
+
+        self.commit(transaction, done)
+        await future
+
+    def set_queue_state(self, state: QueueState, done: Done | None = None) -> None:
+        """Keep a queue's state; one that is as if new is forgotten."""
+        if self._closed:
+            self._refuse(done, StoreFault("the queue store is closed"))
+        else:
+            self._append(change_of_state(state, done))
+
+    async def lease(
+        self, queue: QueueKind, next_hop: NextHop | None, now: float, limit: int, max_bytes: int
+    ) -> list[QueuedItem]:
+        """See the port. Waits for what a former process held to be given back before it says that nothing is due."""
+
+        def run(writer: Writer) -> list[QueuedItem]:
+            rows = reading.due_rows(writer.connection, queue, next_hop, now, limit)
+            return self._take(writer, leasing.within(rows, max_bytes))
+
+        taken = await self._in_turn(run, self._give_back)
+        if not taken and not self._recovered.is_set():
+            await self._recovered.wait()
+            taken = await self._in_turn(run, self._give_back)
+        return taken
+
+    async def past_deadline(self, now: float, limit: int) -> list[QueuedItem]:
+        """See the port. A deadline of 0 means that nothing is owed."""
+        return await self._in_turn(
+            lambda writer: self._take(writer, reading.rows_past_deadline(writer.connection, now, limit)),
+            self._give_back,
+        )
+
+    def _take(self, writer: Writer, rows: list[tuple[object, ...]]) -> list[QueuedItem]:
+        writer.writing.remember(rows)
+        return leasing.take(writer.connection, self._content_folder, rows, self._epoch)
+
+    def _give_back(self, taken: list[QueuedItem]) -> None:
+        keys = [entry.id for entry in taken]
+
+        def run(writer: Writer) -> None:
+            leasing.give_back(writer.connection, keys, self._epoch)
+
+        if keys:
+            self._append(Request(run, lambda result, fault: None))
+
+    async def next_due(self, queue: QueueKind, next_hop: NextHop | None) -> float | None:
+        """0.0 for at once, None when there is none to wait for."""
+        due = await self._in_turn(lambda writer: reading.next_due(writer.connection, queue, next_hop))
+        if due is None and not self._recovered.is_set():
+            await self._recovered.wait()
+            due = await self._in_turn(lambda writer: reading.next_due(writer.connection, queue, next_hop))
+        return due
+
+    async def get(self, internal_message_id: int) -> QueuedItem | None:
+        """Raises StoreUnreadable where record or content are damaged."""
+        return await self._read(partial(_one_entry, self._content_folder, internal_message_id))
+
+    async def list_items(self, wanted: ItemFilter) -> list[QueuedItem]:
+        """Entries without content, by age."""
+        return await self._read(lambda connection: reading.listing(connection, wanted))
+
+    async def queues(self) -> list[QueueSummary]:
+        """Every queue that holds an entry or a state other than ACTIVE."""
+        return await self._read(reading.summaries)
+
+    async def verify(self) -> list[Problem]:
+        """Check the whole store; commits go on meanwhile."""
+        return await self._read(lambda connection: verify_connection(connection, self._content_folder, self._first_id))
+
+    def new_content_file(self) -> ContentFileWriter:
+        """Where large content is written as it arrives."""
+        return ContentFileWriter(self._content_folder, self.allocate_id(), self._files)
+
+
+def _one_entry(folder: Path, key: int, connection: sqlite3.Connection) -> QueuedItem | None:
+    return reading.one_entry(connection, folder, key)
+
+
+def _reserve(bound: int, writer: Writer) -> None:
+    writer.connection.execute("INSERT OR REPLACE INTO meta VALUES ('next_id', ?)", (bound,))
+
+
+def _end_epoch(next_id: int, writer: Writer) -> bool:
+    """Note that this process ended in order."""
+    values = [("next_id", next_id), ("clean", 1)]
+    writer.connection.executemany("INSERT OR REPLACE INTO meta VALUES (?, ?)", values)
+    return True
+
+
+def _lock(path: Path) -> int:
+    """Hold the store against other processes until the descriptor is closed or the process ends."""
+    descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        os.close(descriptor)
+        raise StoreFault(f"another process has the queue in {path.parent} open") from None
+    return descriptor

@@ -1,0 +1,185 @@
+# SPDX-License-Identifier: MIT
+"""The one thread that writes: takes a batch, commits it with one sync, reports once, and goes on with the next.
+
+While it waits for the disk the event loop collects the next batch. Between batches it does the house's slow work in
+small slices: giving back what a former process held, and moving the write-ahead log into the database.
+"""
+
+import queue
+import sqlite3
+import threading
+from collections.abc import Callable, Sequence
+from itertools import groupby
+from pathlib import Path
+from typing import Final
+
+from bridgehead.queues.batch import Change
+from bridgehead.queues.checkpoint import Checkpointer
+from bridgehead.queues.content_files import FOLDER_NAME, remove_files
+from bridgehead.queues.database import DATABASE_NAME, connect_writer, roll_back
+from bridgehead.queues.faults import is_about_one_transaction, needs_new_connection, store_fault
+from bridgehead.queues.store import StoreFault, StoreFull
+from bridgehead.queues.writing import Writing
+
+_DOING: Final = "writing to the queue database"
+
+
+class Request:
+    """Something else than a transaction that the writer does in its turn, such as a lease.
+
+    Attributes:
+        run: what; called within the batch's transaction.
+        finish: called on the event loop with the result and the fault, of which one is None.
+    """
+
+    __slots__ = ("finish", "result", "run")
+
+    def __init__(self, run: Callable[["Writer"], object], finish: Callable[[object, StoreFault | None], None]) -> None:
+        self.run = run
+        self.finish = finish
+        self.result: object = None
+
+
+Operation = Change | Request
+Report = Callable[[Sequence[Operation], list[StoreFault | None]], None]
+Chore = Callable[["Writer"], bool]
+"""A slice of slow work, within a transaction of its own; False when nothing is left."""
+
+
+class Writer:
+    """Owns the writing connection. `submit` and `stop` are for the event loop, the rest is the thread's."""
+
+    def __init__(self, directory: Path, report: Report) -> None:
+        self._path = directory / DATABASE_NAME
+        self.folder = directory / FOLDER_NAME
+        self.connection = connect_writer(self._path)
+        self.writing = Writing(self.connection)
+        self._report = report
+        self._inbox: queue.SimpleQueue[Sequence[Operation] | None] = queue.SimpleQueue()
+        self._chores: list[Chore] = []
+        self._checkpointer = Checkpointer(self._path)
+        self._broken = False
+        self._thread = threading.Thread(target=self._work, name="queue-writer", daemon=True)
+
+    def start(self, chores: Sequence[Chore]) -> None:
+        """Begin; `chores` are done in order, a slice whenever a batch is finished or nothing else is to do."""
+        self._chores = list(chores)
+        self._checkpointer.start()
+        self._thread.start()
+
+    def submit(self, batch: Sequence[Operation]) -> None:
+        """Hand over a batch; `report` tells of its end from this thread."""
+        self._inbox.put(batch)
+
+    def stop(self, last: Chore) -> None:
+        """Finish what was handed over, do `last`, then end. Blocks."""
+        self._inbox.put(None)
+        self._thread.join()
+        self._checkpointer.stop()
+        try:
+            self.transact(lambda: last(self))
+        except (sqlite3.Error, StoreFault):
+            roll_back(self.connection)  # the next start will take it for a crash, which is safe
+        try:
+            self.connection.close()
+        except sqlite3.Error:
+            pass  # the log stays and is read at the next start
+
+    def _work(self) -> None:
+        while (batch := self._next_batch()) is not None:
+            if batch:
+                self._report(batch, self._execute(batch))
+                self._checkpointer.after_commit(self.connection)
+            if self._chores:
+                self._do_chore()
+
+    def _next_batch(self) -> Sequence[Operation] | None:
+        try:
+            return self._inbox.get(block=not self._chores)
+        except queue.Empty:
+            return ()
+
+    def _do_chore(self) -> None:
+        try:
+            more = self.transact(lambda: self._chores[0](self))
+        except Exception as error:  # a chore is tried again at the next start; the queue itself goes on
+            self._recover_from(error)
+            more = False
+        if not more:
+            self._chores.pop(0)
+
+    def transact(self, work: Callable[[], bool]) -> bool:
+        """Do `work` within a transaction of its own."""
+        self._reopen_if_broken()
+        self.connection.execute("BEGIN IMMEDIATE")
+        result = work()
+        self.connection.execute("COMMIT")
+        return result
+
+    def _execute(self, batch: Sequence[Operation]) -> list[StoreFault | None]:
+        """Commit a batch; for each operation None or why it was not done."""
+        try:
+            self._commit(batch)
+        except Exception as error:
+            fault = self._recover_from(error)
+            if len(batch) > 1 and is_about_one_transaction(error):
+                return [self._execute([operation])[0] for operation in batch]
+            if isinstance(fault, StoreFull):
+                return self._without_growth(batch, fault)
+            return [fault] * len(batch)
+        return [None] * len(batch)
+
+    def _without_growth(self, batch: Sequence[Operation], fault: StoreFault) -> list[StoreFault | None]:
+        """The disk is full: what brings no content may still fit once the log is empty, so that deliveries go on."""
+        rest = [one for one in batch if isinstance(one, Request) or not one.brings_content]
+        if not rest:
+            return [fault] * len(batch)
+        outcome: list[StoreFault | None] = [None] * len(rest)
+        try:
+            self._checkpointer.now(self.connection)
+            self._commit(rest)
+        except Exception as error:
+            outcome = [self._recover_from(error)] * len(rest)
+        by_operation = dict(zip(map(id, rest), outcome, strict=True))
+        return [by_operation.get(id(one), fault) for one in batch]
+
+    def _commit(self, batch: Sequence[Operation]) -> None:
+        self._reopen_if_broken()
+        self.connection.execute("BEGIN IMMEDIATE")
+        unused_files: list[str] = []
+        for is_request, run in groupby(batch, lambda one: isinstance(one, Request)):
+            if is_request:
+                for request in run:
+                    assert isinstance(request, Request)
+                    request.result = request.run(self)
+            else:
+                changes = [one for one in run if isinstance(one, Change)]
+                self._checkpointer.count(changes)
+                unused_files += self.writing.apply(changes)
+        self.connection.execute("COMMIT")
+        if unused_files:
+            remove_files(self.folder, unused_files)
+
+    def _recover_from(self, error: Exception) -> StoreFault:
+        """Undo what was begun; the fault to report."""
+        roll_back(self.connection)
+        if needs_new_connection(error) or self.connection.in_transaction:
+            self._broken = True
+        else:
+            try:
+                self.writing.forget()
+            except sqlite3.Error:
+                self._broken = True
+        return store_fault(error, _DOING)
+
+    def _reopen_if_broken(self) -> None:
+        """After an I/O error SQLite's view of its files may be wrong, so it starts afresh."""
+        if not self._broken:
+            return
+        connection = connect_writer(self._path)
+        try:
+            self.connection.close()
+        except sqlite3.Error:
+            pass
+        self.connection, self.writing = connection, Writing(connection)
+        self._broken = False
