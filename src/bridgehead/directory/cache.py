@@ -11,9 +11,13 @@ from bridgehead.directory.recipient import Recipient
 CACHED_LOOKUPS: Final = 50_000
 """Look-ups kept in all. Random names that a dictionary attack asks for push each other out."""
 
+Answer = tuple[Recipient | None]
+"""A remembered answer; being a tuple, it differs from "not remembered" even where nobody was found."""
+NOBODY: Final[Answer] = (None,)
+
 
 class LookupCache:
-    """Recipients by key; None is remembered as well.
+    """Answers by key.
 
     Args:
         limit: most look-ups kept.
@@ -23,23 +27,21 @@ class LookupCache:
 
     def __init__(self, limit: int = CACHED_LOOKUPS) -> None:
         self._half = max(1, limit // 2)
-        self._young: dict[str, Recipient | None] = {}
-        self._old: dict[str, Recipient | None] = {}
+        self._young: dict[str, Answer] = {}
+        self._old: dict[str, Answer] = {}
 
-    def get(self, key: str, missing: Recipient) -> Recipient | None:
-        """What was put for `key`, `missing` where it is not remembered."""
-        found = self._young.get(key, missing)
-        if found is missing and self._old:
-            found = self._old.get(key, missing)
-            if found is not missing:
-                self.put(key, found)
-        return found
+    def get(self, key: str) -> Answer | None:
+        """The answer for `key`, None where it is not remembered."""
+        answer = self._young.get(key)
+        if answer is None and (answer := self._old.get(key)) is not None:
+            self.put(key, answer)
+        return answer
 
-    def put(self, key: str, found: Recipient | None) -> None:
+    def put(self, key: str, answer: Answer) -> None:
         """Remember an answer."""
         if len(self._young) >= self._half:
             self._old, self._young = self._young, {}
-        self._young[key] = found
+        self._young[key] = answer
 
     def clear(self) -> None:
         """Forget everything: the directory has changed."""
