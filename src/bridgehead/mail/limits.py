@@ -57,6 +57,10 @@ INLINE_CONTENT_BYTES: Final = 128 * 1024
 STREAM_CHUNK_BYTES: Final = 256 * 1024
 """Unit in which large content is read and written."""
 
+SUBMISSION_FILE_BYTES: Final = 150 * 1024 * 1024
+"""A file in the pickup or replay directory."""
+SUBMISSION_FILES_PER_POLL: Final = 1_000
+
 # --- expansion and depth ----------------------------------------------------------------------------------------
 GROUP_DEPTH: Final = 64
 EXPANDED_RECIPIENTS: Final = 100_000

@@ -125,7 +125,7 @@ class LogonFailures:
         self._limit = connector.max_logon_failures
 
     def add(self) -> Reply:
-        """Count one. The reply to give after AuthTarpitInterval; 421 ends the session, which a limit of 0 never does."""
+        """Count one. The reply to give after AuthTarpitInterval; 421 ends the session, with a limit of 0 never."""
         self._count += 1
         if self._limit and self._count >= self._limit:
             return replies.TOO_MANY_LOGON_FAILURES
