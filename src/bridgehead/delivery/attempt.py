@@ -1,0 +1,188 @@
+# SPDX-License-Identifier: MIT
+"""Attempts written down: tracking events, the one transaction, and the report to the sender.
+
+What follows from an attempt is decided in `outcome`; here it happens. Everything about one attempt goes into one
+transaction: the entry that leaves or stays with its recipients' states, and the report that enters Submission.
+"""
+
+import logging
+from collections.abc import Callable
+from typing import Final, Protocol
+
+import msgspec
+
+from bridgehead.delivery import outcome
+from bridgehead.delivery.commits import LastingCommits
+from bridgehead.delivery.outcome import Outcome
+from bridgehead.delivery.ports import Attempt
+from bridgehead.mail.content import Content
+from bridgehead.mail.delivery_status import Action, DeliveryStatus
+from bridgehead.mail.envelope import EnvelopeRecipient
+from bridgehead.mail.item import MailItem, Source
+from bridgehead.net.clock import Clock
+from bridgehead.queues.settings import QueueSettings
+from bridgehead.queues.store import MessageStatus, QueuedItem, QueueKind, Transaction
+from bridgehead.routing.next_hop import DeliveryType, NextHop
+from bridgehead.tracking.events import EventId, TrackingEvent, event_for
+from bridgehead.tracking.ports import Tracker
+
+logger = logging.getLogger("bridgehead.delivery")
+
+Stored = Callable[[QueuedItem], None]
+"""Told of an entry once it is on stable storage."""
+
+_SUCCESS: Final = (Action.DELIVERED, Action.RELAYED, Action.EXPANDED)
+_SOURCE: Final = {DeliveryType.MAILBOX: Source.STOREDRIVER, DeliveryType.NON_SMTP_GATEWAY: Source.GATEWAY}
+
+
+class Reporter(Protocol):
+    """Makes reports to senders; `delivery.notify.NotifyReporter` is it."""
+
+    def report(
+        self, item: MailItem, content: Content | None, statuses: list[tuple[EnvelopeRecipient, DeliveryStatus]]
+    ) -> QueuedItem | None:
+        """The report about these outcomes as an entry for Submission; None when nobody is to be told."""
+
+
+class AttemptRecorder:
+    """Turns what became of a message into events and one transaction.
+
+    Args:
+        random: gives 0 <= x < 1.
+        submit: takes a stored report to the categorizer.
+        fqdn: our name in tracking.
+    """
+
+    def __init__(
+        self, *, commits: LastingCommits, settings: QueueSettings, tracker: Tracker, clock: Clock,
+        random: Callable[[], float], reporter: Reporter, submit: Stored, fqdn: str,
+    ) -> None:  # fmt: skip
+        self._commits = commits
+        self.settings = settings
+        self._tracker = tracker
+        self._clock = clock
+        self._random = random
+        self._reporter = reporter
+        self._submit = submit
+        self._fqdn = fqdn
+
+    def conclude(self, entry: QueuedItem, attempt: Attempt, kept: Stored) -> None:
+        """Record one attempt. `kept` is told when the entry is stored to be tried again later."""
+        recipients, statuses = entry.item.envelope.recipients, attempt.statuses
+        if len(recipients) == 1 and len(statuses) == 1:
+            # The usual message: one recipient, taken, no report wanted. This path is budgeted in microseconds.
+            status, notify = statuses[0], recipients[0].notify
+            if (status.action is Action.RELAYED or status.action is Action.DELIVERED) and not int.__and__(notify, 1):
+                self._track_success(entry, attempt, [str(recipients[0].forward_path)], [status.diagnostic])
+                self._commits.commit(Transaction(remove=(entry.item.internal_message_id,)))
+                return
+        try:
+            result = outcome.of_attempt(entry, statuses, self.settings, self._clock.now(), self._random())
+        except ValueError as error:
+            logger.error("message %d: an attempt's result is unusable: %s", entry.id, error)
+            self.set_aside(entry, f"an attempt's result was unusable: {error}")
+            return
+        self._track(entry, attempt, result)
+        self._apply(entry, result, kept)
+
+    def deadline(self, entry: QueuedItem, queue_error: str, kept: Stored) -> None:
+        """Record what follows from a deadline of an entry that only waited."""
+        result = outcome.of_deadline(entry, self.settings, self._clock.now(), queue_error)
+        if result.expired:
+            self._track_group(entry, EventId.FAIL, Source.QUEUE, result.results, None)
+        self._apply(entry, result, kept)
+
+    def set_aside(self, entry: QueuedItem, reason: str) -> None:
+        """Move an entry to the poison queue, where only an administrator touches it."""
+        event = event_for(entry.item, EventId.POISONMESSAGE, Source.POISONMESSAGE, self._clock.now(), _addresses(entry))
+        event.source_context = reason
+        self._tracker.record(event)
+        poison = msgspec.structs.replace(
+            entry,
+            queue=QueueKind.POISON,
+            next_hop=None,
+            status=MessageStatus.SUSPENDED,
+            content=None,
+            last_error=reason,
+        )
+        self._commits.commit(Transaction(put=(poison,)))
+
+    def _apply(self, entry: QueuedItem, result: Outcome, kept: Stored) -> None:
+        """One transaction for the entry and the report about it."""
+        try:
+            report = self._reporter.report(entry.item, entry.content, result.to_report) if result.to_report else None
+        except Exception:
+            # A report that cannot be made must neither vanish nor stop the queue: an administrator sees the message.
+            logger.exception("message %d: no report to its sender could be made", entry.id)
+            self.set_aside(result.entry, "no report to its sender could be made")
+            return
+        put = [] if result.done else [result.entry]
+        remove = (entry.id,) if result.done else ()
+        if report is not None:
+            put.append(report)
+        self._commits.commit(Transaction(remove=remove, put=put), lambda: self._stored(entry, result, report, kept))
+
+    def _stored(self, entry: QueuedItem, result: Outcome, report: QueuedItem | None, kept: Stored) -> None:
+        if not result.done:
+            kept(result.entry)
+        if report is None:
+            return
+        event = event_for(report.item, EventId.DSN, Source.DSN, self._clock.now(), _addresses(report))
+        event.reference = report.item.reference
+        event.source_context = f"InternalMessageId={entry.id}"
+        self._tracker.record(event)
+        self._submit(report)
+
+    def _track_success(self, entry: QueuedItem, attempt: Attempt, addresses: list[str], replies: list[str]) -> None:
+        kind = _kind(entry.next_hop)
+        event_id = EventId.DELIVER if kind is DeliveryType.MAILBOX else EventId.SEND
+        event = event_for(entry.item, event_id, _SOURCE.get(kind, Source.SMTP), self._clock.now(), addresses)
+        self._record(event, entry, attempt, replies)
+
+    def _track(self, entry: QueuedItem, attempt: Attempt, result: Outcome) -> None:
+        """One event for each kind of outcome that occurs."""
+        taken = [pair for pair in result.results if pair[1].action in _SUCCESS]
+        if taken:
+            replies = [status.diagnostic for _, status in taken]
+            self._track_success(entry, attempt, [str(who.forward_path) for who, _ in taken], replies)
+        source = _SOURCE.get(_kind(entry.next_hop), Source.SMTP)
+        delayed = [pair for pair in result.results if pair[1].action is Action.DELAYED]
+        self._track_group(entry, EventId.DEFER, source, delayed, attempt)
+        failed = [pair for pair in result.results if pair[1].action is Action.FAILED]
+        self._track_group(entry, EventId.FAIL, Source.QUEUE if result.expired else source, failed, attempt)
+
+    def _track_group(
+        self, entry: QueuedItem, event_id: EventId, source: Source,
+        group: list[tuple[EnvelopeRecipient, DeliveryStatus]], attempt: Attempt | None,
+    ) -> None:  # fmt: skip
+        if not group:
+            return
+        addresses = [str(who.forward_path) for who, _ in group]
+        event = event_for(entry.item, event_id, source, self._clock.now(), addresses)
+        replies = [status.diagnostic or status.status for _, status in group]
+        if any(status.in_doubt for _, status in group):
+            event.custom_data = "S:InDoubt=connection lost after the final dot"
+        self._record(event, entry, attempt, replies)
+
+    def _record(self, event: TrackingEvent, entry: QueuedItem, attempt: Attempt | None, replies: list[str]) -> None:
+        event.recipient_status = replies
+        event.client_hostname = self._fqdn
+        if attempt is not None:
+            event.client_ip = attempt.local_ip
+            event.server_ip = attempt.remote_ip
+            event.server_hostname = attempt.remote_host
+            event.connector_id = attempt.connector
+            event.source_context = attempt.source_context
+        if not event.connector_id and entry.next_hop is not None:
+            event.connector_id = entry.next_hop.connector
+        if entry.in_doubt:
+            event.custom_data = "S:InDoubt=an earlier attempt may have delivered this message"
+        self._tracker.record(event)
+
+
+def _addresses(entry: QueuedItem) -> list[str]:
+    return [str(recipient.forward_path) for recipient in entry.item.envelope.recipients]
+
+
+def _kind(next_hop: NextHop | None) -> DeliveryType:
+    return next_hop.delivery_type if next_hop is not None else DeliveryType.UNDEFINED

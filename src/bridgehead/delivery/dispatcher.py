@@ -1,0 +1,346 @@
+# SPDX-License-Identifier: MIT
+"""The dispatcher: all delivery queues, their timers, the deadlines of what waits, and the intake from the categorizer.
+
+Memory holds a bounded window over all queues; queue depth lives in the store. How one queue works is in
+`delivery_queue`, what an attempt leads to in `outcome` and `attempt`.
+"""
+
+import asyncio
+import heapq
+import logging
+from collections.abc import Callable, Coroutine, Iterable
+from itertools import count
+from typing import Final
+
+import msgspec
+
+from bridgehead.delivery.attempt import AttemptRecorder, Reporter, Stored
+from bridgehead.delivery.commits import LastingCommits
+from bridgehead.delivery.delivery_queue import DeliveryQueue
+from bridgehead.delivery.ports import Courier, WorkSource
+from bridgehead.delivery.settings import DeliverySettings
+from bridgehead.mail.limits import INLINE_CONTENT_BYTES
+from bridgehead.net.clock import Clock
+from bridgehead.queues.settings import QueueSettings
+from bridgehead.queues.store import QueuedItem, QueueKind, QueueState, QueueStatus, QueueStore, StoreFault, Transaction
+from bridgehead.routing.next_hop import DeliveryType, NextHop
+from bridgehead.tracking.ports import Tracker
+
+logger = logging.getLogger("bridgehead.delivery")
+
+LONGEST_SLEEP: Final = 30.0
+"""Seconds after which the dispatcher looks at the clock again, whatever it waits for: clocks are set by hand."""
+DEADLINE_BATCH: Final = 100
+
+CourierFor = Callable[[NextHop, WorkSource], Courier]
+
+
+class DeliveryQueueStatus(msgspec.Struct, frozen=True, kw_only=True):
+    """One delivery queue as commands show it (Get-Queue). Times are Unix seconds, 0 for never."""
+
+    identity: str
+    next_hop: NextHop
+    delivery_type: DeliveryType
+    domain: str
+    connector: str
+    status: str
+    message_count: int
+    in_memory: int
+    active: int
+    connections: int
+    retry_count: int
+    next_retry: float
+    first_retry: float
+    last_retry: float
+    last_error: str
+    suspended_by: str
+
+
+class Dispatcher:
+    """Keeps one `DeliveryQueue` for each next hop that has work.
+
+    Args:
+        random: gives 0 <= x < 1.
+        courier_for: makes the courier of a next hop; what it raises sends the queue to Retry with that reason.
+        submit: takes a report, stored in Submission as ACTIVE, to the categorizer.
+        fqdn: our name in tracking events.
+    """
+
+    def __init__(
+        self, store: QueueStore, queue_settings: QueueSettings, delivery_settings: DeliverySettings, tracker: Tracker,
+        clock: Clock, random: Callable[[], float], courier_for: CourierFor, reporter: Reporter, submit: Stored,
+        fqdn: str = "",
+    ) -> None:  # fmt: skip
+        self.store = store
+        self.settings = queue_settings
+        self.clock = clock
+        self.commits = LastingCommits(store, self._store_recovered)
+        self.recorder = AttemptRecorder(
+            commits=self.commits, settings=queue_settings, tracker=tracker, clock=clock, random=random,
+            reporter=reporter, submit=submit, fqdn=fqdn,
+        )  # fmt: skip
+        self.bytes_in_memory = 0
+        self.window_bytes = int(delivery_settings.outbound_window_bytes)
+        self.queues: dict[NextHop, DeliveryQueue] = {}
+        self._random = random
+        self._courier_for = courier_for
+        self._timers: list[tuple[float, int, DeliveryQueue]] = []
+        self._order = count()
+        self._timer: asyncio.TimerHandle | None = None
+        self._next_sweep = 0.0
+        self._sweeping = False
+        self._idle: dict[NextHop, tuple[int, float]] = {}
+        self._tasks: set[asyncio.Task[None]] = set()
+        self._running = False
+
+    # --- life --------------------------------------------------------------------------------------------------------
+
+    async def start(self) -> None:
+        """Take up what the store holds. Raises StoreFault."""
+        self._running = True
+        self._next_sweep = self.clock.monotonic()
+        for summary in await self.store.queues():
+            state = summary.state
+            if state.queue is QueueKind.DELIVERY and state.next_hop is not None:
+                queue = self.queues[state.next_hop] = DeliveryQueue(msgspec.structs.replace(state), self)
+                if state.status is QueueStatus.RETRY:
+                    self.schedule(queue, state.next_retry)
+                queue.notice_disk()
+        self.look()
+
+    async def stop(self) -> None:
+        """Begin nothing new, let couriers finish or put back, and give back what lies in memory."""
+        self._running = False
+        if self._timer is not None:
+            self._timer.cancel()
+        back = [entry for queue in self.queues.values() for entry in queue.stop()]
+        await asyncio.gather(*(_close(queue) for queue in self.queues.values()))
+        while self._tasks:
+            await asyncio.gather(*self._tasks, return_exceptions=True)
+        try:
+            # Waits behind everything that was committed before, so that nothing is under way afterwards.
+            await self.store.committed(Transaction(put=back))
+        except StoreFault as fault:
+            logger.error("messages in memory could not be given back, they stay in doubt: %s", fault)
+        self.commits.close()
+        self.queues.clear()
+        self._timers.clear()
+
+    async def reconfigure(
+        self, queue_settings: QueueSettings, delivery_settings: DeliverySettings, courier_for: CourierFor
+    ) -> None:
+        """Use new settings from now on; couriers are made anew, those at work finish first."""
+        self.settings = self.recorder.settings = queue_settings
+        self.window_bytes = int(delivery_settings.outbound_window_bytes)
+        self._courier_for = courier_for
+        closing = []
+        for queue in self.queues.values():
+            if queue.courier is not None:
+                closing.append(_close_courier(queue.next_hop, queue.courier))
+                queue.courier = None
+        await asyncio.gather(*closing)
+        for queue in self.queues.values():
+            if queue.in_memory:
+                queue.wake()
+
+    # --- intake (what the categorizer uses) ---------------------------------------------------------------------
+
+    def has_room(self, next_hop: NextHop, size: int) -> bool:
+        """Whether a message of this size for `next_hop` may be stored as ACTIVE and given to `deliver` with its
+        content. Otherwise it is stored as READY and `notify` is called."""
+        if not self._running or (size <= INLINE_CONTENT_BYTES and self.bytes_in_memory + size > self.window_bytes):
+            return False
+        queue = self.queues.get(next_hop)
+        return queue is None or queue.has_room()
+
+    def deliver(self, entries: Iterable[QueuedItem]) -> None:
+        """Fresh messages, stored as ACTIVE, with their content."""
+        for entry in entries:
+            assert entry.next_hop is not None
+            self._queue(entry.next_hop).add(entry)
+
+    def notify(self, next_hop: NextHop) -> None:
+        """READY entries for `next_hop` were stored."""
+        self._queue(next_hop).notice_disk()
+
+    # --- operations ------------------------------------------------------------------------------------------------
+
+    def retry_now(self, next_hop: NextHop | None = None) -> int:
+        """Retry-Queue: connect now, and try messages in Retry ahead of their time; of all queues without an argument.
+
+        Returns how many queues that concerns; suspended ones are left alone.
+        """
+        chosen = list(self.queues.values()) if next_hop is None else [self._queue(next_hop)]
+        chosen = [queue for queue in chosen if queue.state.status is not QueueStatus.SUSPENDED]
+        for queue in chosen:
+            queue.retry_now()
+        return len(chosen)
+
+    def suspend(self, next_hop: NextHop, by: str) -> None:
+        """Suspend-Queue: what is under way finishes, nothing new is begun."""
+        self._queue(next_hop).suspend(by)
+
+    def resume(self, next_hop: NextHop) -> None:
+        """Resume-Queue."""
+        self._queue(next_hop).resume()
+
+    async def status(self) -> list[DeliveryQueueStatus]:
+        """Every delivery queue, in order of identity. Raises StoreFault."""
+        found = {s.state.next_hop: s.message_count for s in await self.store.queues()}
+        return sorted((_describe(queue, found.get(queue.next_hop, 0)) for queue in self.queues.values()),
+                      key=lambda status: status.identity)  # fmt: skip
+
+    # --- what the queues use -----------------------------------------------------------------------------------
+
+    def random(self) -> float:
+        return self._random()
+
+    def courier_for(self, next_hop: NextHop, source: WorkSource) -> Courier:
+        return self._courier_for(next_hop, source)
+
+    def schedule(self, queue: DeliveryQueue, when: float) -> None:
+        """See `QueueHost`."""
+        if not self._running or (queue.wake_at and queue.wake_at <= when):
+            return
+        queue.wake_at = when
+        heapq.heappush(self._timers, (when, next(self._order), queue))
+        if self._timers[0][0] == when:
+            self._set_timer()
+
+    def spawn(self, work: Coroutine[None, None, None]) -> None:
+        """See `QueueHost`."""
+        task = asyncio.get_running_loop().create_task(_contained(work))
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+
+    # --- time -----------------------------------------------------------------------------------------------------
+
+    def look(self) -> None:
+        """Do what is due by the clock. Called by the dispatcher's own timer, and by whoever made time jump."""
+        now = self.clock.now()
+        while self._timers and self._timers[0][0] <= now:
+            when, _, queue = heapq.heappop(self._timers)
+            if queue.wake_at == when:
+                queue.wake_at = 0.0
+                if self.queues.get(queue.next_hop) is queue:
+                    queue.look()
+        if self.clock.monotonic() >= self._next_sweep and not self._sweeping:
+            self._sweeping = True
+            self._next_sweep = self.clock.monotonic() + self._sweep_interval
+            self.spawn(self._sweep())
+        self._set_timer()
+
+    @property
+    def _sweep_interval(self) -> float:
+        """Half a minute, or a tenth of the shortest deadline where somebody set that very short."""
+        shortest = min(self.settings.delay_notification_timeout, self.settings.message_expiration_timeout)
+        return max(0.1, min(LONGEST_SLEEP, shortest.total_seconds() / 10))
+
+    def _set_timer(self) -> None:
+        if not self._running:
+            return
+        if self._timer is not None:
+            self._timer.cancel()
+        delay = min(LONGEST_SLEEP, max(0.0, self._next_sweep - self.clock.monotonic()))
+        if self._timers:
+            delay = max(0.001, min(delay, self._timers[0][0] - self.clock.now()))
+        self._timer = asyncio.get_running_loop().call_later(delay, self.look)
+
+    async def _sweep(self) -> None:
+        """Deadlines of everything that waits, in Unreachable as well; then queues that nobody needs any more."""
+        try:
+            while self._running and not self.commits.failing:
+                overdue = await self.store.past_deadline(self.clock.now(), DEADLINE_BATCH)
+                for entry in overdue:
+                    self._deadline(entry)
+                if len(overdue) < DEADLINE_BATCH:
+                    break
+        except StoreFault as fault:
+            logger.error("messages past their deadline could not be read: %s", fault)
+        finally:
+            self._sweeping = False
+        await self._remove_idle()
+
+    def _deadline(self, entry: QueuedItem) -> None:
+        error, kept = "", _nobody
+        if entry.next_hop is not None:
+            queue = self._queue(entry.next_hop)
+            error, kept = queue.state.last_error, queue.kept
+        self.recorder.deadline(entry, error, kept)
+
+    async def _remove_idle(self) -> None:
+        """QueueMaxIdleTime: an empty queue disappears, its connections with it."""
+        now, limit = self.clock.monotonic(), self.settings.queue_max_idle_time.total_seconds()
+        closing = []
+        for next_hop, queue in list(self.queues.items()):
+            if queue.is_busy or queue.state.status is QueueStatus.SUSPENDED:
+                self._idle.pop(next_hop, None)
+                continue
+            taken, since = self._idle.get(next_hop, (-1, now))
+            if taken != queue.taken:
+                self._idle[next_hop] = (queue.taken, now)
+            elif now - since >= limit:
+                del self.queues[next_hop], self._idle[next_hop]
+                queue.dismiss()
+                closing.append(_close(queue))
+        if closing:
+            await asyncio.gather(*closing)
+
+    # --- inside ---------------------------------------------------------------------------------------------------
+
+    def _queue(self, next_hop: NextHop) -> DeliveryQueue:
+        queue = self.queues.get(next_hop)
+        if queue is None:
+            state = QueueState(queue=QueueKind.DELIVERY, next_hop=next_hop)
+            queue = self.queues[next_hop] = DeliveryQueue(state, self)
+        return queue
+
+    def _store_recovered(self) -> None:
+        for queue in list(self.queues.values()):
+            queue.store_recovered()
+
+
+def _nobody(entry: QueuedItem) -> None:
+    """Unreachable has no queue at work that would have to know."""
+
+
+async def _contained(work: Coroutine[None, None, None]) -> None:
+    """An error in one queue's background work is logged and hurts nobody else."""
+    try:
+        await work
+    except Exception:
+        logger.exception("background work of delivery failed")
+
+
+async def _close(queue: DeliveryQueue) -> None:
+    if queue.courier is not None:
+        await _close_courier(queue.next_hop, queue.courier)
+
+
+async def _close_courier(next_hop: NextHop, courier: Courier) -> None:
+    try:
+        await courier.close()
+    except Exception:
+        logger.exception("queue %s: its connections could not be closed", next_hop)
+
+
+def _describe(queue: DeliveryQueue, message_count: int) -> DeliveryQueueStatus:
+    state, next_hop = queue.state, queue.next_hop
+    return DeliveryQueueStatus(
+        identity=str(next_hop),
+        next_hop=next_hop,
+        delivery_type=next_hop.delivery_type,
+        domain=next_hop.domain,
+        connector=next_hop.connector,
+        status=queue.status,
+        message_count=message_count,
+        in_memory=queue.in_memory,
+        active=len(queue.active),
+        connections=int(getattr(queue.courier, "connections", len(queue.active))),
+        retry_count=state.retry_count,
+        next_retry=state.next_retry,
+        first_retry=state.first_retry,
+        last_retry=state.last_retry,
+        last_error=state.last_error,
+        suspended_by=state.suspended_by,
+    )

@@ -1,0 +1,153 @@
+# SPDX-License-Identifier: MIT
+"""Reports to senders, made into messages of our own that go the way of all mail, from Submission on.
+
+Who is told is decided by `dsn.notify`, what a report looks like by `dsn.compose`; here identity, time and settings join.
+"""
+
+from collections.abc import Callable, Sequence
+from typing import Final
+
+from bridgehead.delivery.settings import DeliverySettings
+from bridgehead.dsn.compose import ComposedReport, Composition, compose
+from bridgehead.dsn.notify import told
+from bridgehead.dsn.original import read_original
+from bridgehead.dsn.report import Report, ReportedRecipient
+from bridgehead.mail.address import NULL, Mailbox, parse_mailbox
+from bridgehead.mail.content import BytesContent, Content
+from bridgehead.mail.delivery_status import Action, DeliveryStatus
+from bridgehead.mail.envelope import BodyType, Envelope, EnvelopeRecipient, Return
+from bridgehead.mail.identity import message_id_field, network_message_id
+from bridgehead.mail.item import Directionality, MailItem, Source
+from bridgehead.mail.limits import REPORTED_RECIPIENTS
+from bridgehead.net.clock import Clock
+from bridgehead.queues.settings import QueueSettings
+from bridgehead.queues.store import MessageStatus, QueuedItem, QueueKind
+
+POSTMASTER: Final = "postmaster"
+
+
+class NotifyReporter:
+    """Makes reports. The categorizer and delivery use the same one.
+
+    Args:
+        allocate_id: new ids for entries and content (`QueueStore.allocate_id`).
+        random_bytes: gives so many random bytes.
+        fqdn: our name.
+        default_domain: the accepted domain that supplies postmaster; "" for `fqdn`.
+    """
+
+    def __init__(
+        self, *, allocate_id: Callable[[], int], clock: Clock, random_bytes: Callable[[int], bytes],
+        delivery_settings: DeliverySettings, queue_settings: QueueSettings, fqdn: str, default_domain: str = "",
+    ) -> None:  # fmt: skip
+        self._allocate_id = allocate_id
+        self._clock = clock
+        self._random_bytes = random_bytes
+        self.reconfigure(delivery_settings, queue_settings, fqdn, default_domain)
+
+    def reconfigure(
+        self, delivery_settings: DeliverySettings, queue_settings: QueueSettings, fqdn: str, default_domain: str
+    ) -> None:
+        """Use other settings from now on. Raises AddressError for an unusable postmaster address."""
+        address = delivery_settings.external_postmaster_address
+        self._postmaster = parse_mailbox(address) if address else Mailbox(POSTMASTER, default_domain or fqdn)
+        self._settings = delivery_settings
+        self._queue_settings = queue_settings
+        self._fqdn = fqdn
+        self._reporting_mta = delivery_settings.external_dsn_reporting_authority or fqdn
+
+    def report(
+        self, item: MailItem, content: Content | None, statuses: Sequence[tuple[EnvelopeRecipient, DeliveryStatus]]
+    ) -> QueuedItem | None:
+        """A report as an entry of Submission, ACTIVE and with its content, for the caller's own transaction.
+
+        Args:
+            item: the message reported on, its envelope as it was received.
+            content: of that message; None where it cannot be had, then the report goes without it.
+            statuses: what became of whom; those whom it does not concern are left out here.
+
+        Returns:
+            None when nobody is to be told anything.
+        """
+        concerned = told(item, statuses)
+        if not self._settings.delay_dsn_enabled:
+            concerned = [pair for pair in concerned if pair[1].action is not Action.DELAYED]
+        if not concerned:
+            return None
+        now = self._clock.now()
+        network_id = network_message_id(self._random_bytes(16))
+        message_id = message_id_field(network_id, self._fqdn)
+        composed = compose(
+            Composition(
+                report=self._report(item, concerned, now),
+                original=read_original(
+                    content,
+                    headers_only=item.envelope.ret is Return.HEADERS,
+                    max_size=int(self._settings.dsn_max_message_attach_size),
+                ),
+                to=item.envelope.reverse_path,
+                postmaster=self._postmaster,
+                message_id=message_id,
+                boundary=self._random_bytes(16).hex(),
+                now=now,
+                original_subject=item.subject,
+                original_message_id=item.message_id,
+                send_html=self._settings.dsn_send_html,
+                utf8=item.envelope.smtputf8 or not item.envelope.reverse_path.local_part.isascii(),
+            )
+        )
+        return self._entry(item, composed, network_id, message_id, now)
+
+    def _report(self, item: MailItem, concerned: list[tuple[EnvelopeRecipient, DeliveryStatus]], now: float) -> Report:
+        until = item.received_at + self._queue_settings.message_expiration_timeout.total_seconds()
+        return Report(
+            reporting_mta=self._reporting_mta,
+            envelope_id=item.envelope.envelope_id,
+            arrival=item.received_at,
+            recipients=[
+                ReportedRecipient(
+                    final_recipient=recipient.forward_path,
+                    original_recipient=recipient.original_recipient,
+                    status=status,
+                    last_attempt=now,
+                    will_retry_until=until,
+                )
+                for recipient, status in concerned[:REPORTED_RECIPIENTS]
+            ],
+        )
+
+    def _entry(
+        self, item: MailItem, composed: ComposedReport, network_id: str, message_id: str, now: float
+    ) -> QueuedItem:
+        envelope = Envelope(
+            reverse_path=NULL,
+            recipients=[EnvelopeRecipient(item.envelope.reverse_path)],
+            body_type=BodyType.EIGHT_BIT_MIME if composed.has_8bit else BodyType.SEVEN_BIT,
+            smtputf8=composed.headers_utf8,
+        )
+        report = MailItem(
+            internal_message_id=self._allocate_id(),
+            network_message_id=network_id,
+            received_at=now,
+            envelope=envelope,
+            size=len(composed.data),
+            message_id=message_id,
+            subject=composed.subject,
+            header_from=str(self._postmaster),
+            source=Source.DSN,
+            connector="DSN",
+            principal="system",
+            authenticated=True,
+            directionality=Directionality.ORIGINATING,
+            is_dsn=True,
+            has_8bit=composed.has_8bit,
+            headers_utf8=composed.headers_utf8,
+            reference=item.message_id,
+        )
+        return QueuedItem(
+            item=report,
+            content=BytesContent(composed.data),
+            content_id=self._allocate_id(),
+            queue=QueueKind.SUBMISSION,
+            status=MessageStatus.ACTIVE,
+        )
