@@ -1,0 +1,177 @@
+# SPDX-License-Identifier: MIT
+"""SIGKILL at every step of a message's path and at random under load; then count.
+
+No message whose 250 the client saw may be missing. A message may arrive twice only if a later attempt was recorded
+as in doubt.
+"""
+
+import os
+import random
+import sys
+import threading
+import time
+from collections import Counter
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from support.crashing_server import STEPS, launcher
+from support.server import Server
+from support.sink import Sink
+from support.talk import Closed, Talk
+
+pytestmark = pytest.mark.crash
+ROUNDS = int(os.environ.get("BRIDGEHEAD_CRASH_ROUNDS", "3"))
+
+
+class Senders:
+    """Clients that send numbered messages, each to a recipient of its own, until told to stop or refused."""
+
+    def __init__(self, server: Server, clients: int, prefix: str) -> None:
+        self.acknowledged: set[str] = set()
+        self.sent: set[str] = set()
+        self._stop = threading.Event()
+        self._lock = threading.Lock()
+        self._number = 0
+        self._port, self._prefix = server.port("secured"), prefix
+        self._threads = [threading.Thread(target=self._run) for _ in range(clients)]
+        for thread in self._threads:
+            thread.start()
+
+    def _next(self) -> str:
+        with self._lock:
+            self._number += 1
+            # every fifth goes to a mailbox of ours by plus addressing, every tenth is large
+            domain = "contoso.test" if self._number % 5 == 0 else "adatum.test"
+            local = "bob+" if domain == "contoso.test" else ""
+            return f"{local}{self._prefix}-{self._number}@{domain}"
+
+    def _run(self) -> None:
+        try:
+            with Talk(self._port, seconds=10) as talk:
+                talk.hello()
+                while not self._stop.is_set():
+                    address = self._next()
+                    size = 200_000 if address.partition("@")[0].endswith("1") else 2000
+                    content = f"Subject: {address}\r\n\r\n".encode() + b"x" * 70 + b"\r\n"
+                    content += (b"y" * 76 + b"\r\n") * (size // 78)
+                    with self._lock:
+                        self.sent.add(address)
+                    talk.message("a@fabrikam.test", address, content)
+                    with self._lock:
+                        self.acknowledged.add(address)
+        except (Closed, OSError, AssertionError):
+            return
+
+    def stop(self) -> None:
+        self._stop.set()
+        self.join()
+
+    def join(self) -> None:
+        for thread in self._threads:
+            thread.join(30)
+
+
+def arrivals(server: Server, sink: Sink) -> Counter[str]:
+    """How often each recipient got its message, here and at the next hop."""
+    found = Counter(path for one in list(sink.transactions) for path in one.forward_paths)
+    for data in server.mail_in("bob"):
+        head = data.partition(b"\n\n")[0] if b"\n\n" in data[:4000] else data.partition(b"\r\n\r\n")[0]
+        found[head.replace(b"\r", b"").partition(b"Subject: ")[2].partition(b"\n")[0].decode()] += 1
+    return found
+
+
+def judge(server: Server, sink: Sink, acknowledged: set[str], sent: set[str]) -> None:
+    """The counting."""
+    server.wait_until_empty(60)
+    found = arrivals(server, sink)
+    lost = acknowledged - set(found)
+    assert not lost, f"{len(lost)} acknowledged messages are lost: {sorted(lost)[:5]}"
+    assert set(found) <= sent, f"never sent: {sorted(set(found) - sent)[:5]}"
+    twice = {address for address, count in found.items() if count > 1}
+    in_doubt = {
+        address
+        for line in server.tracking()
+        if "doubt" in ",".join(line.values()).lower()
+        for address in line["recipient-address"].split(";")
+    }
+    assert twice <= in_doubt, f"twice without doubt recorded: {sorted(twice - in_doubt)[:5]}"
+    assert server.command("queue", "verify").returncode == 0
+
+
+def restarted(server: Server) -> None:
+    """Start again, without the armed launcher, on what the dead process left."""
+    server.launcher = [sys.executable, "-m", "bridgehead"]
+    server.start()
+
+
+@pytest.mark.parametrize("step", STEPS)
+def test_killed_at_a_step(step: str, make_server: Callable[..., Server], sink: Sink) -> None:
+    server = make_server(sink.port, launcher=launcher(step, 40)).start()
+    senders = Senders(server, 4, "step")
+    status = server.wait_for_death(60)
+    senders.stop()
+    assert status == -9, f"the step was not reached: {server.stderr()}"
+    assert senders.acknowledged or "nothing stored" in step or "about to write" in step
+    restarted(server)
+    judge(server, sink, senders.acknowledged, senders.sent)
+
+
+def test_killed_at_random_under_load(make_server: Callable[..., Server], sink: Sink) -> None:
+    """Several rounds of load and SIGKILL on one queue; BRIDGEHEAD_CRASH_ROUNDS says how many."""
+    server = make_server(sink.port)
+    acknowledged: set[str] = set()
+    sent: set[str] = set()
+    seed = int(os.environ.get("BRIDGEHEAD_CRASH_SEED", str(random.randrange(10**6))))
+    print(f"seed {seed}")
+    chance = random.Random(seed)
+    for number in range(ROUNDS):
+        server.start()
+        senders = Senders(server, 8, f"round{number}")
+        # the moment of death is what is random here; nothing is waited for
+        time.sleep(chance.uniform(0.05, 1.5))
+        server.kill()
+        senders.join()
+        acknowledged |= senders.acknowledged
+        sent |= senders.sent
+    assert acknowledged
+    server.start()
+    judge(server, sink, acknowledged, sent)
+
+
+def test_killed_while_the_next_hop_waits_to_answer(make_server: Callable[..., Server], sink: Sink) -> None:
+    """Content is at the next hop, its 250 not yet here: the second attempt is recorded as in doubt."""
+    held, release = threading.Event(), threading.Event()
+
+    def hold(_: object) -> None:
+        if not held.is_set():
+            held.set()
+            release.wait(30)
+
+    sink.behaviour.on_content = hold  # type: ignore[assignment]
+    server = make_server(sink.port).start()
+    server.send("a@fabrikam.test", "x@adatum.test", connector="secured")
+    assert held.wait(15)
+    server.kill()
+    release.set()
+    server.start()
+    server.wait_until_empty()
+    assert len(sink.to("x@adatum.test")) == 2
+    assert any("doubt" in ",".join(line.values()).lower() for line in server.tracking())
+
+
+def test_a_torn_tracking_line_harms_nothing(make_server: Callable[..., Server], sink: Sink) -> None:
+    """A log that ends in the middle of a line is read on from the next one."""
+    server = make_server(sink.port).start()
+    server.send("a@fabrikam.test", "x@adatum.test", b"Subject: first\r\n\r\n", "secured")
+    server.wait_for_event("SEND")
+    server.kill()
+    file: Path = max((server.data / "logs/MessageTracking").glob("MSGTRK*.log"))
+    with file.open("ab") as log:
+        log.write(b'2026-01-01T00:00:00.000Z,127.0.0.1,"half a li')
+    server.start()
+    server.send("a@fabrikam.test", "y@adatum.test", b"Subject: second\r\n\r\n", "secured")
+    sink.wait(2)
+    said = server.succeed("trace", "--recipient", "y@adatum.test", "--json")
+    assert "y@adatum.test" in said
