@@ -31,10 +31,8 @@ def in_order(records: Sequence[MailExchanger], random: Callable[[], float]) -> l
     for record in records:
         if record.host and record.preference < best.get(record.host, 65536):
             best[record.host] = record.preference
-    return [
-        MailExchanger(preference, host)
-        for _, _, preference, host in sorted((preference, random(), preference, host) for host, preference in best.items())
-    ]  # fmt: skip
+    ranked = sorted((preference, random(), host) for host, preference in best.items())
+    return [MailExchanger(preference, host) for preference, _, host in ranked]
 
 
 def before_ourselves(records: Sequence[MailExchanger], is_ourselves: Callable[[str], bool]) -> list[MailExchanger]:

@@ -84,7 +84,8 @@ class ClientConnection:
 
     @property
     def may_begin(self) -> bool:
-        """A transaction may begin now: none is before its final dot, and the server lets us pipeline or is done."""
+        """A transaction, or QUIT, may be sent now: none is before its end of content, and the server lets us pipeline
+        or has answered. Nothing is pipelined behind chunks: one that fails must be followed by RSET."""
         return (
             self.state is ClientState.READY
             and self._sending is None
@@ -96,6 +97,11 @@ class ClientConnection:
     def is_idle(self) -> bool:
         """Nothing is under way."""
         return self.state is ClientState.READY and not self._awaited and not self._open
+
+    @property
+    def is_ready(self) -> bool:
+        """Transactions may still be begun in this session, now or later."""
+        return self.state is ClientState.READY
 
     def wants_content(self, transaction: Transaction) -> bool:
         """More content of this transaction may be sent; false after a refusal in its midst."""
@@ -182,8 +188,7 @@ class ClientConnection:
 
     def quit(self) -> None:
         """Send QUIT; with PIPELINING also behind transactions whose content was sent."""
-        if self.state is ClientState.READY and self._sending is None:
-            self._require(not self._open or self.extensions.pipelining, "QUIT")
+        if self.may_begin:
             self.state = ClientState.QUITTING
             self._command(Awaited.QUIT, "QUIT")
 

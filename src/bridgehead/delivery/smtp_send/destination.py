@@ -106,7 +106,7 @@ async def _domain(
 
     usable = before_ourselves(ordered, is_ourselves)
     if not usable:
-        return Unresolvable(f"mail for {name} loops back to ourselves: its best mail host is this server", "5.4.6", True)
+        return Unresolvable(f"mail for {name} loops back: its best mail host is this server", "5.4.6", True)
     targets = [
         Target(record.host, ip, port, name)
         for record in usable

@@ -92,9 +92,8 @@ async def log_on(client: SmtpClient, hello: HelloDone, connector: SendConnector,
         raise HostUnusable(f"{host} offers {offered} for AUTH; SCRAM-SHA-256, PLAIN or LOGIN is needed", "4.7.4")
     event = await client.authenticate(sasl)
     if isinstance(event, AuthenticationFailed):
-        raise HostUnusable(
-            f"{host} refused the log-on of {connector.authentication_username} ({sasl.mechanism}): {event.reply}", "4.7.8"
-        )
+        who = f"{connector.authentication_username} ({sasl.mechanism})"
+        raise HostUnusable(f"{host} refused the log-on of {who}: {event.reply}", "4.7.8")
     if not isinstance(event, Authenticated):
         raise HostUnusable(f"{host} ended the session during AUTH", "4.7.0")
 

@@ -1,0 +1,183 @@
+# SPDX-License-Identifier: MIT
+"""Opens sessions: tries hosts in order until one greets us, offers the TLS we want and lets us log on (RFC 5321 §5.1).
+
+A host that says 4yz, 5yz or 421 in its greeting or to EHLO is passed over for the next. Writes the protocol log of
+Verbose connectors and the connectivity log.
+"""
+
+from collections.abc import Callable, Sequence
+
+import msgspec
+
+from bridgehead.delivery.settings import DeliverySettings
+from bridgehead.delivery.smtp_send.destination import Target
+from bridgehead.delivery.smtp_send.security import HostUnusable, TlsBroken, log_on, secure_session
+from bridgehead.delivery.smtp_send.session import SendSession
+from bridgehead.delivery.smtp_send.shared import HostMemory
+from bridgehead.net.dialer import DialError, dial, shown
+from bridgehead.net.smtp_client import ConnectionLost, SmtpClient
+from bridgehead.net.tls import ClientContexts
+from bridgehead.routing.next_hop import NextHop
+from bridgehead.routing.settings import ProtocolLoggingLevel, SendConnector
+from bridgehead.routing.tls_policy import TlsPolicy, TlsUse, tls_policy
+from bridgehead.smtp.client import ClientConnection
+from bridgehead.smtp.client_events import HelloDone, Refused
+from bridgehead.tracking.ports import ConnectivityLog, ProtocolLog
+
+_REASONS = 5
+
+
+class NoHost(Exception):
+    """No session with any host. The message says why; `status` fits `connection_failed`."""
+
+    def __init__(self, reason: str, status: str, *, permanent: bool = False) -> None:
+        super().__init__(reason)
+        self.status = status
+        self.permanent = permanent
+
+
+class Opened(msgspec.Struct):
+    """A session that is ready for transactions."""
+
+    client: SmtpClient
+    host: str
+    session_id: str
+
+
+class Transcript:
+    """Numbers one session's lines and hands them to the protocol log."""
+
+    def __init__(self, log: ProtocolLog, connector: str, session_id: str) -> None:
+        self._log = log
+        self._connector = connector
+        self._session_id = session_id
+        self._sequence = 0
+        self.client: SmtpClient | None = None
+
+    def __call__(self, event: str, data: str, context: str = "") -> None:
+        client = self.client
+        self._log.record(
+            connector_id=self._connector, session_id=self._session_id, sequence=self._sequence,
+            local=client.local if client else "", remote=client.remote if client else "",
+            event=event, data=data, context=context,
+        )  # fmt: skip
+        self._sequence += 1
+
+
+class SessionOpener:
+    """Opens the sessions of one next hop."""
+
+    def __init__(
+        self, next_hop: NextHop, connector: SendConnector, *, fqdn: str, settings: DeliverySettings,
+        contexts: ClientContexts, hosts: HostMemory, random: Callable[[], float],
+        protocol_log: ProtocolLog, connectivity_log: ConnectivityLog,
+    ) -> None:  # fmt: skip
+        self._next_hop = next_hop
+        self._connector = connector
+        self._fqdn = fqdn
+        self._connect_seconds = settings.connect_timeout.total_seconds()
+        self._contexts = contexts
+        self._hosts = hosts
+        self._random = random
+        self._protocol_log = protocol_log
+        self._connectivity_log = connectivity_log
+        self._transcripts: dict[str, Transcript] = {}
+
+    async def open(self, targets: Sequence[Target]) -> Opened:
+        """A session with the first target that works. Raises NoHost with the reasons of all."""
+        reasons: list[str] = []
+        status = "4.4.1"
+        for target in targets:
+            try:
+                opened = await self._try(target)
+            except (DialError, ConnectionLost, HostUnusable) as error:
+                self._hosts.failed(target)
+                reasons.append(str(error))
+                status = getattr(error, "status", "4.4.1")
+            else:
+                self._hosts.worked(target)
+                return opened
+        more = f" (and {len(reasons) - _REASONS} more)" if len(reasons) > _REASONS else ""
+        raise NoHost("; ".join(reasons[-_REASONS:]) + more or "there is no address to try", status)
+
+    async def _try(self, target: Target) -> Opened:
+        policy = tls_policy(self._connector, target.tls_name)
+        if policy.use is TlsUse.OPPORTUNISTIC and self._hosts.has_broken_tls(target):
+            policy = TlsPolicy(TlsUse.NEVER)
+        try:
+            return await self._attempt(target, policy)
+        except TlsBroken:
+            if policy.use is not TlsUse.OPPORTUNISTIC:
+                raise
+            self._hosts.tls_failed(target)
+        return await self._attempt(target, TlsPolicy(TlsUse.NEVER))
+
+    async def _attempt(self, target: Target, policy: TlsPolicy) -> Opened:
+        session_id = f"{int(self._random() * 2**53) << 11:016X}"
+        self._record(session_id, "+", f"{target.host} {shown(target.address, target.port)}")
+        client: SmtpClient | None = None
+        try:
+            transcript = self._transcript(session_id)
+            engine = ClientConnection(
+                self._fqdn, force_helo=self._connector.force_helo, remote_mta=target.host, transcript=transcript
+            )
+            silence = self._connector.connection_inactivity_timeout.total_seconds()
+            client = await dial(
+                lambda: _remembered(SmtpClient(engine, longest_silence=silence), transcript),
+                target.address, target.port, sources=self._connector.source_ip_addresses,
+                seconds=self._connect_seconds,
+            )  # fmt: skip
+            if transcript is not None:
+                transcript("+", "")
+                self._transcripts[session_id] = transcript
+            hello = await self._greeted(client, target)
+            hello = await secure_session(client, hello, policy, self._contexts, target.host, self._connect_seconds)
+            await log_on(client, hello, self._connector, target.host)
+        except BaseException as error:
+            reason = str(error) or type(error).__name__
+            if client is not None:
+                client.abort(reason)
+            self._record_end(session_id, reason, 0)
+            raise
+        self._record(session_id, ">", _established(client))
+        return Opened(client, target.host, session_id)
+
+    async def _greeted(self, client: SmtpClient, target: Target) -> HelloDone:
+        event = await client.hello()
+        if isinstance(event, Refused):
+            raise HostUnusable(f"{target.host} {shown(target.address, target.port)} answered {event.reply}", "4.4.1")
+        if not isinstance(event, HelloDone):
+            raise HostUnusable(f"{target.host} ended the session before it began", "4.4.2")
+        return event
+
+    def ended(self, session: SendSession, reason: str) -> None:
+        """A session that was opened here is over."""
+        self._record_end(session.session_id, reason, session.messages)
+
+    def _record_end(self, session_id: str, reason: str, messages: int) -> None:
+        transcript = self._transcripts.pop(session_id, None)
+        if transcript is not None:
+            transcript("-", "", reason)
+        self._record(session_id, "-", f"Messages: {messages} ({reason})")
+
+    def _record(self, session_id: str, direction: str, description: str) -> None:
+        self._connectivity_log.record(
+            session=session_id, source="SMTP", destination=str(self._next_hop), direction=direction,
+            description=description,
+        )  # fmt: skip
+
+    def _transcript(self, session_id: str) -> Transcript | None:
+        if self._connector.protocol_logging_level is ProtocolLoggingLevel.NONE:
+            return None
+        return Transcript(self._protocol_log, self._connector.name, session_id)
+
+
+def _remembered(client: SmtpClient, transcript: Transcript | None) -> SmtpClient:
+    if transcript is not None:
+        transcript.client = client
+    return client
+
+
+def _established(client: SmtpClient) -> str:
+    security = f"TLS ({client.tls})" if client.tls is not None else "no TLS"
+    return f"Established connection to {client.remote} from {client.local}, {security}"
