@@ -6,10 +6,10 @@ from datetime import timedelta
 from pathlib import Path
 
 import pytest
-from support.clock import JumpingClock
 
 from bridgehead.mail.limits import LOG_BACKLOG_BYTES
 from bridgehead.tracking.log import FLUSH_BYTES, LogFile, LogKind, LogLimits, log_files
+from support.clock import JumpingClock
 
 KIND = LogKind("RECV", "SMTP Receive Protocol Log", ("date-time", "data"))
 DAY = 86_400.0

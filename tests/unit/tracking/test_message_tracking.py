@@ -4,12 +4,11 @@ import io
 from datetime import timedelta
 from pathlib import Path
 
-from support.clock import JumpingClock
-
 from bridgehead.mail.item import Directionality, Source
 from bridgehead.tracking.events import EventId, TrackingEvent
 from bridgehead.tracking.log import LogFile, LogLimits
 from bridgehead.tracking.message_tracking import FIELDS, KIND, MessageTrackingLog
+from support.clock import JumpingClock
 
 LIMITS = LogLimits(timedelta(days=30), 10 * 1024**2, 1000 * 1024**2)
 START = 1_795_424_401.123  # 2026-11-23T09:00:01.123Z

@@ -1,0 +1,84 @@
+# SPDX-License-Identifier: MIT
+"""What every command gets: the configuration and the control channel, each made when it is first asked for.
+
+`server/main.py` creates the context, because only it knows how configuration is read; commands find it in
+`click.Context.obj`.
+"""
+
+from collections.abc import Callable, Sequence
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING, Protocol
+
+if TYPE_CHECKING:
+    from bridgehead.admin.control import ControlClient
+    from bridgehead.categorizer.settings import CategorizerSettings
+    from bridgehead.directory.settings import DirectorySettings
+    from bridgehead.queues.settings import QueueSettings
+    from bridgehead.receive.settings import ReceiveConnector
+    from bridgehead.routing.settings import AcceptedDomain, ForeignConnector, MailboxStore, SendConnector
+    from bridgehead.tracking.settings import LogSettings
+
+
+class ServerTable(Protocol):
+    """The `[server]` table, as far as commands read it."""
+
+    @property
+    def data_directory(self) -> str: ...
+    @property
+    def control_socket(self) -> str: ...
+
+
+class Configuration(Protocol):
+    """A whole configuration, as far as commands read it; `server.config.schema.Configuration` is one."""
+
+    @property
+    def server(self) -> ServerTable: ...
+    @property
+    def queues(self) -> "QueueSettings": ...
+    @property
+    def categorizer(self) -> "CategorizerSettings": ...
+    @property
+    def directory(self) -> "DirectorySettings": ...
+    @property
+    def logs(self) -> "LogSettings": ...
+    @property
+    def accepted_domains(self) -> "Sequence[AcceptedDomain]": ...
+    @property
+    def receive_connectors(self) -> "Sequence[ReceiveConnector]": ...
+    @property
+    def send_connectors(self) -> "Sequence[SendConnector]": ...
+    @property
+    def foreign_connectors(self) -> "Sequence[ForeignConnector]": ...
+    @property
+    def mailbox_store(self) -> "MailboxStore": ...
+
+
+class CliContext:
+    """Handed to every command.
+
+    Args:
+        load_configuration: reads the configuration, or ends the program with the list of its mistakes.
+    """
+
+    def __init__(self, load_configuration: Callable[[], Configuration]) -> None:
+        self._load_configuration = load_configuration
+
+    @cached_property
+    def configuration(self) -> Configuration:
+        return self._load_configuration()
+
+    @property
+    def data_directory(self) -> Path:
+        """Where everything relative lies."""
+        return Path(self.configuration.server.data_directory)
+
+    def within_data_directory(self, path: str) -> Path:
+        """A path of the configuration, relative ones below the data directory."""
+        return self.data_directory / path
+
+    def control(self, timeout: float = 60.0) -> "ControlClient":
+        """A connection to the running server, made at its first call; to be closed by the caller."""
+        from bridgehead.admin.control import ControlClient
+
+        return ControlClient(self.within_data_directory(self.configuration.server.control_socket), timeout)

@@ -1,0 +1,201 @@
+# SPDX-License-Identifier: MIT
+"""Queued messages: list, show, content (Get-Message, Export-Message)."""
+
+import asyncio
+from datetime import datetime
+
+import msgspec
+
+from bridgehead.admin.faults import FAILED, NOT_FOUND, AdminFault
+from bridgehead.admin.ports import RunningServer
+from bridgehead.admin.queue_names import queue_identity
+from bridgehead.admin.times import moment
+from bridgehead.mail.content import Content
+from bridgehead.mail.envelope import Notify
+from bridgehead.mail.header import split_header
+from bridgehead.mail.limits import CONTROL_CONTENT_BYTES
+from bridgehead.queues.store import ItemFilter, QueuedItem
+
+
+class RecipientView(msgspec.Struct, frozen=True, kw_only=True):
+    """One recipient of a queued message; `state` is Pending, Delivered, Relayed, Expanded, Failed, Redirected, Dropped.
+
+    `notify`: NOTIFY words of the client, empty where it gave none.
+    """
+
+    address: str
+    state: str
+    last_error: str = ""
+    original_recipient: str = ""
+    notify: list[str] = []
+    delay_notified: bool = False
+
+
+class MessageView(msgspec.Struct, frozen=True, kw_only=True):
+    """A queued message as Get-Message shows it.
+
+    Attributes:
+        id: internal message id, what commands take.
+        from_address: reverse-path, "<>" for reports.
+        next_attempt: set while it waits in Retry.
+        deadline: when the next thing is owed: delay report or expiry.
+        in_doubt: the outcome of its last attempt is unknown; it may arrive twice.
+    """
+
+    id: int
+    network_message_id: str
+    queue: str
+    status: str
+    from_address: str
+    recipients: list[RecipientView]
+    size: int
+    received: datetime | None
+    message_id: str = ""
+    subject: str = ""
+    priority: str = "Normal"
+    directionality: str = ""
+    source: str = ""
+    connector: str = ""
+    client_ip: str = ""
+    client_hostname: str = ""
+    helo: str = ""
+    principal: str = ""
+    next_attempt: datetime | None = None
+    deadline: datetime | None = None
+    retry_count: int = 0
+    last_error: str = ""
+    in_doubt: bool = False
+    crash_count: int = 0
+    is_dsn: bool = False
+    envelope_id: str = ""
+    body_type: str = ""
+    smtputf8: bool = False
+
+
+class MessageDetail(msgspec.Struct, frozen=True, kw_only=True):
+    """A message with its header section; `header` is "" and `header_fault` says why where it cannot be read."""
+
+    message: MessageView
+    header: str = ""
+    header_fault: str = ""
+
+
+class ContentPart(msgspec.Struct, frozen=True, kw_only=True):
+    """Octets of a message's content from `offset` on; `total` is the size of the whole."""
+
+    data: bytes
+    offset: int
+    total: int
+
+
+def view_message(entry: QueuedItem) -> MessageView:
+    """An entry of the store as people see it."""
+    item, envelope = entry.item, entry.item.envelope
+    status = entry.status.name.title().replace("_", "")
+    return MessageView(
+        id=item.internal_message_id,
+        network_message_id=item.network_message_id,
+        queue=queue_identity(entry.queue, entry.next_hop),
+        status=status,
+        from_address=str(envelope.reverse_path) or "<>",
+        recipients=[
+            RecipientView(
+                address=str(recipient.forward_path),
+                state=recipient.state.name.capitalize(),
+                last_error=recipient.last_error,
+                original_recipient=recipient.original_recipient,
+                notify=[flag.name or "" for flag in Notify if flag and flag in recipient.notify],
+                delay_notified=recipient.delay_notified,
+            )
+            for recipient in envelope.recipients
+        ],
+        size=item.size,
+        received=moment(item.received_at),
+        message_id=item.message_id,
+        subject=item.subject,
+        priority=item.priority.name.capitalize(),
+        directionality=item.directionality.value,
+        source=item.source.value,
+        connector=item.connector,
+        client_ip=item.client_ip,
+        client_hostname=item.client_hostname,
+        helo=item.helo,
+        principal=item.principal,
+        next_attempt=moment(entry.due) if status == "Retry" else None,
+        deadline=moment(entry.deadline),
+        retry_count=entry.retry_count,
+        last_error=entry.last_error,
+        in_doubt=entry.in_doubt,
+        crash_count=entry.crash_count,
+        is_dsn=item.is_dsn,
+        envelope_id=envelope.envelope_id,
+        body_type=envelope.body_type.value,
+        smtputf8=envelope.smtputf8,
+    )
+
+
+async def list_messages(server: RunningServer, wanted: ItemFilter) -> list[MessageView]:
+    """Queued messages that fit, by age. Raises StoreFault."""
+    return [view_message(entry) for entry in await server.list_items(wanted)]
+
+
+async def show_message(server: RunningServer, identity: str) -> list[MessageDetail]:
+    """The message with this internal id, or all forks with this network message id or Message-ID.
+
+    Raises AdminFault where none is queued, StoreFault.
+    """
+    details = []
+    for number in await _ids(server, identity):
+        entry = await server.item(number)
+        if entry is None:
+            continue
+        header, fault = "", ""
+        try:
+            header = await asyncio.to_thread(_header, entry.content) if entry.content else ""
+        except OSError as error:
+            fault = f"the content cannot be read: {error.strerror or error}"
+        details.append(MessageDetail(message=view_message(entry), header=header, header_fault=fault))
+    if not details:
+        raise _not_queued(identity)
+    return details
+
+
+async def read_content(server: RunningServer, internal_message_id: int, offset: int) -> ContentPart:
+    """Up to CONTROL_CONTENT_BYTES of a message's content. Raises AdminFault, StoreFault."""
+    entry = await server.item(internal_message_id)
+    if entry is None:
+        raise _not_queued(str(internal_message_id))
+    if entry.content is None:
+        raise AdminFault(FAILED, f"message {internal_message_id} has no readable content", "bridgehead queue verify")
+    try:
+        data = await asyncio.to_thread(_part, entry.content, offset)
+    except OSError as error:
+        message = f"the content of message {internal_message_id} cannot be read: {error.strerror or error}"
+        raise AdminFault(FAILED, message, "bridgehead queue verify") from None
+    return ContentPart(data=data, offset=offset, total=entry.content.size)
+
+
+async def _ids(server: RunningServer, identity: str) -> list[int]:
+    if identity.isdecimal() and len(identity) < 19:
+        return [int(identity)]
+    by_network_id = await server.list_items(ItemFilter(network_message_id=identity, limit=20))
+    if by_network_id:
+        return [entry.id for entry in by_network_id]
+    return [entry.id for entry in await server.list_items(ItemFilter(message_id=identity, limit=20))]
+
+
+def _header(content: Content) -> str:
+    with content.open() as stream:
+        header, _ = split_header(stream.read(CONTROL_CONTENT_BYTES))
+    return header.decode("utf-8", "replace").replace("\r\n", "\n")
+
+
+def _part(content: Content, offset: int) -> bytes:
+    with content.open() as stream:
+        stream.seek(offset)
+        return stream.read(CONTROL_CONTENT_BYTES)
+
+
+def _not_queued(identity: str) -> AdminFault:
+    remedy = f"it may have left already: bridgehead trace --message-id '{identity}', or bridgehead message list"
+    return AdminFault(NOT_FOUND, f"no message {identity} is queued", remedy)

@@ -1,0 +1,105 @@
+# SPDX-License-Identifier: MIT
+"""What the commands need of the running server, and the facts that it reports about itself.
+
+`server/app.py` implements `RunningServer`; the use cases of this room turn its answers into what people see.
+"""
+
+from collections.abc import Sequence
+from typing import Protocol
+
+import msgspec
+
+from bridgehead.queues.store import ItemFilter, Problem, QueuedItem, QueueState, QueueSummary
+
+
+class ListenerFacts(msgspec.Struct, frozen=True, kw_only=True):
+    """One address that is listened on.
+
+    Attributes:
+        binding: "0.0.0.0:25".
+        connectors: receive connectors that share it.
+        connections: open now.
+    """
+
+    binding: str
+    connectors: Sequence[str] = ()
+    connections: int = 0
+
+
+class ServerFacts(msgspec.Struct, frozen=True, kw_only=True):
+    """What the server knows of itself, read at once without I/O.
+
+    Attributes:
+        started_at, configuration_read_at: Unix times.
+        configuration_files: what the configuration was read from; empty for the embedded default.
+        sessions_in, sessions_out: SMTP sessions open now.
+        received, delivered, failed, deferred: messages accepted, and recipients relayed or delivered, failed and put
+            off, since the start.
+        lost_log_lines: lines that no disk took.
+        alarms: what is wrong now, in words for an administrator, the worst first.
+    """
+
+    version: str
+    fqdn: str
+    pid: int
+    started_at: float
+    data_directory: str
+    configuration_files: Sequence[str] = ()
+    configuration_read_at: float = 0.0
+    listeners: Sequence[ListenerFacts] = ()
+    sessions_in: int = 0
+    sessions_out: int = 0
+    received: int = 0
+    delivered: int = 0
+    failed: int = 0
+    deferred: int = 0
+    lost_log_lines: int = 0
+    alarms: Sequence[str] = ()
+
+
+class ReloadOutcome(msgspec.Struct, frozen=True, kw_only=True):
+    """What became of a reload. With problems nothing has changed.
+
+    Attributes:
+        problems: every mistake found, ready to print.
+        changes: what is different now, one line each.
+        needs_restart: settings that were changed and take effect only after a restart.
+    """
+
+    problems: Sequence[str] = ()
+    changes: Sequence[str] = ()
+    needs_restart: Sequence[str] = ()
+
+
+class RunningServer(Protocol):
+    """The running server as its operators' commands see it. All calls on its event loop; none blocks it.
+
+    Methods that reach the store raise StoreFault where it cannot answer.
+    """
+
+    def facts(self) -> ServerFacts: ...
+
+    async def reload(self) -> ReloadOutcome:
+        """Read the configuration anew, all or nothing."""
+
+    async def queues(self) -> Sequence[QueueSummary]:
+        """Every queue that holds a message or has a state other than Active."""
+
+    async def list_items(self, wanted: ItemFilter) -> Sequence[QueuedItem]:
+        """Queued messages without content, by age."""
+
+    async def item(self, internal_message_id: int) -> QueuedItem | None:
+        """One queued message with its content, untouched."""
+
+    async def retry(self, queue: QueueState) -> int:
+        """Try this queue now: a delivery queue's timer is reset and its messages in Retry become due; the messages of
+        Unreachable and Submission pass the categorizer anew. Returns how many messages that concerns."""
+
+    async def suspend(self, queue: QueueState, who: str) -> None:
+        """Stop delivery from a queue; attempts under way finish."""
+
+    async def resume(self, queue: QueueState) -> None:
+        """Undo `suspend`."""
+
+    async def verify(self) -> Sequence[Problem]:
+        """Check the store without changing it."""
