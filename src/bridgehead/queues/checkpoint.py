@@ -6,6 +6,7 @@ the little that came since, after which SQLite begins the log anew. Done by the 
 up a commit for as long as the disk takes.
 """
 
+import queue
 import sqlite3
 import threading
 from collections.abc import Iterable
@@ -28,9 +29,9 @@ class Checkpointer:
     def __init__(self, path: Path) -> None:
         self._path = path
         self._written = 0
-        self._wake = threading.Event()
+        self._copying = False
         self._copied = threading.Event()
-        self._stopping = False
+        self._orders: queue.SimpleQueue[bool] = queue.SimpleQueue()
         self._thread = threading.Thread(target=self._work, name="queue-checkpoint", daemon=True)
 
     def start(self) -> None:
@@ -38,8 +39,7 @@ class Checkpointer:
 
     def stop(self) -> None:
         """Blocks until a copy under way has ended."""
-        self._stopping = True
-        self._wake.set()
+        self._orders.put(False)
         if self._thread.ident is not None:
             self._thread.join()
 
@@ -55,10 +55,12 @@ class Checkpointer:
         """Start a copy when the log has grown enough; end one by copying the rest."""
         if self._copied.is_set():
             self._copied.clear()
+            self._copying = False
             self.now(connection)
-        elif self._written > _LOG_BYTES and not self._wake.is_set():
+        elif self._written > _LOG_BYTES and not self._copying:
             self._written = 0
-            self._wake.set()
+            self._copying = True
+            self._orders.put(True)
 
     def now(self, connection: sqlite3.Connection) -> None:
         """Copy all there is, as far as readers allow."""
@@ -69,16 +71,12 @@ class Checkpointer:
 
     def _work(self) -> None:
         connection: sqlite3.Connection | None = None
-        while True:
-            self._wake.wait()
-            if self._stopping:
-                break
+        while self._orders.get():
             try:
                 connection = connection or connect(self._path, cache_kib=1024)
                 self.now(connection)
             except sqlite3.Error:
                 connection = None
-            self._wake.clear()
             self._copied.set()
         if connection is not None:
             connection.close()
