@@ -39,10 +39,7 @@ class Mailbox(msgspec.Struct, frozen=True, array_like=True):
 
     def __str__(self) -> str:
         """The address in wire form, without angle brackets."""
-        local = self.local_part
-        if local and not DOT_STRING.fullmatch(local):
-            local = '"' + _TO_QUOTE.sub(r"\\\1", local) + '"'
-        return f"{local}@{self.domain}" if self.domain else local
+        return _wire_form(self.local_part, self.domain)
 
     @property
     def is_null(self) -> bool:
@@ -77,6 +74,14 @@ class Mailbox(msgspec.Struct, frozen=True, array_like=True):
 
 NULL: Final = Mailbox("", "")
 """The null reverse-path, `<>`."""
+
+
+@lru_cache(maxsize=16384)
+def _wire_form(local_part: str, domain: str) -> str:
+    local = local_part
+    if local and not DOT_STRING.fullmatch(local):
+        local = '"' + _TO_QUOTE.sub(r"\\\1", local) + '"'
+    return f"{local}@{domain}" if domain else local
 
 
 @lru_cache(maxsize=16384)

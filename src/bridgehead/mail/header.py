@@ -103,6 +103,8 @@ def first_address(value: bytes) -> str:
     Quoted display names and comments cannot pose as the address. Syntax checks belong to the rooms that decide on them.
     """
     text, depth = value[:8192].decode("utf-8", "replace"), 0
+    if not any(sign in text for sign in '"(\\'):
+        return _address_in(text)
     outside: list[str] = []
     position = 0
     while position < len(text):
@@ -121,7 +123,11 @@ def first_address(value: bytes) -> str:
         elif depth == 0:
             outside.append(char)
         position += 1
-    bare = "".join(outside)
+    return _address_in("".join(outside))
+
+
+def _address_in(bare: str) -> str:
+    """The first address in text without quotes and comments."""
     if found := re.search(r"<([^<>]*@[^<>]*)>", bare):
         return clean_text(found[1])
     for word in re.split(r"[\s,;:]+", bare):

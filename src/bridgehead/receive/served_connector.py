@@ -7,6 +7,7 @@ from typing import Protocol
 from bridgehead.mail.reply import Reply
 from bridgehead.mail.trace_fields import date_time
 from bridgehead.mail.units import UNLIMITED
+from bridgehead.receive.authentication import mechanisms as auth_mechanisms
 from bridgehead.receive.message_rate import MessageRate
 from bridgehead.receive.permissions import Principal, rights_of
 from bridgehead.receive.settings import AuthMechanism, ReceiveConnector, Right, SizeMode
@@ -44,9 +45,8 @@ class ServedConnector:
         self._certificates = certificates
         self._rights: dict[Principal, frozenset[Right]] = {}
         self._hello: dict[str, Reply] = {}
-        mechanisms = settings.auth_mechanism
-        self._plain_auth, self._tls_auth = _auth_offers(mechanisms)
-        self._starttls = AuthMechanism.TLS in mechanisms and not settings.implicit_tls
+        self.offers_auth = bool(auth_mechanisms(settings, True))
+        self._starttls = AuthMechanism.TLS in settings.auth_mechanism and not settings.implicit_tls
         self._features: dict[tuple[bool, bool], Features] = {}
 
     def rights_of(self, principal: Principal) -> frozenset[Right]:
@@ -99,17 +99,10 @@ class ServedConnector:
             dsn=settings.delivery_status_notification_enabled,
             enhanced_status_codes=settings.enhanced_status_codes_enabled,
             starttls=self._starttls and not tls,
-            auth_mechanisms=() if authenticated else self._tls_auth if tls else self._plain_auth,
+            auth_mechanisms=() if authenticated else auth_mechanisms(settings, tls),
             max_recipients=settings.max_recipients_per_message,
         )
 
     def tls_context(self) -> ssl.SSLContext:
         """The certificate to show."""
         return self._certificates.context_for(self.settings.tls_certificate_file, self.settings.tls_key_file)
-
-
-def _auth_offers(mechanisms: list[AuthMechanism]) -> tuple[tuple[str, ...], tuple[str, ...]]:
-    """SASL mechanisms offered in clear and under TLS. Passwords in clear text are offered under TLS only."""
-    scram = ("SCRAM-SHA-256",) if AuthMechanism.SCRAM_SHA_256 in mechanisms else ()
-    basic = ("PLAIN", "LOGIN") if AuthMechanism.BASIC_AUTH in mechanisms else ()
-    return scram, scram + basic

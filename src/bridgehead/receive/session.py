@@ -10,12 +10,13 @@ import asyncio
 import logging
 import ssl
 from collections.abc import Callable, Coroutine
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 from bridgehead.mail.limits import COMMANDS_PER_SESSION, IDLE_COMMANDS, PIPELINE_BYTES
 from bridgehead.mail.reply import Reply
 from bridgehead.net.ip_range import normalise_ip
 from bridgehead.net.proxy_protocol import ProxyProtocolError, ProxyProtocolParser
+from bridgehead.receive.logon import Logon
 from bridgehead.receive.permissions import ANONYMOUS, Principal, PrincipalKind, session_principal
 from bridgehead.receive.settings import Right
 from bridgehead.receive.steps import STEPS
@@ -35,14 +36,15 @@ _PRE_SESSION_SECONDS = 30.0
 _CLOSING_SECONDS = 30.0
 """For a client to take our last reply."""
 
+_CLOSED = State.CLOSED
+
 log = logging.getLogger("bridgehead.receive")
 
 
 class Session(asyncio.Protocol):
     """One client connected to one listener.
 
-    Attributes that steps use: `connector`, `engine`, `principal`, `rights`, `transaction`, `client_ip`, `helo`, `esmtp`,
-    `tls_info`, `session_id`; and the methods `answer`, `wait_for`, `start_tls`, `end`.
+    Steps use its attributes and `answer`, `wait_for`, `start_tls`, `become`, `end`.
     """
 
     def __init__(self, listener: "Listener") -> None:
@@ -61,11 +63,12 @@ class Session(asyncio.Protocol):
         self.esmtp = False
         self.tls_info = ""
         self.session_id = ""
-        self.logon_failures = 0
-        self.exchange: Any = None
-        """The AUTH exchange under way."""
+        self.logon: Logon | None = None
+        """The AUTH exchange under way, and the failures so far."""
         self.began = self.last_activity = self.services.clock.monotonic()
         self._proxy: ProxyProtocolParser | None = None
+        self._active = True
+        """Something came since the table of sessions last looked; cheaper than a clock for each segment."""
         self._started = False
         self._upgrading = False
         self._busy = False
@@ -81,15 +84,15 @@ class Session(asyncio.Protocol):
         self._task: asyncio.Task[None] | None = None
         self._timer: asyncio.TimerHandle | None = None
 
-    # --- asyncio ------------------------------------------------------------------------------------------------------
+    # --- asyncio --------------------------------------------------------------------------------------------------
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        assert isinstance(transport, asyncio.Transport)
-        self.transport = transport
+        # uvloop's transport is no subclass of asyncio's.
+        self.transport = cast(asyncio.Transport, transport)
         peer = transport.get_extra_info("peername")
         local = transport.get_extra_info("sockname")
         if not peer or not local:
-            transport.abort()
+            self.transport.abort()
             return
         self.client_port = peer[1]
         self.local_ip = normalise_ip(local[0])
@@ -101,14 +104,12 @@ class Session(asyncio.Protocol):
             self._begin(client_ip)
 
     def data_received(self, data: bytes) -> None:
-        self.last_activity = self.services.clock.monotonic()
-        if self._proxy is not None:
+        self._active = True
+        if self._started:
+            self.engine.receive_data(data)
+            self._advance()
+        elif self._proxy is not None:
             self._read_proxy_header(data)
-            return
-        if not self._started:
-            return
-        self.engine.receive_data(data)
-        self._advance()
 
     def eof_received(self) -> bool:
         return False
@@ -136,7 +137,7 @@ class Session(asyncio.Protocol):
             self.services.limits.release(self.connector.settings.name, self.client_ip)
             self._log_line("-", "", "Remote" if exc is None else type(exc).__name__)
 
-    # --- beginning and end ------------------------------------------------------------------------------------------------
+    # --- beginning and end ----------------------------------------------------------------------------------------
 
     def _read_proxy_header(self, data: bytes) -> None:
         assert self._proxy is not None
@@ -201,6 +202,8 @@ class Session(asyncio.Protocol):
 
     def check_time(self, now: float) -> None:
         """End a session that is idle or has lasted too long (ConnectionInactivityTimeout, ConnectionTimeout)."""
+        if self._active:
+            self._active, self.last_activity = False, now
         if not self._started:
             if now - self.began > _PRE_SESSION_SECONDS:
                 self.transport.abort()
@@ -218,10 +221,8 @@ class Session(asyncio.Protocol):
             self.end(reply)
 
     def close_after_answer(self) -> None:
-        """The reply under way is the last."""
+        """The next reply is the last."""
         self._last_reply = True
-        if self._timer is None:
-            self.engine.close()
 
     def abort_transaction(self) -> None:
         """Forget the transaction and what was written of its content."""
@@ -230,33 +231,31 @@ class Session(asyncio.Protocol):
             writer, transaction.content.writer = transaction.content.writer, None
             self.services.in_background(writer.discard())
 
-    # --- the loop -------------------------------------------------------------------------------------------------------
+    # --- the loop -------------------------------------------------------------------------------------------------
 
     def _advance(self) -> None:
         """Handle events until one must wait, then send what there is."""
         engine = self.engine
-        while self._may_go_on() and (event := engine.next_event()) is not None:
-            if self._log_enabled:
+        verbose = self.connector.verbose
+        while not (self._busy or self._write_paused) and (event := engine.next_event()) is not None:
+            if verbose:
                 self._log_event(event)
             self._commands += 1
             if self._commands > COMMANDS_PER_SESSION or engine.idle_commands > IDLE_COMMANDS:
                 engine.close(replies.TOO_MANY_COMMANDS)
-            elif isinstance(event, Violation):
+            elif type(event) is Violation:
                 self._violation(event)
             else:
                 STEPS[type(event)](self, event)
         out = engine.data_to_send()
         if out:
-            if self._log_enabled:
+            if verbose:
                 self._log_reply(out)
             self.transport.write(out)
-        if engine.state is State.CLOSED and not self._upgrading:
+        if engine.state is _CLOSED and not self._upgrading:
             self.transport.close()
-        elif engine.pending_bytes > PIPELINE_BYTES or not self._reading:
+        elif not self._reading or (engine.waiting and engine.pending_bytes > PIPELINE_BYTES):
             self._regulate_reading()
-
-    def _may_go_on(self) -> bool:
-        return not self._busy and not self._write_paused
 
     def _violation(self, event: Violation) -> None:
         self._errors += 1
@@ -345,14 +344,14 @@ class Session(asyncio.Protocol):
             else:
                 self.transport.pause_reading()
 
-    # --- TLS ------------------------------------------------------------------------------------------------------------
+    # --- TLS ------------------------------------------------------------------------------------------------------
 
     def start_tls(self) -> None:
         """Send what is due in clear, then do the handshake; a failed one ends the session."""
         self._upgrading = True
         out = self.engine.data_to_send()
         if out:
-            if self._log_enabled:
+            if self.connector.verbose:
                 self._log_reply(out)
             self.transport.write(out)
         self._busy = True
@@ -382,7 +381,7 @@ class Session(asyncio.Protocol):
         cipher = upgraded.get_extra_info("cipher")
         self.tls_info = f"version={cipher[1]}, cipher={cipher[0]}" if cipher else "TLS"
         self._log_line("*", "", f"TLS protocol {self.tls_info}")
-        self.last_activity = self.services.clock.monotonic()
+        self._active = True
         if self.engine.state is State.HANDSHAKE:
             self._restart_after_tls()
         else:
@@ -403,11 +402,7 @@ class Session(asyncio.Protocol):
     def _features(self) -> Features:
         return self.connector.features(bool(self.tls_info), self.principal.kind is PrincipalKind.USER)
 
-    # --- protocol log ---------------------------------------------------------------------------------------------------
-
-    @property
-    def _log_enabled(self) -> bool:
-        return self.connector.verbose
+    # --- protocol log ---------------------------------------------------------------------------------------------
 
     def _log_line(self, event: str, data: str, context: str) -> None:
         if not self.connector.verbose:

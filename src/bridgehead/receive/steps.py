@@ -14,8 +14,8 @@ from bridgehead.mail.trace_fields import date_time, protocol_name, received_fiel
 from bridgehead.queues.store import StoreFault, StoreFull
 from bridgehead.receive import address_check
 from bridgehead.receive.content import ContentRules, IncomingContent
+from bridgehead.receive.logon import Logon
 from bridgehead.receive.permissions import PrincipalKind, is_from_inside
-from bridgehead.receive.settings import AuthMechanism
 from bridgehead.receive.transaction import Transaction
 from bridgehead.smtp import replies
 from bridgehead.smtp.events import (
@@ -260,9 +260,10 @@ def _content_complete(session: "Session", transaction: Transaction) -> None:
     if content.refusal is not None:
         refusal = content.refusal
         session.abort_transaction()
-        session.answer(refusal)
         if refusal in (replies.BARE_LF, replies.BARE_CR, replies.NUL):
+            # Whoever sends such content may be smuggling: nothing behind it can be trusted.
             session.close_after_answer()
+        session.answer(refusal)
         return
     session.transaction = None
     if content.writer is not None:
@@ -381,21 +382,21 @@ def quit_(session: "Session", event: Quit) -> None:
 
 
 def auth(session: "Session", event: Auth) -> None:
-    """AUTH (RFC 4954): which mechanism, and is it offered here and now?"""
+    """AUTH (RFC 4954)."""
     if session.principal.kind is PrincipalKind.USER:
         session.answer(replies.ALREADY_AUTHENTICATED)
-    elif not session.engine.features.auth_mechanisms:
-        offered = AuthMechanism.BASIC_AUTH in session.connector.settings.auth_mechanism
-        session.answer(replies.ENCRYPTION_REQUIRED if offered and not session.tls_info else replies.AUTH_NOT_OFFERED)
-    elif event.mechanism not in session.engine.features.auth_mechanisms:
-        session.answer(replies.MECHANISM_UNRECOGNIZED)
+    elif not session.connector.offers_auth:
+        session.answer(replies.AUTH_NOT_OFFERED)
     else:
-        session.begin_authentication(event)
+        if session.logon is None:
+            session.logon = Logon(session)
+        session.logon.begin(event)
 
 
 def auth_response(session: "Session", event: AuthResponse) -> None:
     """The client's answer to a challenge."""
-    session.continue_authentication(event.data)
+    assert session.logon is not None
+    session.logon.go_on(event.data)
 
 
 STEPS: Final[dict[type[Event], Callable[["Session", Any], None]]] = {

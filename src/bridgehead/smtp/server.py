@@ -38,6 +38,9 @@ from bridgehead.smtp.extensions import Features, ehlo_lines
 from bridgehead.smtp.states import VERBS, State, Verb
 
 _END: Final = b".\r\n"
+_DATA: Final = State.DATA
+_AUTH: Final = State.AUTH
+_CLOSED: Final = State.CLOSED
 
 
 @lru_cache(maxsize=1024)
@@ -56,8 +59,8 @@ class ServerConnection:
 
     __slots__ = (
         "_at_line_start", "_binary", "_buffer", "_chunk_last", "_chunk_left", "_chunks", "_enhanced", "_leads_to",
-        "_out", "_position", "_repair", "_repair_after_cr", "_scanned", "_smtputf8", "_waiting", "features",
-        "idle_commands", "line", "state", "verb",
+        "_out", "_position", "_repair", "_repair_after_cr", "_scanned", "_smtputf8", "features", "idle_commands",
+        "line", "state", "verb", "waiting",
     )  # fmt: skip
 
     def __init__(self, features: Features, *, repair_bare_lf: bool = False) -> None:
@@ -77,7 +80,8 @@ class ServerConnection:
         self._scanned = 0
         self._at_line_start = True
         self._out: list[bytes] = []
-        self._waiting: Event | None = None
+        self.waiting: Event | None = None
+        """The event that an answer is due to."""
         self._leads_to: State | None = None
         self._smtputf8 = False
         self._binary = False
@@ -90,7 +94,7 @@ class ServerConnection:
 
     def receive_data(self, data: bytes) -> None:
         """Take octets from the client. They are ignored once the conversation is closed."""
-        if self.state is State.CLOSED:
+        if self.state is _CLOSED:
             return
         if self._repair and self._chunk_left < 0:
             data = self._repaired(data)
@@ -122,27 +126,36 @@ class ServerConnection:
 
     def next_event(self) -> Event | None:
         """The next event; None while one waits for its answer or more octets are needed."""
-        if self._waiting is not None or self.state is State.CLOSED:
+        if self.waiting is not None or (self._position >= len(self._buffer) and self._chunk_left != 0):
             return None
         state = self.state
+        if state is _CLOSED:
+            return None
         self.line = b""
-        if state is State.DATA:
+        if state is _DATA:
             return self._next_content()
         if self._chunk_left >= 0:
             return self._next_chunk_content()
-        if state is State.HANDSHAKE:
-            return self._plaintext_after_starttls()
-        line = self._next_line(AUTH_LINE_BYTES if state is State.AUTH else COMMAND_LINE_BYTES)
+        if state >= _AUTH:
+            return self._next_special(state)
+        line = self._next_line(COMMAND_LINE_BYTES)
         if line is None:
             return None
-        if isinstance(line, Violation):
-            return self._hand_out(line, None)
-        if state is State.AUTH:
-            return self._auth_response(line)
-        return self._command(line)
+        if isinstance(line, bytes):
+            return self._command(line)
+        return self._hand_out(line, None)
+
+    def _next_special(self, state: State) -> Event | None:
+        """The next event within AUTH, at STARTTLS, or after the end."""
+        if state is State.HANDSHAKE:
+            return self._plaintext_after_starttls()
+        line = self._next_line(AUTH_LINE_BYTES)
+        if line is None:
+            return None
+        return self._auth_response(line) if isinstance(line, bytes) else self._hand_out(line, None)
 
     def _hand_out(self, event: Event, leads_to: State | None) -> Event:
-        self._waiting = event
+        self.waiting = event
         self._leads_to = leads_to
         return event
 
@@ -171,14 +184,19 @@ class ServerConnection:
             return self._hand_out(Violation(replies.COMMAND_UNRECOGNIZED), None)
         if name == b"BDAT":
             return self._bdat(argument, row)
-        refused = self._illegal(name, row, argument)
+        if self.state not in row.allowed or row.takes_argument is not None or row.ends_group:
+            refused = self._illegal(name, row, argument)
+        else:
+            refused = None
         if refused is not None:
             return self._hand_out(Violation(refused, close=refused is replies.NOTHING_MAY_FOLLOW), None)
-        self.idle_commands = self.idle_commands + 1 if row.idle else self.idle_commands
+        if row.idle:
+            self.idle_commands += 1
         event = self._parse(name, argument)
-        if isinstance(event, Reply):
+        if type(event) is Reply:
             return self._hand_out(Violation(event), None)
-        return self._hand_out(event, row.leads_to)
+        self.waiting, self._leads_to = event, row.leads_to  # type: ignore[assignment]
+        return event  # type: ignore[return-value]
 
     def _illegal(self, name: bytes, row: Verb, argument: bytes) -> Reply | None:
         """The refusal of a command that the table does not allow here, None where it does."""
@@ -269,9 +287,9 @@ class ServerConnection:
     def begin_chunk(self) -> None:
         """Answers `Bdat`: its octets follow as `ContentPiece`, then `ChunkEnd` wants the reply. A `Bdat` of size -1
         was out of order: the driver throws its octets away and replies BAD_SEQUENCE at its end."""
-        if not isinstance(self._waiting, Bdat):
+        if not isinstance(self.waiting, Bdat):
             raise LocalProtocolError("no BDAT is waiting")
-        self._waiting = None
+        self.waiting = None
 
     def _next_chunk_content(self) -> Event | None:
         if self._chunk_left == 0:
@@ -340,12 +358,12 @@ class ServerConnection:
 
         Raises LocalProtocolError when nothing waits for an answer.
         """
-        event = self._waiting
+        event = self.waiting
         if event is None:
             raise LocalProtocolError("no event waits for a reply")
         self._out.append(wire(reply, self._enhanced))
-        self._waiting = None
-        if isinstance(event, Violation):
+        self.waiting = None
+        if type(event) is Violation:
             if event.close:
                 self.state = State.CLOSED
             return
@@ -386,7 +404,7 @@ class ServerConnection:
         if reply is not None and self.state is not State.CLOSED:
             self._out.append(wire(reply, self._enhanced))
         self.state = State.CLOSED
-        self._waiting = None
+        self.waiting = None
 
 
 def _unstuff_inner(piece: bytes) -> bytes:
