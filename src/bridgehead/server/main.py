@@ -1,0 +1,149 @@
+# SPDX-License-Identifier: MIT
+"""The command line: finds the configuration, runs and checks the server; the other commands are the admin room's.
+
+What a command needs beyond its own options is imported when it runs, so that each starts quickly.
+"""
+
+import os
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Final
+
+import rich_click as click
+
+from bridgehead import __version__
+
+if TYPE_CHECKING:
+    from bridgehead.server.config.load import Loaded
+    from bridgehead.server.config.problem import Problem
+
+CONFIG_VARIABLE: Final = "BRIDGEHEAD_CONFIG"
+_SEARCHED: Final = (Path("bridgehead.toml"), Path("/etc/bridgehead/bridgehead.toml"))
+_FAILED: Final = 1
+
+
+class Invocation:
+    """Which configuration this command works with. The context object of every command."""
+
+    def __init__(self, config: Path | None) -> None:
+        self.path = config if config is not None else find_configuration()
+        self._loaded: Loaded | None = None
+
+    def load(self) -> "Loaded":
+        """The configuration, checked. Raises ConfigurationError."""
+        if self._loaded is None:
+            from bridgehead.server.config.check import load_checked
+
+            self._loaded = load_checked(self.path)
+        return self._loaded
+
+    def load_or_exit(self) -> "Loaded":
+        """The configuration; a wrong one ends the command with its problems."""
+        from bridgehead.server.config.problem import ConfigurationError
+
+        try:
+            return self.load()
+        except ConfigurationError as error:
+            _show(error.problems)
+            sys.exit(_FAILED)
+
+
+def find_configuration() -> Path | None:
+    """`$BRIDGEHEAD_CONFIG`, else the first file that is there of those searched; None for the embedded default."""
+    if named := os.environ.get(CONFIG_VARIABLE):
+        return Path(named)
+    return next((path for path in _SEARCHED if path.is_file()), None)
+
+
+@click.group(
+    name="bridgehead",
+    context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
+)
+@click.option(
+    "-c",
+    "--config",
+    type=click.Path(path_type=Path, dir_okay=False),
+    help=f"Configuration file. Default: ${CONFIG_VARIABLE}, ./bridgehead.toml, /etc/bridgehead/bridgehead.toml, else "
+    "an embedded default that serves loopback and relays for nobody.",
+)
+@click.version_option(__version__, "-V", "--version", message="bridgehead %(version)s")
+@click.pass_context
+def bridgehead(context: click.Context, config: Path | None) -> None:
+    """An open mail transport server: receive and send connectors, categorizer, durable queues, message tracking."""
+    context.obj = Invocation(config)
+
+
+@bridgehead.command()
+@click.pass_obj
+def run(invocation: Invocation) -> None:
+    """Run the server in the foreground until SIGTERM or Ctrl-C; SIGHUP reloads the configuration.
+
+    \b
+    Examples:
+      bridgehead run                                    embedded default, loopback only
+      bridgehead -c /etc/bridgehead/bridgehead.toml run
+    """
+    loaded = invocation.load_or_exit()
+    _show(loaded.warnings)
+    from bridgehead.server import app
+
+    sys.exit(app.run(loaded, invocation.path))
+
+
+@bridgehead.command()
+@click.option("--json", "as_json", is_flag=True, help="Print the findings as JSON.")
+@click.pass_obj
+def check(invocation: Invocation, as_json: bool) -> None:
+    """Check the configuration without using it: every error and warning, with file, line and remedy.
+
+    Exit code 0 without errors (there may be warnings), 1 with errors.
+
+    \b
+    Examples:
+      bridgehead check
+      bridgehead -c new.toml check --json
+    """
+    from bridgehead.server.config.problem import ConfigurationError
+
+    try:
+        loaded = invocation.load()
+        problems, files, failed = loaded.warnings, [str(file) for file in loaded.files], False
+    except ConfigurationError as error:
+        problems, files, failed = error.problems, [str(invocation.path or "")], True
+    if as_json:
+        import msgspec
+
+        document = {"ok": not failed, "files": files, "problems": problems}
+        click.echo(msgspec.json.format(msgspec.json.encode(document)).decode())
+    else:
+        _show(problems)
+        _summarise(problems, files)
+    sys.exit(_FAILED if failed else 0)
+
+
+def _summarise(problems: "list[Problem]", files: list[str]) -> None:
+    from bridgehead.server.config.problem import Severity
+
+    errors = sum(problem.severity is Severity.ERROR for problem in problems)
+    what = ", ".join(files) or "the embedded default (no configuration file was found)"
+    click.echo(f"{what}: {_count(errors, 'error')}, {_count(len(problems) - errors, 'warning')}")
+
+
+def _count(number: int, noun: str) -> str:
+    return f"{number or 'no'} {noun}{'' if number == 1 else 's'}"
+
+
+def _show(problems: "list[Problem]") -> None:
+    from bridgehead.server.config.problem import Severity
+
+    for problem in problems:
+        color = "red" if problem.severity is Severity.ERROR else "yellow"
+        click.secho(str(problem), fg=color, err=True)
+
+
+def main() -> None:
+    """Entry point of the command `bridgehead`."""
+    from bridgehead.admin.cli import register
+
+    register(bridgehead)
+    bridgehead(prog_name="bridgehead")
