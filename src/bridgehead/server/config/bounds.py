@@ -99,7 +99,7 @@ BOUNDS: Final[dict[type[msgspec.Struct], dict[str, Bound]]] = {
         "max_outbound_connections_per_domain": Bound(0, 100_000),
     },
     ForeignConnector: {
-        "drop_directory_quota": Bound(0, UNLIMITED, unlimited=True),
+        "drop_directory_quota": Bound(0, 1024 * _GB, unlimited=True),
         "max_message_size": Bound(0, _INT32, unlimited=True),
     },
     MailboxStore: {"max_concurrent_mailbox_deliveries": Bound(1, 1_000, unlimited=True)},

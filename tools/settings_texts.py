@@ -1,0 +1,204 @@
+# SPDX-License-Identifier: MIT
+"""What each setting means, where the docstring of its struct does not say so, and its name in Exchange.
+
+`settings_manual.py` joins this with the settings' own types, defaults and bounds; a test sees to it that nothing is
+missing and nothing is left over.
+"""
+
+TABLES: dict[str, tuple[str, str, str]] = {
+    # table in the file: heading, Exchange cmdlet, what it is
+    "server": ("The server", "", "One table."),
+    "accepted_domains": ("Accepted domains", "Set-AcceptedDomain", "One table for each domain that is ours."),
+    "receive_connectors": (
+        "Receive connectors",
+        "Set-ReceiveConnector",
+        (
+            "One table for each connector. Of the connectors bound to the address that a client reached, the one whose "
+            "remote range around the client is narrowest takes the connection. Ranges on one binding may overlap only "
+            "when one contains the other."
+        ),
+    ),
+    "receive_connectors.extended_rights": (
+        "Extended rights",
+        "Add-ADPermission",
+        (
+            "Tables within a receive connector: single rights beyond its permission groups, for one class of clients. "
+            "What is denied stays denied."
+        ),
+    ),
+    "send_connectors": (
+        "Send connectors",
+        "Set-SendConnector",
+        (
+            "One table for each connector. For a recipient's domain the most specific address space wins, then the "
+            "lowest cost, then the lowest name. Connectors whose `max_message_size` is too small do not take part."
+        ),
+    ),
+    "foreign_connectors": (
+        "Foreign connectors",
+        "Set-ForeignConnector",
+        "One table for each gateway that reads files.",
+    ),
+    "mailbox_store": ("The mailbox store", "", "One table: where mail for local mailboxes goes."),
+    "directory": ("The directory", "", "One table: recipients and logins."),
+    "queues": (
+        "Queues and retries",
+        "Set-TransportService",
+        "One table. [Queues](../explanation/queues.md) tells how they work together.",
+    ),
+    "categorizer": ("The categorizer", "Set-TransportConfig", "One table: limits for the whole organisation."),
+    "delivery": ("Delivery and reports", "Set-TransportService and Set-TransportConfig", "One table."),
+    "pickup": ("Pickup and replay directories", "Set-TransportService", "One table."),
+    "logs": ("Logs", "Set-TransportService", "One table."),
+}
+
+TEXTS: dict[str, dict[str, str]] = {
+    "AcceptedDomain": {},
+    "ReceiveConnector": {
+        "name": "Unique name, at most 64 characters.",
+        "enabled": "A disabled connector takes no connection.",
+        "comment": "For people.",
+        "auth_mechanism": "What clients may do to identify themselves. `Tls` offers STARTTLS. `BasicAuth` (PLAIN and "
+        "LOGIN) is offered over TLS only. `ExternalAuthoritative` trusts every client in `remote_ip_ranges` like a "
+        "server of ours; it goes with `Tls` only and needs the group `ExchangeServers`.",
+        "permission_groups": "Who may send through this connector, and with which rights: see "
+        "[permissions](permissions.md).",
+        "fqdn": "Our name in banner, EHLO reply and Received; empty: the server's.",
+        "banner": "The whole first line, beginning with `220`; empty: made from `fqdn`.",
+        "default_domain": "Appended to bare addresses; empty: the default accepted domain.",
+        "require_tls": "No mail before STARTTLS.",
+        "pipelining_enabled": "Offer PIPELINING (RFC 2920).",
+        "eight_bit_mime_enabled": "Offer 8BITMIME (RFC 6152).",
+        "binary_mime_enabled": "Offer BINARYMIME (RFC 3030); needs `chunking_enabled`.",
+        "chunking_enabled": "Offer CHUNKING (RFC 3030).",
+        "smtp_utf8_enabled": "Offer SMTPUTF8 (RFC 6531).",
+        "delivery_status_notification_enabled": "Offer DSN (RFC 3461).",
+        "enhanced_status_codes_enabled": "Offer ENHANCEDSTATUSCODES (RFC 2034).",
+        "size_enabled": "Offer SIZE (RFC 1870) with the number, without it, or not.",
+        "require_ehlo_domain": "Close the session when EHLO names no domain.",
+        "reject_reserved_top_level_recipient_domains": "Refuse recipients in .test, .example and the like, 5.1.4.",
+        "reject_reserved_second_level_recipient_domains": "Refuse recipients in example.com, .net, .org with 5.1.5.",
+        "reject_single_label_recipient_domains": "Refuse recipients in domains without a dot with 5.1.6.",
+        "max_inbound_connection": "Connections open at the same time.",
+        "max_inbound_connection_per_source": "Connections open from one address.",
+        "max_inbound_connection_percentage_per_source": "Share of the free connections, in percent, for one address.",
+        "message_rate_limit": "Messages in a minute, counted by `message_rate_source`.",
+        "message_rate_source": "Whether messages are counted by address, by user or by both.",
+        "max_protocol_errors": "Errors after which a session is closed.",
+        "max_logon_failures": "Failed log-ons after which a session is closed; 0: never.",
+        "max_message_size": "Largest message. Sessions with ms-Exch-Bypass-Message-Size-Limit are not checked.",
+        "max_header_size": "Largest header.",
+        "max_recipients_per_message": "Recipients beyond this are refused with 452 4.5.3; those before are taken.",
+        "max_hop_count": "Received fields beyond which a message is refused as looping.",
+        "max_local_hop_count": "Received fields naming this server beyond which a message is refused; 0: any.",
+        "connection_timeout": "Longest session, even while it transfers.",
+        "connection_inactivity_timeout": "Longest silence; shorter than `connection_timeout`.",
+        "tarpit_interval": "Delay of replies to clients that earn it: repeated errors and unknown recipients.",
+        "auth_tarpit_interval": "Delay of the reply to a failed log-on.",
+        "protocol_logging_level": "Write every line of the conversation to the protocol log.",
+    },
+    "ExtendedRight": {
+        "principal": "Whom the rights concern.",
+        "grant": "Rights added.",
+        "deny": "Rights taken away, whoever grants them.",
+    },
+    "SendConnector": {
+        "name": "Unique name among send and foreign connectors, at most 64 characters.",
+        "enabled": "A disabled connector takes no part in routing.",
+        "comment": "For people.",
+        "dns_routing_enabled": "Deliver by MX records. Excludes smart hosts; unset: true without them.",
+        "port": "Port of the remote server.",
+        "fqdn": "Our name in EHLO; empty: the server's.",
+        "max_message_size": "Larger messages take another connector or fail.",
+        "smtp_max_messages_per_connection": "Messages after which a connection is closed.",
+        "connection_inactivity_timeout": "Longest silence of the remote server, and of an idle connection.",
+        "force_helo": "Say HELO instead of EHLO, to servers that cannot bear it.",
+        "ignore_starttls": "Never use STARTTLS, even where it is offered.",
+        "require_tls": "Send over TLS or not at all.",
+        "tls_auth_level": "How far the certificate is checked: not at all, its chain, its chain and its name. Needs "
+        "`require_tls`.",
+        "smart_host_auth_mechanism": "How we log on to smart hosts; passwords are sent over TLS only.",
+        "error_policies": "Whether failures are made transient or permanent: DNS failures, log-on failures, those in "
+        "`custom_failures`.",
+        "protocol_logging_level": "Write every line of the conversation to the protocol log.",
+    },
+    "ForeignConnector": {
+        "name": "Unique name among send and foreign connectors.",
+        "address_spaces": "As of a send connector; other types than SMTP are usual here.",
+        "drop_directory": "Folder that messages are written to, within the data directory unless absolute.",
+        "drop_directory_quota": "Size of the folder beyond which messages wait.",
+        "enabled": "A disabled connector takes no part in routing.",
+        "comment": "For people.",
+        "max_message_size": "Larger messages take another connector or fail.",
+        "relay_dsn_required": "Report a message that was written as relayed, to senders who asked.",
+    },
+    "MailboxStore": {
+        "name": "Name of the store in queues and logs.",
+        "protocol": "Maildir folders of ours, or a mailbox server that speaks LMTP (RFC 2033).",
+    },
+    "LogSettings": {
+        "message_tracking_log_enabled": "Write the message tracking log.",
+        "message_tracking_log_subject_logging_enabled": "Subjects stand in it.",
+        "message_tracking_log_max_age": "Older files are removed.",
+        "message_tracking_log_max_file_size": "A file of this size is followed by a new one.",
+        "message_tracking_log_max_directory_size": "Oldest files go when the folder is larger.",
+        "protocol_log_max_age": "Older files are removed.",
+        "protocol_log_max_file_size": "A file of this size is followed by a new one.",
+        "protocol_log_max_directory_size": "Oldest files go when the folder is larger.",
+        "connectivity_log_enabled": "Write the connectivity log: one line for each connection to a next hop.",
+        "connectivity_log_max_age": "Older files are removed.",
+        "connectivity_log_max_file_size": "A file of this size is followed by a new one.",
+        "connectivity_log_max_directory_size": "Oldest files go when the folder is larger.",
+        "flush_interval": "Longest time that a line waits in memory.",
+        "log_directory": "Folder of all logs, within the data directory unless absolute.",
+    },
+    "PickupSettings": {
+        "pickup_directory_path": 'Messages as .eml files, recipients taken from their header; "" disables it.',
+        "replay_directory_path": 'Messages as files with X-Sender and X-Receiver fields; "" disables it.',
+        "pickup_directory_max_messages_per_minute": "From each of the two directories.",
+        "pickup_directory_max_header_size": "Larger headers are set aside as .bad.",
+        "pickup_directory_max_recipients_per_message": "More recipients are set aside as .bad.",
+        "poll_interval": "How often the directories are looked at.",
+    },
+}
+
+OWN: dict[str, set[str]] = {
+    # settings that Exchange does not have
+    "AcceptedDomain": set(),
+    "ReceiveConnector": {
+        "extended_rights", "implicit_tls", "tls_certificate_file", "tls_key_file", "proxy_protocol_sources",
+        "bare_linefeed_repair", "reject_unknown_recipients",
+    },
+    "ExtendedRight": {"principal", "grant", "deny"},
+    "SendConnector": {
+        "authentication_username", "authentication_password", "custom_failures", "dns_servers", "tls_ca_file",
+        "preserve_routing_headers", "max_outbound_connections_per_domain",
+    },
+    "ForeignConnector": set(),
+    "MailboxStore": {"name", "protocol", "path", "address"},
+    "QueueSettings": {"retry_jitter", "queue_database_path"},
+    "CategorizerSettings": {"expansion_size_limit", "plus_addressing_enabled"},
+    "DeliverySettings": {"connect_timeout", "dsn_send_html", "outbound_window_bytes"},
+    "PickupSettings": {"poll_interval"},
+    "LogSettings": {
+        "log_directory", "protocol_log_max_age", "protocol_log_max_file_size", "protocol_log_max_directory_size",
+        "flush_interval",
+    },
+    "DirectorySettings": {"recipients_file", "users_file"},
+    "ServerSettings": {
+        "fqdn", "data_directory", "dns_servers", "tls_certificate_file", "tls_key_file", "control_socket", "user",
+        "group",
+    },
+}  # fmt: skip
+
+EXCHANGE_NAMES: dict[str, str] = {
+    # where the snake case of Exchange's name is not made by the plain rule
+    "remote_ip_ranges": "RemoteIPRanges",
+    "require_tls": "RequireTLS",
+    "require_ehlo_domain": "RequireEHLODomain",
+    "ignore_starttls": "IgnoreSTARTTLS",
+    "force_helo": "ForceHELO",
+    "dns_routing_enabled": "DNSRoutingEnabled",
+    "source_ip_addresses": "SourceIPAddress",
+    "make_default": "MakeDefault",
+}
