@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: MIT
 """Reports to senders, made into messages of our own that go the way of all mail, from Submission on.
 
-Who is told is decided by `dsn.notify`, what a report looks like by `dsn.compose`; here identity, time and settings join.
+Who is told is decided by `dsn.notify`, how a report looks by `dsn.compose`; here identity, time and settings join.
 """
 
 from collections.abc import Callable, Sequence
