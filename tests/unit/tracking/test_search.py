@@ -1,0 +1,181 @@
+# SPDX-License-Identifier: MIT
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+import pytest
+
+from bridgehead.mail.item import Source
+from bridgehead.tracking.events import EventId, TrackingEvent
+from bridgehead.tracking.log import LogFile, LogLimits
+from bridgehead.tracking.message_tracking import FIELDS, KIND, MessageTrackingLog
+from bridgehead.tracking.search import Criteria, FoundEvent, search
+
+START = datetime(2026, 11, 23, 9, 0, tzinfo=UTC)
+
+
+def write(folder: Path, *events: TrackingEvent, file_size: int = 10**7) -> None:
+    """Each event is written at its own time, as the server would."""
+    now = [0.0]
+    file = LogFile(folder, KIND, LogLimits(timedelta(0), file_size, 10**12), lambda: now[0])
+    log = MessageTrackingLog(file)
+    for event in events:
+        now[0] = event.time
+        log.record(event)
+        file.flush()
+    file.close()
+
+
+def event(minutes: float = 0, event_id: EventId = EventId.RECEIVE, **changes: object) -> TrackingEvent:
+    time = (START + timedelta(minutes=minutes)).timestamp()
+    values: dict[str, object] = {"source": Source.SMTP, "internal_message_id": 1, "network_message_id": "net-1"}
+    return TrackingEvent(time=time, event_id=event_id, **{**values, **changes})  # type: ignore[arg-type]
+
+
+def subjects(folder: Path, **criteria: object) -> list[str]:
+    return [one.message_subject for one in search(folder, Criteria(**criteria)).events]  # type: ignore[arg-type]
+
+
+@pytest.fixture
+def mail(tmp_path: Path) -> Path:
+    write(
+        tmp_path,
+        event(
+            0,
+            message_subject='Invoice, "final"',
+            message_id="<one@a.example>",
+            sender_address="Ann@a.example",
+            return_path="bounce@a.example",
+            recipient_address=["x@b.example", "y@b.example"],
+            connector_id="Default",
+        ),
+        event(
+            5,
+            EventId.SEND,
+            message_subject="Größe des Berichts",
+            message_id="<two@a.example>",
+            network_message_id="net-2",
+            internal_message_id=22,
+            sender_address="bob@c.example",
+            recipient_address=["z@b.example"],
+            recipient_status=["250 2.0.0 OK, queued"],
+        ),
+        event(
+            10,
+            EventId.DELIVER,
+            message_subject="Third",
+            message_id="<three@a.example>",
+            network_message_id="net-3",
+            internal_message_id=3,
+            source=Source.STOREDRIVER,
+            sender_address="bob@c.example",
+            recipient_address=["x@b.example"],
+            related_recipient_address="all@b.example",
+            reference="parent",
+        ),
+    )
+    return tmp_path
+
+
+def test_without_criteria_every_event_comes_by_time(mail: Path) -> None:
+    assert subjects(mail) == ['Invoice, "final"', "Größe des Berichts", "Third"]
+
+
+@pytest.mark.parametrize(
+    ("criteria", "expected"),
+    [
+        ({"sender": "ann@A.example"}, ['Invoice, "final"']),
+        ({"sender": "bounce@a.example"}, ['Invoice, "final"']),
+        ({"sender": "*@c.example"}, ["Größe des Berichts", "Third"]),
+        ({"sender": "@c.example"}, []),
+        ({"recipient": "y@b.example"}, ['Invoice, "final"']),
+        ({"recipient": "X@b.example"}, ['Invoice, "final"', "Third"]),
+        ({"recipient": "all@b.example"}, ["Third"]),
+        ({"message_id": "two@a.example"}, ["Größe des Berichts"]),
+        ({"message_id": "<two@a.example>"}, ["Größe des Berichts"]),
+        ({"message_id": "*@a.example", "sender": "bob*"}, ["Größe des Berichts", "Third"]),
+        ({"network_message_id": "net-3"}, ["Third"]),
+        ({"internal_message_id": "2"}, []),
+        ({"internal_message_id": "22"}, ["Größe des Berichts"]),
+        ({"subject": "final invoice"}, ['Invoice, "final"']),
+        ({"subject": 'Invoice, "final"'}, ['Invoice, "final"']),
+        ({"subject": "grösse"}, []),
+        ({"subject": "größe"}, ["Größe des Berichts"]),
+        ({"subject": "*BERICHTS"}, ["Größe des Berichts"]),
+        ({"event_id": "send"}, ["Größe des Berichts"]),
+        ({"source": "STOREDRIVER"}, ["Third"]),
+        ({"connector": "Def*"}, ['Invoice, "final"']),
+        ({"reference": "parent"}, ["Third"]),
+        ({"any_of": frozenset({"net-1", "parent"})}, ['Invoice, "final"', "Third"]),
+        ({"start": START + timedelta(minutes=5)}, ["Größe des Berichts", "Third"]),
+        ({"end": START + timedelta(minutes=5)}, ['Invoice, "final"']),
+        ({"start": START + timedelta(minutes=1), "end": START + timedelta(minutes=9)}, ["Größe des Berichts"]),
+        ({"sender": "bob@c.example", "recipient": "x@b.example"}, ["Third"]),
+    ],
+)
+def test_each_criterion_alone_and_together(mail: Path, criteria: dict[str, object], expected: list[str]) -> None:
+    assert subjects(mail, **criteria) == expected
+
+
+def test_found_events_have_exchanges_columns_in_order(mail: Path) -> None:
+    assert tuple(name.replace("_", "-") for name in FoundEvent.__struct_fields__) == FIELDS
+    found = search(mail, Criteria(event_id="SEND")).events[0]
+    assert found.recipient_status == ["250 2.0.0 OK, queued"]
+    assert found.time == START + timedelta(minutes=5)
+
+
+def test_the_newest_come_when_there_are_more_than_the_limit(tmp_path: Path) -> None:
+    write(tmp_path, *(event(minute, message_subject=f"s{minute}") for minute in range(30)), file_size=1500)
+    assert len(list(tmp_path.iterdir())) > 3
+    found = search(tmp_path, Criteria(limit=4))
+    assert [one.message_subject for one in found.events] == ["s26", "s27", "s28", "s29"]
+    assert found.truncated
+    assert found.files < len(list(tmp_path.iterdir()))
+
+
+def test_files_of_other_days_are_not_read(tmp_path: Path) -> None:
+    write(tmp_path, *(event(day * 1440, message_subject=f"day{day}") for day in range(6)))
+    found = search(tmp_path, Criteria(start=START + timedelta(days=2), end=START + timedelta(days=3)))
+    assert [one.message_subject for one in found.events] == ["day2"]
+    assert found.files <= 3
+
+
+def test_a_malformed_line_is_reported_with_file_and_line_and_the_rest_is_found(mail: Path) -> None:
+    (path,) = mail.iterdir()
+    data = path.read_bytes()
+    lines = data.split(b"\r\n")
+    lines[6:6] = [b"2026-11-23T09:01:00.000Z,torn", b'2026-11-23T09:01:00.000Z,"never closed', b"\xff\x00garbage"]
+    path.write_bytes(b"\r\n".join(lines))
+    found = search(mail, Criteria())
+    assert len(found.events) == 3
+    assert [(one.file, one.line) for one in found.unreadable] == [(str(path), 9), (str(path), 8), (str(path), 7)] or [
+        one.line for one in found.unreadable
+    ] == [7, 8, 9]
+    assert "columns" in found.unreadable[0].what
+
+
+def test_a_file_without_header_is_reported(tmp_path: Path) -> None:
+    (tmp_path / "MSGTRK20261123-0001.log").write_bytes(b"2026-11-23T09:00:00.000Z,a,b\r\n")
+    found = search(tmp_path, Criteria())
+    assert found.events == []
+    assert "#Fields" in found.unreadable[0].what
+
+
+def test_columns_are_found_by_the_header_so_that_older_files_can_be_read(tmp_path: Path) -> None:
+    older = "#Fields: date-time,event-id,source,message-id,recipient-address\r\n2010-01-05T10:00:00.000Z,SEND,SMTP,<m>,a;b\r\n"
+    (tmp_path / "MSGTRK2010010510-1.LOG").write_bytes(b"\xef\xbb\xbf#Software: x\r\n" + older.encode())
+    (found,) = search(tmp_path, Criteria(message_id="m")).events
+    assert found.recipient_address == ["a", "b"]
+    assert found.connector_id == ""
+
+
+def test_a_last_line_without_line_end_is_read(mail: Path) -> None:
+    (path,) = mail.iterdir()
+    path.write_bytes(path.read_bytes().removesuffix(b"\r\n"))
+    assert subjects(mail, network_message_id="net-3") == ["Third"]
+    assert subjects(mail)[-1] == "Third"
+
+
+def test_a_folder_that_is_not_there_holds_nothing(tmp_path: Path) -> None:
+    found = search(tmp_path / "none", Criteria())
+    assert found.events == []
+    assert found.files == 0
