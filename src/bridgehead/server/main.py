@@ -16,33 +16,42 @@ from bridgehead import __version__
 if TYPE_CHECKING:
     from bridgehead.server.config.load import Loaded
     from bridgehead.server.config.problem import Problem
+    from bridgehead.server.config.schema import Configuration
 
 CONFIG_VARIABLE: Final = "BRIDGEHEAD_CONFIG"
 _SEARCHED: Final = (Path("bridgehead.toml"), Path("/etc/bridgehead/bridgehead.toml"))
 _FAILED: Final = 1
+_INVOCATION: Final = "bridgehead.invocation"
+_EMBEDDED: Final = """\
+No configuration file was found: running with the embedded default.
+  127.0.0.1:2525  takes mail for bridgehead.test from anybody on this machine
+  127.0.0.1:2587  takes mail for anywhere from users with a login (`bridgehead user add`)
+  It relays for nobody else, and nothing leaves this machine. Data: {directory}"""
 
 
 class Invocation:
-    """Which configuration this command works with. The context object of every command."""
+    """Which configuration this command works with."""
 
     def __init__(self, config: Path | None) -> None:
         self.path = config if config is not None else find_configuration()
-        self._loaded: Loaded | None = None
 
-    def load(self) -> "Loaded":
-        """The configuration, checked. Raises ConfigurationError."""
-        if self._loaded is None:
-            from bridgehead.server.config.check import load_checked
+    def checked(self) -> "Loaded":
+        """The configuration for a server to run with. Raises ConfigurationError."""
+        from bridgehead.server.config.check import load_checked
 
-            self._loaded = load_checked(self.path)
-        return self._loaded
+        return load_checked(self.path)
 
-    def load_or_exit(self) -> "Loaded":
-        """The configuration; a wrong one ends the command with its problems."""
+    def configuration(self) -> "Configuration":
+        """The configuration for a command to read; one that is malformed ends the command with its problems.
+
+        What only the server can judge, such as secrets in its environment, is not looked at.
+        """
+        from bridgehead.server.config.default import default
+        from bridgehead.server.config.load import load
         from bridgehead.server.config.problem import ConfigurationError
 
         try:
-            return self.load()
+            return (default() if self.path is None else load(self.path)).configuration
         except ConfigurationError as error:
             _show(error.problems)
             sys.exit(_FAILED)
@@ -70,12 +79,15 @@ def find_configuration() -> Path | None:
 @click.pass_context
 def bridgehead(context: click.Context, config: Path | None) -> None:
     """An open mail transport server: receive and send connectors, categorizer, durable queues, message tracking."""
-    context.obj = Invocation(config)
+    from bridgehead.admin.cli.context import CliContext
+
+    invocation = context.meta[_INVOCATION] = Invocation(config)
+    context.obj = CliContext(invocation.configuration)
 
 
 @bridgehead.command()
-@click.pass_obj
-def run(invocation: Invocation) -> None:
+@click.pass_context
+def run(context: click.Context) -> None:
     """Run the server in the foreground until SIGTERM or Ctrl-C; SIGHUP reloads the configuration.
 
     \b
@@ -83,8 +95,17 @@ def run(invocation: Invocation) -> None:
       bridgehead run                                    embedded default, loopback only
       bridgehead -c /etc/bridgehead/bridgehead.toml run
     """
-    loaded = invocation.load_or_exit()
+    from bridgehead.server.config.problem import ConfigurationError
+
+    invocation: Invocation = context.meta[_INVOCATION]
+    try:
+        loaded = invocation.checked()
+    except ConfigurationError as error:
+        _show(error.problems)
+        sys.exit(_FAILED)
     _show(loaded.warnings)
+    if invocation.path is None:
+        click.echo(_EMBEDDED.format(directory=loaded.data_directory), err=True)
     from bridgehead.server import app
 
     sys.exit(app.run(loaded, invocation.path))
@@ -92,8 +113,8 @@ def run(invocation: Invocation) -> None:
 
 @bridgehead.command()
 @click.option("--json", "as_json", is_flag=True, help="Print the findings as JSON.")
-@click.pass_obj
-def check(invocation: Invocation, as_json: bool) -> None:
+@click.pass_context
+def check(context: click.Context, as_json: bool) -> None:
     """Check the configuration without using it: every error and warning, with file, line and remedy.
 
     Exit code 0 without errors (there may be warnings), 1 with errors.
@@ -105,8 +126,9 @@ def check(invocation: Invocation, as_json: bool) -> None:
     """
     from bridgehead.server.config.problem import ConfigurationError
 
+    invocation: Invocation = context.meta[_INVOCATION]
     try:
-        loaded = invocation.load()
+        loaded = invocation.checked()
         problems, files, failed = loaded.warnings, [str(file) for file in loaded.files], False
     except ConfigurationError as error:
         problems, files, failed = error.problems, [str(invocation.path or "")], True

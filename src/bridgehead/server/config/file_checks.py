@@ -14,8 +14,6 @@ _SOON = timedelta(days=60)
 def check_files(loaded: Loaded) -> None:
     """Every file, environment variable and folder that is named."""
     configuration = loaded.configuration
-    if not configuration.server.data_directory:
-        loaded.findings.error(("server", "data_directory"), "there is no data directory", "name a folder")
     _check_pair(loaded, configuration.server.tls_certificate_file, configuration.server.tls_key_file, ("server",))
     for index, receive in enumerate(configuration.receive_connectors):
         _check_pair(loaded, receive.tls_certificate_file, receive.tls_key_file, ("receive_connectors", index))

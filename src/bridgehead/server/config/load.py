@@ -25,7 +25,7 @@ class Loaded(msgspec.Struct, kw_only=True):
     """A configuration and where each part of it came from.
 
     Attributes:
-        configuration: the settings; incomplete where `findings` has errors.
+        configuration: the settings, with an absolute data directory; incomplete where `findings` has errors.
         files: what was read, the main file first; empty for the embedded default.
         findings: problems so far, and the place that collects further ones.
         data_directory: absolute; everything relative in the settings lies within.
@@ -85,11 +85,14 @@ def assemble(parsed: list[tuple[Path, str, dict[str, object]]], files: list[Path
         merge = _Merge(file, lines, locations, findings)
         merge.tables(merged, table, (), ())
     configuration = decode(merged, findings)
+    if not configuration.server.data_directory:
+        findings.blame(("server", "data_directory"), "there is no data directory", "name a folder")
     directory = Path(configuration.server.data_directory).expanduser()
     if not directory.is_absolute():
-        directory = Path(parsed[0][0]).absolute().parent / directory
+        directory = parsed[0][0].absolute().parent / directory
+    server = msgspec.structs.replace(configuration.server, data_directory=str(directory))
     return Loaded(
-        configuration=configuration,
+        configuration=msgspec.structs.replace(configuration, server=server),
         files=[file for file, _, _ in parsed] if files is None else files,
         findings=findings,
         data_directory=directory,
