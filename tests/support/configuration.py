@@ -42,6 +42,7 @@ def receive_connector(name: str, port: int, **settings: Any) -> Settings:
     return {
         "name": name,
         "bindings": [f"127.0.0.1:{port}"],
+        "remote_ip_ranges": ["127.0.0.0/8"],
         "max_inbound_connection_per_source": "unlimited",
         "max_inbound_connection_percentage_per_source": 100,
         "tarpit_interval": 0,
