@@ -7,6 +7,7 @@ from typing import Protocol
 from bridgehead.mail.reply import Reply
 from bridgehead.mail.trace_fields import date_time
 from bridgehead.mail.units import UNLIMITED
+from bridgehead.net.ip_range import Binding, parse_binding
 from bridgehead.receive.authentication import mechanisms as auth_mechanisms
 from bridgehead.receive.message_rate import MessageRate
 from bridgehead.receive.permissions import Principal, rights_of
@@ -102,6 +103,13 @@ class ServedConnector:
             auth_mechanisms=() if authenticated else auth_mechanisms(settings, tls),
             max_recipients=settings.max_recipients_per_message,
         )
+
+    def listens_on(self, binding: Binding) -> bool:
+        """Whether connections to this socket may be the connector's."""
+        if not self.settings.enabled:
+            return False
+        own = [parse_binding(text) for text in self.settings.bindings]
+        return any(one == binding or (binding.is_wildcard and one.port == binding.port) for one in own)
 
     def tls_context(self) -> ssl.SSLContext:
         """The certificate to show."""

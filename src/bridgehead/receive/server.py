@@ -5,7 +5,7 @@ import asyncio
 import contextlib
 import logging
 import socket
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable, Container, Coroutine
 from typing import Any
 
 from bridgehead.directory.lookup import Directory
@@ -125,21 +125,29 @@ class ReceiveServer:
         self._served: dict[str, ServedConnector] = {}
         self._proxies: list[tuple[int, IPRange]] = []
         self._sweeper: asyncio.Task[None] | None = None
+        self._emptied: asyncio.Event | None = None
 
     # --- configuration ----------------------------------------------------------------------------------------------
 
     def bind(self, connectors: list[ReceiveConnector]) -> dict[Binding, socket.socket]:
         """Open the sockets that these connectors need and that are not open yet. Raises OSError naming the binding."""
-        opened: dict[Binding, socket.socket] = {}
-        try:
-            for binding in ReceiveConnectors(connectors).listening():
-                if binding not in self.listeners:
-                    opened[binding] = _listen(binding)
-        except OSError:
-            for one in opened.values():
-                one.close()
-            raise
-        return opened
+        return _bind(connectors, self.listeners)
+
+    @staticmethod
+    def bind_all(connectors: list[ReceiveConnector]) -> dict[Binding, socket.socket]:
+        """Open every socket that these connectors need: at the start, while ports below 1024 may still be had."""
+        return _bind(connectors, {})
+
+    def listening(self) -> list[tuple[str, list[str], int]]:
+        """Each open socket: binding, connectors that share it, sessions on it."""
+        return [
+            (
+                str(binding),
+                [one.settings.name for one in self._served.values() if one.listens_on(binding)],
+                sum(session.listener is listener for session in self.sessions),
+            )
+            for binding, listener in self.listeners.items()
+        ]
 
     async def configure(self, connectors: list[ReceiveConnector], opened: dict[Binding, socket.socket]) -> None:
         """Take over a configuration, whole. New sessions follow it; running ones finish under theirs."""
@@ -200,13 +208,33 @@ class ReceiveServer:
             self._sweeper.cancel()
             with contextlib.suppress(asyncio.CancelledError):
                 await self._sweeper
-        deadline = self.services.clock.monotonic() + grace_seconds
         for session in list(self.sessions):
             session.shut_down(replies.SHUTTING_DOWN)
-        while self.sessions and self.services.clock.monotonic() < deadline:
-            await asyncio.sleep(0.02)
+        if self.sessions:
+            self._emptied = asyncio.Event()
+            with contextlib.suppress(TimeoutError):
+                await asyncio.wait_for(self._emptied.wait(), grace_seconds)
         for session in list(self.sessions):
-            session.end(replies.SHUTTING_DOWN)
+            session.transport.abort()
+
+    def closed(self, session: Session) -> None:
+        """A session's connection is gone."""
+        self.sessions.discard(session)
+        if self._emptied is not None and not self.sessions:
+            self._emptied.set()
+
+
+def _bind(connectors: list[ReceiveConnector], present: Container[Binding]) -> dict[Binding, socket.socket]:
+    opened: dict[Binding, socket.socket] = {}
+    try:
+        for binding in ReceiveConnectors(connectors).listening():
+            if binding not in present:
+                opened[binding] = _listen(binding)
+    except OSError:
+        for one in opened.values():
+            one.close()
+        raise
+    return opened
 
 
 def _listen(binding: Binding) -> socket.socket:

@@ -125,7 +125,7 @@ class Session(asyncio.Protocol):
             self._advance()
 
     def connection_lost(self, exc: Exception | None) -> None:
-        self.listener.sessions.discard(self)
+        self.listener.server.closed(self)
         if self._timer is not None:
             self._timer.cancel()
         if self._task is not None:

@@ -1,0 +1,301 @@
+# SPDX-License-Identifier: MIT
+"""The composition root: builds every room, starts and stops them in order, exchanges the configuration.
+
+Starting: store, dispatcher and categorizer, then sockets; stopping: the other way round, so that nothing is accepted
+that nobody would take further. What operators ask of the running server is in `operations.py`.
+"""
+
+import asyncio
+import gc
+import logging
+import os
+import random
+import signal
+import socket
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+from bridgehead import __version__
+from bridgehead.admin.control import ControlServer
+from bridgehead.admin.faults import AdminFault
+from bridgehead.admin.methods import control_methods
+from bridgehead.categorizer.worker import Categorizer
+from bridgehead.delivery.dispatcher import Dispatcher
+from bridgehead.delivery.notify import NotifyReporter
+from bridgehead.directory.lookup import DirectoryUnavailable
+from bridgehead.directory.users import UserFile, UserFileError
+from bridgehead.net.certificates import CertificateError, CertificatePair, CertificateStore, ensure_self_signed
+from bridgehead.net.clock import SystemClock
+from bridgehead.net.ip_range import Binding
+from bridgehead.queues.sqlite import SqliteQueueStore
+from bridgehead.queues.store import StoreFault
+from bridgehead.receive.acceptance import Acceptance
+from bridgehead.receive.authentication import Authenticator
+from bridgehead.receive.pickup import pickup_reader
+from bridgehead.receive.replay import read_replay
+from bridgehead.receive.server import ReceiveServer, ReceiveServices
+from bridgehead.receive.submission_directory import SubmissionDirectory
+from bridgehead.server import privileges
+from bridgehead.server.config.load import Loaded
+from bridgehead.server.notify import Notifier
+from bridgehead.server.operations import Operations
+from bridgehead.server.rooms import Rooms
+from bridgehead.tracking.counters import CountingTracker
+from bridgehead.tracking.logs import Logs
+
+log = logging.getLogger("bridgehead.server")
+
+STOP_GRACE_SECONDS = 10.0
+CERTIFICATE_CHECK_SECONDS = 10.0
+
+
+class Application:
+    """One running server.
+
+    Args:
+        loaded: the configuration to start with.
+        path: its main file, read again by `reload`; None for the embedded default.
+    """
+
+    def __init__(self, loaded: Loaded, path: Path | None) -> None:
+        configuration = loaded.configuration
+        self.loaded, self.path = loaded, path
+        self.clock = SystemClock()
+        self.fqdn = configuration.server.fqdn or socket.getfqdn()
+        self.started_at = self.configured_at = self.clock.now()
+        self.stop_requested = asyncio.Event()
+        self.notifier = Notifier()
+        self.logs = Logs(configuration.logs, loaded.within(configuration.logs.log_directory), self.clock.now)
+        self.tracker = CountingTracker(self.logs.message_tracking)
+        self.store = SqliteQueueStore(loaded.within(configuration.queues.queue_database_path))
+        self.rooms = Rooms(loaded, self.fqdn, self.clock, self.logs)
+        self._tasks: set[asyncio.Task[None]] = set()
+        self._directories: list[SubmissionDirectory] = []
+        self._make_pipeline()
+        self._make_receive()
+        socket_path = loaded.within(configuration.server.control_socket)
+        self.control = ControlServer(control_methods(Operations(self), self.clock.now), socket_path)
+
+    def _make_pipeline(self) -> None:
+        """Categorizer, dispatcher and reporter around the store."""
+        configuration = self.loaded.configuration
+        self.reporter = NotifyReporter(
+            allocate_id=self.store.allocate_id,
+            clock=self.clock,
+            random_bytes=os.urandom,
+            delivery_settings=configuration.delivery,
+            queue_settings=configuration.queues,
+            fqdn=self.fqdn,
+            default_domain=self.rooms.accepted_domains.default_name,
+        )
+        self.dispatcher = Dispatcher(
+            self.store, configuration.queues, configuration.delivery, self.tracker, self.clock, random.random,
+            self.rooms.courier_for, self.reporter, lambda entry: self.categorizer.process(entry), self.fqdn,
+        )  # fmt: skip
+        self.categorizer = Categorizer(
+            store=self.store,
+            mail_flow=self.rooms.mail_flow,
+            queue_settings=configuration.queues,
+            tracker=self.tracker,
+            clock=self.clock,
+            reporter=self.reporter,
+            intake=self.dispatcher,
+        )
+
+    def _make_receive(self) -> None:
+        """The SMTP listeners and the directories that messages are picked up from."""
+        loaded, configuration = self.loaded, self.loaded.configuration
+        self.acceptance = Acceptance(self.store, self.tracker, self.categorizer)
+        self.users = UserFile(loaded.within(configuration.directory.users_file))
+        self.certificates = CertificateStore(loaded.data_directory, _server_pair(loaded, self.fqdn), log.error)
+        self.authenticator = Authenticator(self.users, os.urandom)
+        self.receive = ReceiveServer(
+            ReceiveServices(
+                fqdn=self.fqdn,
+                acceptance=self.acceptance,
+                new_content_file=self.store.new_content_file,
+                directory=self.rooms.directory,
+                accepted_domains=self.rooms.accepted_domains,
+                authenticator=self.authenticator,
+                certificates=self.certificates,
+                protocol_log=self.logs.smtp_receive,
+                clock=self.clock,
+                random_bytes=os.urandom,
+            )
+        )
+
+    # --- life -----------------------------------------------------------------------------------------------------
+
+    async def start(self, opened: dict[Binding, socket.socket]) -> None:
+        """Start every room, the pipeline from its end. Raises StoreFault, AdminFault, OSError, CertificateError."""
+        configuration = self.loaded.configuration
+        self.logs.start()
+        await self.store.open()
+        await self.control.start()
+        await self.dispatcher.start()
+        self.categorizer.start()
+        await self.receive.configure(configuration.receive_connectors, opened)
+        self._start_directories()
+        self._every(CERTIFICATE_CHECK_SECONDS, self._refresh_certificates)
+        if (interval := self.notifier.watchdog_interval) is not None:
+            self._every(interval, self.notifier.watchdog)
+        self.notifier.ready(f"Bridgehead {__version__} accepts mail")
+
+    async def stop(self) -> None:
+        """Accept no more, finish what is under way, give the rest back to the disk."""
+        self.notifier.stopping()
+        await self.control.close()
+        for directory in self._directories:
+            directory.stop()
+        await self.receive.stop(STOP_GRACE_SECONDS)
+        for task in self._tasks:
+            task.cancel()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
+        await self.categorizer.stop()
+        await self.dispatcher.stop()
+        await self.store.close()
+        await self.rooms.close()
+        self.authenticator.close()
+        self.logs.close()
+
+    def _start_directories(self) -> None:
+        settings = self.loaded.configuration.pickup
+        reader = pickup_reader(
+            settings.pickup_directory_max_header_size, settings.pickup_directory_max_recipients_per_message
+        )
+        for name, path, read in (
+            ("Pickup", settings.pickup_directory_path, reader),
+            ("Replay", settings.replay_directory_path, read_replay),
+        ):
+            if path:
+                folder = self.loaded.within(path)
+                folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+                directory = SubmissionDirectory(
+                    name=name,
+                    path=folder,
+                    read=read,
+                    messages_per_minute=settings.pickup_directory_max_messages_per_minute,
+                    poll_interval=settings.poll_interval.total_seconds(),
+                    fqdn=self.fqdn,
+                    acceptance=self.acceptance,
+                    new_content_file=self.store.new_content_file,
+                    tracker=self.tracker,
+                    clock=self.clock,
+                    random_bytes=os.urandom,
+                )
+                self._directories.append(directory)
+                self._tasks.add(asyncio.get_running_loop().create_task(directory.run()))
+
+    def _every(self, seconds: float, action: Callable[[], object]) -> None:
+        """Do something again and again until the server stops."""
+
+        async def loop() -> None:
+            while True:
+                await asyncio.sleep(seconds)
+                action()
+
+        self._tasks.add(asyncio.get_running_loop().create_task(loop()))
+
+    def _refresh_certificates(self) -> None:
+        for path in self.certificates.refresh():
+            log.info("certificate %s was read again", path)
+
+
+def _server_pair(loaded: Loaded, fqdn: str) -> CertificatePair:
+    """The server's own certificate; a self-signed one is made at the first start without."""
+    server = loaded.configuration.server
+    if server.tls_certificate_file:
+        return CertificatePair(loaded.within(server.tls_certificate_file), loaded.within(server.tls_key_file))
+    return ensure_self_signed(loaded.data_directory, fqdn)
+
+
+# --- the process --------------------------------------------------------------------------------------------------
+
+
+def run(loaded: Loaded, path: Path | None) -> int:
+    """Run the server in the foreground until it is told to stop. Returns the exit code."""
+    logging.basicConfig(
+        level=logging.INFO, stream=sys.stderr, format="%(asctime)s %(levelname)s %(name)s: %(message)s"
+    )  # fmt: skip
+    logging.captureWarnings(True)
+    # The hot path makes few cycles; rarer collections keep them from stopping a loaded server.
+    gc.set_threshold(20_000, 50, 100)
+    try:
+        with asyncio.Runner(loop_factory=_loop_factory()) as runner:
+            return runner.run(_serve(loaded, path))
+    except KeyboardInterrupt:
+        return 0
+
+
+def _loop_factory() -> Callable[[], asyncio.AbstractEventLoop] | None:
+    """uvloop where it is installed."""
+    try:
+        import uvloop
+    except ImportError:
+        return None
+    factory: Callable[[], asyncio.AbstractEventLoop] = uvloop.new_event_loop
+    return factory
+
+
+async def _serve(loaded: Loaded, path: Path | None) -> int:
+    server = loaded.configuration.server
+    opened: dict[Binding, socket.socket] = {}
+    try:
+        account = privileges.account_for(server.user, server.group)
+        privileges.prepare_directory(loaded.data_directory, account)
+        opened = ReceiveServer.bind_all(loaded.configuration.receive_connectors)
+        if account is not None:
+            privileges.become(account)
+        application = Application(loaded, path)
+        await application.start(opened)
+    except (
+        OSError, StoreFault, AdminFault, DirectoryUnavailable, UserFileError, CertificateError,
+        privileges.PrivilegeError,
+    ) as error:  # fmt: skip
+        for listening in opened.values():
+            listening.close()
+        log.critical("the server cannot start: %s", error)
+        return 1
+    _announce(application)
+    _handle_signals(application)
+    await application.stop_requested.wait()
+    log.info("stopping")
+    await application.stop()
+    log.info("stopped")
+    return 0
+
+
+def _announce(application: Application) -> None:
+    """Say what is open to whom, so that nobody has to guess."""
+    for connector in application.loaded.configuration.receive_connectors:
+        if connector.enabled:
+            log.info(
+                'receive connector "%s" listens on %s for %s', connector.name,
+                ", ".join(connector.bindings), ", ".join(connector.permission_groups) or "nobody",
+            )  # fmt: skip
+    if not application.loaded.configuration.send_connectors:
+        log.info("no send connector: mail for other domains waits in the Unreachable queue")
+    log.info("Bridgehead %s is ready as %s, process %d", __version__, application.fqdn, os.getpid())
+
+
+def _handle_signals(application: Application) -> None:
+    loop = asyncio.get_running_loop()
+    operations = Operations(application)
+    reloads: set[asyncio.Task[None]] = set()
+
+    async def reload() -> None:
+        outcome = await operations.reload()
+        for problem in outcome.problems:
+            log.error("not reloaded: %s", problem)
+        for change in outcome.changes:
+            log.info("reloaded: %s", change)
+
+    def start_reload() -> None:
+        task = loop.create_task(reload())
+        reloads.add(task)
+        task.add_done_callback(reloads.discard)
+
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, application.stop_requested.set)
+    loop.add_signal_handler(signal.SIGHUP, start_reload)

@@ -1,0 +1,160 @@
+# SPDX-License-Identifier: MIT
+"""What operators ask of the running server: facts, queues, reload. Implements `admin.ports.RunningServer`."""
+
+import logging
+import os
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Final
+
+from bridgehead import __version__
+from bridgehead.admin.ports import ListenerFacts, ReloadOutcome, ServerFacts
+from bridgehead.directory.lookup import DirectoryUnavailable
+from bridgehead.queues.store import ItemFilter, Problem, QueuedItem, QueueKind, QueueState, QueueSummary
+from bridgehead.server.config.check import load_checked
+from bridgehead.server.config.load import Loaded
+from bridgehead.server.config.problem import ConfigurationError
+from bridgehead.server.rooms import Rooms
+from bridgehead.tracking.events import EventId
+
+if TYPE_CHECKING:
+    from bridgehead.server.app import Application
+
+log = logging.getLogger("bridgehead.server")
+
+_AT_START_ONLY: Final = ("server", "logs", "pickup")
+"""Tables that a running server does not exchange."""
+_RELOADED: Final = (
+    "accepted_domains", "receive_connectors", "send_connectors", "foreign_connectors", "mailbox_store", "categorizer",
+    "delivery", "queues", "directory",
+)  # fmt: skip
+
+
+class Operations:
+    """The running server as its operators' commands see it."""
+
+    def __init__(self, application: "Application") -> None:
+        self._application = application
+
+    def facts(self) -> ServerFacts:
+        """Counters and names; no I/O."""
+        app = self._application
+        counts = app.tracker.recipients
+        return ServerFacts(
+            version=__version__,
+            fqdn=app.fqdn,
+            pid=os.getpid(),
+            started_at=app.started_at,
+            data_directory=str(app.loaded.data_directory),
+            configuration_files=[str(file) for file in app.loaded.files],
+            configuration_read_at=app.configured_at,
+            listeners=[
+                ListenerFacts(binding=binding, connectors=names, connections=connections)
+                for binding, names, connections in app.receive.listening()
+            ],
+            sessions_in=len(app.receive.sessions),
+            sessions_out=app.rooms.open_connections,
+            received=app.tracker.messages_received,
+            delivered=counts[EventId.SEND] + counts[EventId.DELIVER],
+            failed=counts[EventId.FAIL],
+            deferred=counts[EventId.DEFER],
+            lost_log_lines=app.logs.lost_lines,
+            alarms=self._alarms(),
+        )
+
+    def _alarms(self) -> list[str]:
+        app = self._application
+        alarms = []
+        if app.logs.lost_lines:
+            alarms.append(f"{app.logs.lost_lines} log lines were lost: the log directory cannot be written")
+        return alarms
+
+    # --- configuration ----------------------------------------------------------------------------------------------
+
+    async def reload(self) -> ReloadOutcome:
+        """Read the configuration anew: everything is made and every socket opened before anything is exchanged."""
+        app = self._application
+        try:
+            loaded = load_checked(app.path)
+        except ConfigurationError as error:
+            return ReloadOutcome(problems=[str(problem) for problem in error.problems])
+        connectors = loaded.configuration.receive_connectors
+        try:
+            rooms = Rooms(loaded, app.fqdn, app.clock, app.logs)
+            opened = app.receive.bind(connectors)
+        except (OSError, DirectoryUnavailable) as error:
+            return ReloadOutcome(problems=[str(error)])
+        app.notifier.reloading()
+        outcome = _differences(app.loaded, loaded)
+        former, app.rooms, app.loaded = app.rooms, rooms, loaded
+        app.configured_at = app.clock.now()
+        services = app.receive.services
+        services.accepted_domains, services.directory = rooms.accepted_domains, rooms.directory
+        await app.receive.configure(connectors, opened)
+        configuration = loaded.configuration
+        app.reporter.reconfigure(
+            configuration.delivery, configuration.queues, app.fqdn, rooms.accepted_domains.default_name
+        )
+        await app.dispatcher.reconfigure(configuration.queues, configuration.delivery, rooms.courier_for)
+        app.categorizer.reconfigure(rooms.mail_flow, configuration.queues)
+        await former.close()
+        app.certificates.refresh()
+        app.notifier.ready()
+        return outcome
+
+    # --- queues -----------------------------------------------------------------------------------------------------
+
+    async def queues(self) -> Sequence[QueueSummary]:
+        """Every queue that holds a message or has a state other than Active. Raises StoreFault."""
+        return await self._application.store.queues()
+
+    async def list_items(self, wanted: ItemFilter) -> Sequence[QueuedItem]:
+        """Queued messages without content. Raises StoreFault."""
+        return await self._application.store.list_items(wanted)
+
+    async def item(self, internal_message_id: int) -> QueuedItem | None:
+        """One queued message with its content. Raises StoreFault."""
+        return await self._application.store.get(internal_message_id)
+
+    async def retry(self, queue: QueueState) -> int:
+        """Retry-Queue; returns how many messages that concerns."""
+        app = self._application
+        count = next((s.message_count for s in await app.store.queues() if _same_queue(s.state, queue)), 0)
+        if queue.queue is QueueKind.DELIVERY and queue.next_hop is not None:
+            app.dispatcher.retry_now(queue.next_hop)
+        elif queue.queue is QueueKind.UNREACHABLE:
+            app.categorizer.resubmit_unreachable()
+        else:
+            app.categorizer.wake()
+        return count
+
+    async def suspend(self, queue: QueueState, who: str) -> None:
+        """Suspend-Queue."""
+        if queue.next_hop is not None:
+            self._application.dispatcher.suspend(queue.next_hop, who)
+
+    async def resume(self, queue: QueueState) -> None:
+        """Resume-Queue."""
+        if queue.next_hop is not None:
+            self._application.dispatcher.resume(queue.next_hop)
+
+    async def verify(self) -> Sequence[Problem]:
+        """Check the store without changing it."""
+        return await self._application.store.verify()
+
+
+def _same_queue(one: QueueState, other: QueueState) -> bool:
+    return one.queue is other.queue and one.next_hop == other.next_hop
+
+
+def _differences(before: Loaded, after: Loaded) -> ReloadOutcome:
+    """What a reload changes, table by table."""
+
+    def changed(names: Sequence[str]) -> list[str]:
+        return [
+            name for name in names if getattr(before.configuration, name) != getattr(after.configuration, name)
+        ]  # fmt: skip
+
+    return ReloadOutcome(
+        changes=[f"{name} changed" for name in changed(_RELOADED)] or ["nothing changed"],
+        needs_restart=changed(_AT_START_ONLY),
+    )

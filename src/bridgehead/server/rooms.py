@@ -1,0 +1,114 @@
+# SPDX-License-Identifier: MIT
+"""The parts of one configuration that a reload replaces: directory, domains, connectors, couriers.
+
+They are made as a whole before any is put into force, so that a configuration that cannot be made changes nothing.
+"""
+
+import random
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Protocol
+
+from bridgehead.categorizer.mail_flow import MailFlow
+from bridgehead.delivery.lmtp import LmtpCourier
+from bridgehead.delivery.ports import Courier, WorkSource
+from bridgehead.delivery.smtp_send.courier import SmtpCourierFactory
+from bridgehead.directory.file import FileDirectory
+from bridgehead.directory.lookup import Directory
+from bridgehead.directory.sqlite import SqliteDirectory
+from bridgehead.net.clock import Clock
+from bridgehead.net.ip_range import parse_binding
+from bridgehead.net.resolver import Resolver
+from bridgehead.receive.settings import ReceiveConnector
+from bridgehead.routing.accepted_domain import AcceptedDomains
+from bridgehead.routing.connector_selection import ConnectorSelection
+from bridgehead.routing.next_hop import DeliveryType, NextHop
+from bridgehead.routing.settings import StoreProtocol
+from bridgehead.server.config.load import Loaded
+from bridgehead.tracking.ports import ConnectivityLog, ProtocolLog
+
+
+class OutboundLogs(Protocol):
+    """Where couriers write their transcripts."""
+
+    @property
+    def smtp_send(self) -> ProtocolLog: ...
+
+    @property
+    def connectivity(self) -> ConnectivityLog: ...
+
+
+class Rooms:
+    """What one configuration is made into. Raises DirectoryUnavailable, OSError and what the parts raise."""
+
+    def __init__(self, loaded: Loaded, fqdn: str, clock: Clock, logs: OutboundLogs) -> None:
+        configuration = loaded.configuration
+        self.loaded = loaded
+        self._fqdn, self._clock, self._logs = fqdn, clock, logs
+        self.accepted_domains = AcceptedDomains(configuration.accepted_domains)
+        self.directory = open_directory(
+            loaded.within(configuration.directory.recipients_file), configuration.categorizer.plus_addressing_enabled
+        )
+        self.connectors = ConnectorSelection(
+            configuration.send_connectors, configuration.foreign_connectors, self.accepted_domains
+        )
+        self.mail_flow = MailFlow(
+            directory=self.directory,
+            accepted_domains=self.accepted_domains,
+            connectors=self.connectors,
+            mailbox_store=configuration.mailbox_store.name,
+            settings=configuration.categorizer,
+        )
+        self.resolver = Resolver(configuration.server.dns_servers, clock=clock)
+        self._foreign = {one.name: one for one in configuration.foreign_connectors}
+        self._smtp = SmtpCourierFactory(
+            connectors={one.name: one for one in configuration.send_connectors},
+            settings=configuration.delivery,
+            fqdn=fqdn,
+            own_addresses=_own_addresses(configuration.receive_connectors),
+            resolver=self.resolver,
+            clock=clock,
+            random=random.random,
+            protocol_log=logs.smtp_send,
+            connectivity_log=logs.connectivity,
+        )
+
+    def courier_for(self, next_hop: NextHop, source: WorkSource) -> Courier:
+        """The courier of a delivery queue. Raises KeyError where the connector is no longer configured."""
+        store = self.loaded.configuration.mailbox_store
+        match next_hop.delivery_type:
+            case DeliveryType.MAILBOX if store.protocol is StoreProtocol.LMTP:
+                return LmtpCourier(
+                    store, source, fqdn=self._fqdn, resolver=self.resolver, clock=self._clock, random=random.random,
+                    connectivity_log=self._logs.connectivity,
+                )  # fmt: skip
+            case DeliveryType.MAILBOX:
+                from bridgehead.delivery.mailbox import MaildirCourier
+                return MaildirCourier(self.loaded.within(store.path), store, source)
+            case DeliveryType.NON_SMTP_GATEWAY:
+                from bridgehead.delivery.foreign import ForeignCourier
+                return ForeignCourier(self._foreign[next_hop.connector], source)
+            case _:
+                return self._smtp.courier(next_hop, source)
+
+    @property
+    def open_connections(self) -> int:
+        """Connections to next hops that are open now."""
+        return self._smtp.limiter.used
+
+    async def close(self) -> None:
+        """Release what is no longer in force."""
+        await self.resolver.close()
+
+
+def _own_addresses(connectors: Sequence[ReceiveConnector]) -> list[tuple[str, int]]:
+    """(address, port) of every receive connector."""
+    bindings = [parse_binding(text) for one in connectors if one.enabled for text in one.bindings]
+    return [(str(binding.address), binding.port) for binding in bindings]
+
+
+def open_directory(path: Path, plus_addressing: bool) -> Directory:
+    """The recipients: a TOML file or an SQLite database, by the name's ending. Raises DirectoryUnavailable."""
+    if path.suffix == ".toml":
+        return FileDirectory(path, plus_addressing=plus_addressing)
+    return SqliteDirectory(path, plus_addressing=plus_addressing)
