@@ -10,12 +10,14 @@ from collections.abc import Callable
 import msgspec
 
 from bridgehead.categorizer.bifurcate import Part
-from bridgehead.categorizer.ports import DeadlineOf, DeliveryIntake, Reporter
+from bridgehead.categorizer.ports import DeliveryIntake, Reporter
 from bridgehead.categorizer.resolution import Copy, Result
 from bridgehead.mail.address import Mailbox
 from bridgehead.mail.delivery_status import Action
 from bridgehead.mail.envelope import Envelope, EnvelopeRecipient, RecipientState
 from bridgehead.mail.item import MailItem, Source, Stage
+from bridgehead.queues.retry import deadline_of
+from bridgehead.queues.settings import QueueSettings
 from bridgehead.queues.store import MessageStatus, QueuedItem, QueueKind, Transaction
 from bridgehead.routing.next_hop import NextHop
 from bridgehead.tracking.events import EventId, TrackingEvent, event_for
@@ -44,11 +46,11 @@ class Finisher:
     """Builds outcomes. Nothing in the entry changes before the last look at it, so that a fault leaves it as it was."""
 
     def __init__(
-        self, reporter: Reporter, intake: DeliveryIntake, deadline_of: DeadlineOf, allocate_id: Callable[[], int],
+        self, reporter: Reporter, intake: DeliveryIntake, queue_settings: QueueSettings, allocate_id: Callable[[], int],
     ) -> None:  # fmt: skip
         self._reporter = reporter
         self._intake = intake
-        self._deadline_of = deadline_of
+        self.queue_settings = queue_settings
         self._allocate_id = allocate_id
 
     def finish(
@@ -71,7 +73,8 @@ class Finisher:
         return outcome
 
     def finish_whole(self, entry: QueuedItem, next_hop: NextHop, recipients: list[EnvelopeRecipient]) -> Outcome:
-        """The outcome for the common case: one next hop, nobody to be told, nothing to be tracked."""
+        """The outcome for the common case: one recipient, nobody to be told, nothing to be tracked. An entry that was
+        in doubt here is not so there: the categorizer sends nothing."""
         item, content = entry.item, entry.content
         data = content.data if content is not None else None
         in_memory = content is not None and self._intake.has_room(next_hop, len(data) if data is not None else 0)
@@ -84,8 +87,7 @@ class Finisher:
             queue=QueueKind.DELIVERY,
             next_hop=next_hop,
             status=MessageStatus.ACTIVE if in_memory else MessageStatus.READY,
-            deadline=self._deadline_of(item),
-            in_doubt=entry.in_doubt,
+            deadline=deadline_of(item.received_at, self.queue_settings, recipients[0].delay_notified),
         )
         if in_memory:
             return Outcome(Transaction((), (placed,)), [placed], [], [], [])
@@ -99,7 +101,7 @@ class Finisher:
             content_id=entry.content_id,
             queue=QueueKind.DELIVERY,
             next_hop=part.next_hop,
-            deadline=self._deadline_of(item),
+            deadline=self._deadline(item),
         )
         if part.next_hop is None:
             placed.queue = QueueKind.UNREACHABLE
@@ -115,6 +117,11 @@ class Finisher:
         elif part.next_hop not in outcome.waiting:
             outcome.waiting.append(part.next_hop)
         return placed
+
+    def _deadline(self, item: MailItem) -> float:
+        """When the message's delay report is due or, where that is done with, its expiry."""
+        notified = all(recipient.delay_notified for recipient in item.envelope.recipients)
+        return deadline_of(item.received_at, self.queue_settings, notified)
 
     def _fork(self, parent: MailItem, part: Part, outcome: Outcome, now: float) -> MailItem:
         """A further copy of the message, for some of its recipients."""

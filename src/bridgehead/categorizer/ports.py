@@ -1,7 +1,6 @@
 # SPDX-License-Identifier: MIT
 """What the categorizer needs of its neighbours: somebody to write reports, and somebody to take what is ready."""
 
-from collections.abc import Callable
 from typing import Protocol
 
 from bridgehead.categorizer.resolution import Result
@@ -9,9 +8,6 @@ from bridgehead.mail.content import Content
 from bridgehead.mail.item import MailItem
 from bridgehead.queues.store import QueuedItem
 from bridgehead.routing.next_hop import NextHop
-
-DeadlineOf = Callable[[MailItem], float]
-"""Unix time of the first thing that a message is owed whatever happens: its delay report, or its expiry."""
 
 
 class Reporter(Protocol):

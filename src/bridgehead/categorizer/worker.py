@@ -10,13 +10,15 @@ the configuration changes.
 import asyncio
 import logging
 from collections import deque
+from collections.abc import Callable
 from functools import partial
+from random import random
 from typing import Final
 
 from bridgehead.categorizer.bifurcate import bifurcate
 from bridgehead.categorizer.finish import Finisher, Outcome
 from bridgehead.categorizer.mail_flow import MailFlow
-from bridgehead.categorizer.ports import DeadlineOf, DeliveryIntake, Reporter
+from bridgehead.categorizer.ports import DeliveryIntake, Reporter
 from bridgehead.categorizer.refusals import EXPIRED
 from bridgehead.categorizer.resolution import Copy
 from bridgehead.categorizer.resolve import resolve
@@ -26,6 +28,7 @@ from bridgehead.mail.header import clean_text
 from bridgehead.mail.item import MailItem, Source
 from bridgehead.mail.limits import LOGGED_TEXT
 from bridgehead.net.clock import Clock
+from bridgehead.queues.retry import next_resolver_retry
 from bridgehead.queues.settings import QueueSettings
 from bridgehead.queues.store import MessageStatus, QueuedItem, QueueKind, QueueStore, StoreFault, Transaction
 from bridgehead.tracking.events import EventId, TrackingEvent, event_for
@@ -47,12 +50,12 @@ class Categorizer:
 
     Args:
         mail_flow: directory, domains, connectors and limits; replaced by `reconfigure`.
-        deadline_of: when a message's delay report or expiry is due.
+        random: spreads retries; 0 <= random() < 1.
     """
 
     def __init__(
         self, *, store: QueueStore, mail_flow: MailFlow, queue_settings: QueueSettings, tracker: Tracker, clock: Clock,
-        reporter: Reporter, intake: DeliveryIntake, deadline_of: DeadlineOf,
+        reporter: Reporter, intake: DeliveryIntake, random: Callable[[], float] = random,
     ) -> None:  # fmt: skip
         self._store = store
         self._mail_flow = mail_flow
@@ -60,7 +63,8 @@ class Categorizer:
         self._tracker = tracker
         self._clock = clock
         self._intake = intake
-        self._finisher = Finisher(reporter, intake, deadline_of, store.allocate_id)
+        self._random = random
+        self._finisher = Finisher(reporter, intake, queue_settings, store.allocate_id)
         self._wake = asyncio.Event()
         self._stopping = False
         self._task: asyncio.Task[None] | None = None
@@ -100,7 +104,8 @@ class Categorizer:
     def reconfigure(self, mail_flow: MailFlow, queue_settings: QueueSettings | None = None) -> None:
         """Decide by a new configuration from the next message on; messages without a route are tried again."""
         self._mail_flow = mail_flow
-        self._queue_settings = queue_settings or self._queue_settings
+        if queue_settings is not None:
+            self._queue_settings = self._finisher.queue_settings = queue_settings
         self.resubmit_unreachable()
 
     def resubmit_unreachable(self) -> None:
@@ -168,8 +173,7 @@ class Categorizer:
             copy = Copy(item.envelope.reverse_path, [], [(recipient, EXPIRED) for recipient in recipients])
             return self._finisher.finish(entry, [copy], [], [], now)
         reason = clean_text(f"the directory cannot answer: {reason}", LOGGED_TEXT)
-        due = now + settings.resolver_retry_interval.total_seconds()
-        put = _again(entry, due, reason)
+        put = _again(entry, next_resolver_retry(settings, now, self._random()), reason)
         put.retry_count += 1
         event = event_for(item, EventId.DEFER, Source.ROUTING, now, [str(each.forward_path) for each in recipients])
         event.source_context = reason

@@ -129,7 +129,7 @@ def read_table(table: TextIO) -> tuple[list[tuple[int, Recipient]], list[BadRow]
     """The recipients in a table with the lines they begin on, and the rows that cannot be used."""
     csv.field_size_limit(_CELL_CHARACTERS)
     reader = csv.reader(_without_type_line(table), strict=True)
-    header = next(reader, [])
+    header = next((row for row in reader if row), [])
     fields, problems = _header(header)
     rows: list[tuple[int, list[tuple[str, str]]]] = []
     bad = problems

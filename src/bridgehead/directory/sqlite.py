@@ -216,13 +216,15 @@ class SqliteDirectory:
 
     def _insert(self, connection: sqlite3.Connection, recipients: Iterable[Recipient], *, replace: bool) -> None:
         encode = msgspec.json.Encoder().encode
+        if replace:  # all of them first, since addresses may move from one to another
+            recipients = list(recipients)
+            keys = ((name_key(recipient.name),) for recipient in recipients)
+            connection.executemany("DELETE FROM recipients WHERE name_key = ?", keys)
         for recipient in recipients:
-            key = name_key(recipient.name)
-            if replace:
-                connection.execute("DELETE FROM recipients WHERE name_key = ?", (key,))
             try:
                 added = connection.execute(
-                    "INSERT INTO recipients (name_key, record) VALUES (?, ?)", (key, encode(recipient).decode())
+                    "INSERT INTO recipients (name_key, record) VALUES (?, ?)",
+                    (name_key(recipient.name), encode(recipient).decode()),
                 )
             except sqlite3.IntegrityError:
                 raise DirectoryConflict(f'there is a recipient named "{recipient.name}" already') from None
