@@ -180,8 +180,9 @@ class _Search:
         if not self._needles:
             yield from _lines(data)
             return
-        first, *others = self._needles
         lowered = data.lower()  # no ASCII letter changes its length, so positions are the same
+        rarest_first = sorted(self._needles, key=lambda needles: sum(map(lowered.count, needles)))
+        first, *others = rarest_first
         for position, end in _lines_with(lowered, first):
             if lowered[position : position + 1] != b"#" and all(
                 any(lowered.find(needle, position, end) >= 0 for needle in needles) for needles in others
@@ -274,29 +275,27 @@ def _stamp(when: datetime | None) -> bytes:
 
 
 def _needles(criteria: Criteria) -> list[list[bytes]]:
-    """Bytes, in lower case, of which each line that matches holds at least one of every list; the rarest first."""
-    alternatives = [
-        list(criteria.any_of), [criteria.network_message_id], [criteria.message_id], [criteria.recipient],
-        [criteria.sender], [criteria.reference], [criteria.internal_message_id], _subject_words(criteria.subject),
-        [criteria.connector], [criteria.event_id], [criteria.source],
+    """Bytes, in lower case, of which each line that matches holds at least one of every list."""
+    patterns = [
+        criteria.network_message_id, criteria.message_id, criteria.recipient, criteria.sender, criteria.reference,
+        criteria.connector, *criteria.subject.split(),
     ]  # fmt: skip
-    found = []
-    for texts in alternatives:
-        needles = [_needle(text) for text in texts]
-        if needles and all(needles):
-            found.append(needles)
-    return found
-
-
-def _subject_words(subject: str) -> list[str]:
-    words = subject.replace("*", " ").split()
-    return [max(words, key=len)] if words else []
+    cells = [criteria.internal_message_id, criteria.event_id, criteria.source]
+    alternatives = [[_needle(text) for text in criteria.any_of]]
+    alternatives += [[_needle(text)] for text in patterns]
+    alternatives += [[_needle(text) if "*" in text else _cell(text)] for text in cells]
+    return [needles for needles in alternatives if needles and all(needles)]
 
 
 def _needle(text: str) -> bytes:
     """The longest part of a pattern that stands in a line as it is: ASCII, no `*`, no quotation mark."""
     parts = re.split(r'[*"\x00-\x1f\x7f-\U0010ffff]', text.lower())
     return max(parts, key=len).encode()
+
+
+def _cell(text: str) -> bytes:
+    """A number or word that is a cell of its own and never quoted."""
+    return f",{text.lower()},".encode() if text.isascii() and text.isalnum() else _needle(text)
 
 
 def _predicate(criteria: Criteria) -> Callable[[FoundEvent], bool]:
