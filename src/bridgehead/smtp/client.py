@@ -37,6 +37,10 @@ from bridgehead.smtp.errors import LocalProtocolError, RemoteProtocolError
 
 _CODES: Final = {str(code).encode(): code for code in range(200, 600)}
 _DELIMITERS: Final = (b" ", b"-", b"")
+_POSITIVE: Final = [frozenset(int(digit) for digit in REPLIES[awaited].positive) for awaited in Awaited]
+_HANDSHAKE: Final = ClientState.HANDSHAKE
+_READY: Final = ClientState.READY
+_SHORT_LINE: Final = 512
 
 Transcript = Callable[[str, str], None]
 """Called with ">" or "<" and one line. Never sees content or credentials."""
@@ -87,7 +91,7 @@ class ClientConnection:
         """A transaction, or QUIT, may be sent now: none is before its end of content, and the server lets us pipeline
         or has answered. Nothing is pipelined behind chunks: one that fails must be followed by RSET."""
         return (
-            self.state is ClientState.READY
+            self.state is _READY
             and self._sending is None
             and (not self._open or (self.extensions.pipelining and not self._open[-1].chunked))
             and not self._todo
@@ -96,12 +100,12 @@ class ClientConnection:
     @property
     def is_idle(self) -> bool:
         """Nothing is under way."""
-        return self.state is ClientState.READY and not self._awaited and not self._open
+        return self.state is _READY and not self._awaited and not self._open
 
     @property
     def is_ready(self) -> bool:
         """Transactions may still be begun in this session, now or later."""
-        return self.state is ClientState.READY
+        return self.state is _READY
 
     def wants_content(self, transaction: Transaction) -> bool:
         """More content of this transaction may be sent; false after a refusal in its midst."""
@@ -124,7 +128,7 @@ class ClientConnection:
 
     def start_tls(self) -> None:
         """Send STARTTLS (RFC 3207)."""
-        self._require(self.state is ClientState.READY and not self._open and not self.secure, "STARTTLS")
+        self._require(self.state is _READY and not self._open and not self.secure, "STARTTLS")
         self.state = ClientState.STARTTLS
         self._command(Awaited.STARTTLS, "STARTTLS")
 
@@ -139,7 +143,7 @@ class ClientConnection:
 
     def authenticate(self, sasl: SaslClient) -> None:
         """Begin AUTH (RFC 4954). The transcript sees the mechanism only."""
-        self._require(self.state is ClientState.READY and not self._open, "AUTH")
+        self._require(self.state is _READY and not self._open, "AUTH")
         self.state = ClientState.AUTH
         self._sasl = sasl
         initial = sasl.initial_response()
@@ -203,12 +207,32 @@ class ClientConnection:
             data = self._buffer + data
         self._events = []
         position = 0
+        quiet = self._transcript is None
         try:
-            while (end := data.find(b"\n", position)) >= 0:
-                self._receive_line(data, position, end - 1)
-                position = end + 1
-                if self.state >= ClientState.HANDSHAKE and self._is_over(len(data) > position):
+            while (end := data.find(b"\r", position)) >= 0:
+                # The common case, one short line, needs no further function; all else goes through `_receive_line`.
+                code = _CODES.get(data[position : position + 3])
+                if (
+                    quiet
+                    and code is not None
+                    and data[end : end + 2] == b"\r\n"
+                    and data[position + 3] == 32
+                    and end - position <= _SHORT_LINE
+                    and not self._lines
+                    and data.find(b"\n", position, end) < 0
+                ):
+                    self._receive_reply(code, [data[position + 4 : end]])
+                    position = end + 2
+                else:
+                    end = data.find(b"\n", position)
+                    if end < 0:
+                        break
+                    self._receive_line(data, position, end - 1)
+                    position = end + 1
+                if self.state >= _HANDSHAKE and self._is_over(len(data) > position):
                     return self._events
+            if data.find(b"\n", position) >= 0:
+                raise RemoteProtocolError("a reply line ends with a bare LF")
             if len(data) - position > self._line_limit:
                 raise RemoteProtocolError(f"a reply line is longer than {self._line_limit} octets")
         except RemoteProtocolError:
@@ -272,7 +296,7 @@ class ClientConnection:
             self._on_unasked(code, lines)
             return
         awaited = self._awaited.popleft()
-        if code < 400 and str(code)[0] not in REPLIES[awaited].positive:
+        if code < 400 and code // 100 not in _POSITIVE[awaited]:
             raise RemoteProtocolError(f"{code} is no answer to {awaited.name}")
         self._handlers[awaited](code, lines)
 

@@ -82,8 +82,8 @@ class SendSession:
         self._task: asyncio.Task[None] | None = None
         self._preparing = False
         self._stopping = False
-        self._remote_ip = client.remote.rpartition(":")[0].strip("[]")
-        self._local_ip = client.local.rpartition(":")[0].strip("[]")
+        self._remote_ip = _ip(client.remote)
+        self._local_ip = _ip(client.local)
         client.owner = self
 
     # --- the pool's side --------------------------------------------------------------------------------------------
@@ -268,6 +268,11 @@ class SendSession:
         finally:
             if file is not None:
                 file.close()
+
+
+def _ip(socket_name: str) -> str:
+    """The address in a socket's name, "" for a Unix socket."""
+    return "" if socket_name.startswith("unix:") else socket_name.rpartition(":")[0].strip("[]")
 
 
 def _read_all(content: Content) -> bytes:

@@ -1,0 +1,145 @@
+# SPDX-License-Identifier: MIT
+"""The pool of sessions of one next hop: how many there are, who works, who rests, and when the next hop has failed.
+
+A subclass says how a session is opened. Sessions pull messages (`session.py`).
+"""
+
+import asyncio
+
+from bridgehead.delivery.ports import WorkSource
+from bridgehead.delivery.smtp_send.opening import NoHost
+from bridgehead.delivery.smtp_send.session import SendSession
+from bridgehead.delivery.smtp_send.shared import ConnectionLimiter
+from bridgehead.net.clock import Clock
+
+_CLOSE_SECONDS = 5.0
+_NO_GROWTH_SECONDS = 10.0
+
+
+class SessionPoolCourier:
+    """Implements `delivery.ports.Courier` over sessions.
+
+    Args:
+        limit: sessions at a time.
+        limiter: shared with other couriers.
+    """
+
+    def __init__(self, source: WorkSource, limit: int, limiter: ConnectionLimiter, clock: Clock) -> None:
+        self._source = source
+        self._limit = limit
+        self._limiter = limiter
+        self._clock = clock
+        self._sessions: set[SendSession] = set()
+        self._idle: list[SendSession] = []
+        self._opening: set[asyncio.Task[None]] = set()
+        self._no_growth_until = 0.0
+        self._closing = False
+        self._all_ended: asyncio.Future[None] | None = None
+
+    async def _connect(self) -> SendSession:
+        """A session with the first host that takes us. Raises NoHost."""
+        raise NotImplementedError
+
+    def _session_over(self, session: SendSession, reason: str) -> None:
+        """For the logs."""
+        raise NotImplementedError
+
+    # --- delivery.ports.Courier -------------------------------------------------------------------------------------
+
+    def wake(self) -> None:
+        """There is work: idle sessions take it, and new ones open where that is not enough."""
+        if self._closing:
+            return
+        while self._idle and self._source.backlog() > 0:
+            session = self._idle.pop()
+            session.resume()
+            if self._idle and self._idle[-1] is session:
+                break  # it found nothing to take
+        self._grow()
+
+    async def close(self) -> None:
+        """Let sessions end what they are at, a few seconds at most; then drop them."""
+        self._closing = True
+        for task in self._opening:
+            task.cancel()
+        for session in list(self._sessions):
+            session.stop()
+        if self._sessions:
+            self._all_ended = asyncio.get_running_loop().create_future()
+            try:
+                async with asyncio.timeout(_CLOSE_SECONDS):
+                    await self._all_ended
+            except TimeoutError:
+                for session in list(self._sessions):
+                    session.client.abort("the server is stopping")
+        if self._opening:
+            await asyncio.gather(*self._opening, return_exceptions=True)
+
+    # --- the pool -----------------------------------------------------------------------------------------------------
+
+    def session_idle(self, session: SendSession) -> None:
+        if session not in self._idle:
+            self._idle.append(session)
+
+    def session_ended(self, session: SendSession, reason: str) -> None:
+        if session in self._idle:
+            self._idle.remove(session)
+        if session in self._sessions:
+            self._sessions.discard(session)
+            self._limiter.release()
+        self._session_over(session, reason)
+        if self._all_ended is not None and not self._sessions and not self._all_ended.done():
+            self._all_ended.set_result(None)
+        if not self._closing:
+            self._grow()
+
+    def _grow(self) -> None:
+        """Open another session for a backlog that is larger than what is being opened already; at most as many at a
+        time as there are, so that a host that takes few is not stormed."""
+        while (
+            not self._closing
+            and self._source.backlog() > len(self._opening)
+            and not self._idle
+            and len(self._sessions) + len(self._opening) < self._limit
+            and len(self._opening) < max(1, len(self._sessions))
+            and self._clock.monotonic() >= self._no_growth_until
+        ):
+            if not self._limiter.acquire(self.wake):
+                return
+            task = asyncio.get_running_loop().create_task(self._open())
+            self._opening.add(task)
+
+    async def _open(self) -> None:
+        task = asyncio.current_task()
+        assert task is not None
+        session: SendSession | None = None
+        problem: NoHost | None = None
+        try:
+            session = await self._connect()
+        except NoHost as error:
+            problem = error
+        except Exception as error:  # a fault of ours must not leave the queue without an answer
+            problem = NoHost(f"no session could be opened: {type(error).__name__}: {error}", "4.3.0")
+        finally:
+            self._opening.discard(task)
+            if session is None:
+                self._limiter.release()
+        if session is None:
+            self._failed(problem or NoHost("no session could be opened", "4.3.0"))
+        elif session.client.is_open:
+            self._sessions.add(session)
+            session.resume()
+            self._grow()
+        else:
+            self._limiter.release()
+            self._session_over(session, "closed at once")
+            self._failed(NoHost(f"{session.host} closed the connection at once", "4.4.2"))
+
+    def _failed(self, problem: NoHost) -> None:
+        """No host could be used. With sessions at work that only means: not more of them for now."""
+        if self._closing:
+            return
+        if self._sessions or self._opening:
+            self._no_growth_until = self._clock.monotonic() + _NO_GROWTH_SECONDS
+            return
+        self._source.connection_failed(str(problem), permanent=problem.permanent, status=problem.status)
