@@ -68,6 +68,8 @@ def parse_range(text: str) -> IPRange:
         first_text, dash, last_text = written.partition("-")
         first = parse_ip(first_text.strip())
         last = parse_ip(last_text.strip()) if dash else first
+    except RangeError:
+        raise
     except ValueError:
         raise RangeError(
             f'an IP range such as "10.0.0.0/8", "10.2.0.1-10.2.0.99" or "10.2.0.17" was expected, not {text!r}'

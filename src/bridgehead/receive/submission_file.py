@@ -104,9 +104,9 @@ def _split_addresses(text: str) -> list[str]:
                 raise BadSubmission("the angle brackets of an address do not match")
             angle, position = text[position + 1 : end], end
         elif char in (",", ";", ""):
-            entry = angle if angle is not None else "".join(words)
-            if entry.strip():
-                entries.append(entry.strip())
+            entry = "".join(words).strip() if angle is None else angle
+            if entry or angle is not None:
+                entries.append(entry)
             words, angle = [], None
         elif char == ":" and "[" not in "".join(words):
             words = []

@@ -1,0 +1,159 @@
+# SPDX-License-Identifier: MIT
+import base64
+
+import pytest
+from scramp import ScramClient
+
+from bridgehead.smtp import replies
+from bridgehead.smtp.sasl import (
+    CANCELLED,
+    Challenge,
+    Exchange,
+    Failure,
+    Login,
+    Plain,
+    ScramCredential,
+    ScramSha256,
+    Success,
+    VerifyPassword,
+    make_credential,
+    password_matches,
+)
+
+CREDENTIAL = make_credential(b"pencil", base64.b64decode("W22ZaJ0SNY7soEsUEjb6gQ=="), 4096)
+
+
+def scram(nonce: str = "server-nonce") -> ScramSha256:
+    return ScramSha256(lambda name: CREDENTIAL, nonce)
+
+
+def asked(step: object) -> tuple[str, str]:
+    assert isinstance(step, VerifyPassword)
+    return step.name, step.password.reveal()
+
+
+def test_plain() -> None:
+    assert asked(Plain().start(b"\0ann\0pass word")) == ("ann", "pass word")
+    assert asked(Plain().start(b"ann\0ann\0p")) == ("ann", "p")
+    exchange = Plain()
+    assert exchange.start(None) == Challenge(b"")
+    assert asked(exchange.step("\0änn\0pä".encode())) == ("änn", "pä")
+
+
+@pytest.mark.parametrize(
+    "message",
+    [
+        b"",
+        b"\0",
+        b"ann\0p",
+        b"\0ann\0",
+        b"\0\0p",
+        b"boss\0ann\0p",
+        b"\0ann\0p\0",
+        b"\0\xff\0p",
+        b"\0a\nb\0p",
+        b"\0a\0" + b"p" * 1025,
+    ],
+)
+def test_malformed_plain_is_a_failed_logon(message: bytes) -> None:
+    step = Plain().start(message)
+    assert isinstance(step, Failure)
+    assert step.reply is replies.AUTH_FAILED
+    assert step.counts
+
+
+def test_login() -> None:
+    exchange = Login()
+    assert exchange.start(None) == Challenge(b"Username:")
+    assert exchange.step(b"ann") == Challenge(b"Password:")
+    assert asked(exchange.step(b"secret")) == ("ann", "secret")
+    exchange = Login()
+    assert exchange.start(b"ann") == Challenge(b"Password:")
+    assert isinstance(exchange.step(b""), Failure)
+    exchange = Login()
+    exchange.start(b"")
+    assert isinstance(exchange.step(b"p"), Failure)
+
+
+@pytest.mark.parametrize("exchange", [Plain(), Login(), scram()])
+def test_a_client_may_cancel_and_that_is_no_failed_logon(exchange: Exchange) -> None:
+    exchange.start(None)
+    assert exchange.step(None) == CANCELLED
+    assert CANCELLED.reply.code == 501
+    assert not CANCELLED.counts
+
+
+def test_scram_vector_of_rfc_7677() -> None:
+    exchange = scram("%hvYDpWUa2RaTCAfuxFIlj)hNlF$k0")
+    assert exchange.start(b"n,,n=user,r=rOprNGfwEbeRWgbNEkqO") == Challenge(
+        b"r=rOprNGfwEbeRWgbNEkqO%hvYDpWUa2RaTCAfuxFIlj)hNlF$k0,s=W22ZaJ0SNY7soEsUEjb6gQ==,i=4096"
+    )
+    final = (
+        b"c=biws,r=rOprNGfwEbeRWgbNEkqO%hvYDpWUa2RaTCAfuxFIlj)hNlF$k0,p=dHzbZapWIk4jUhN+Ute9ytag9zjfMHgsqmmiz7AndVQ="
+    )
+    assert exchange.step(final) == Challenge(b"v=6rriTRBi23WpRR/wtup+mMhUZUn/dB5nLTJRsjl95G4=")
+    assert exchange.step(b"") == Success("user")
+
+
+@pytest.mark.parametrize(
+    ("name", "password", "right"), [("a,b=c", "pencil", True), ("änn", "pencil", True), ("ann", "pen", False)]
+)
+def test_scram_with_an_independent_client(name: str, password: str, right: bool) -> None:
+    asked_for: list[str] = []
+
+    def find(given: str) -> ScramCredential:
+        asked_for.append(given)
+        return CREDENTIAL
+
+    exchange, client = ScramSha256(find, "abc"), ScramClient(["SCRAM-SHA-256"], name, password)
+    assert exchange.start(None) == Challenge(b"")
+    first = exchange.step(client.get_client_first().encode())
+    assert isinstance(first, Challenge)
+    client.set_server_first(first.data.decode())
+    final = exchange.step(client.get_client_final().encode())
+    assert asked_for == [name]
+    if right:
+        assert isinstance(final, Challenge)
+        client.set_server_final(final.data.decode())
+        assert exchange.step(b"") == Success(name)
+    else:
+        assert final == Failure(replies.AUTH_FAILED, "the proof is wrong", name)
+
+
+@pytest.mark.parametrize(
+    "message",
+    [
+        b"", b"n,,", b"n,,n=user", b"p=tls-unique,,n=user,r=abc", b"n,a=boss,n=user,r=abc", b"n,,n=,r=abc", b"n,,n=us=er,r=abc",
+        b"n,,n=user,r=", b"n,,n=user,r=a b", b"n,,m=x,n=user,r=abc", b"\xff,,n=user,r=abc", b"n,,n=" + b"u" * 257 + b",r=abc",
+    ],
+)  # fmt: skip
+def test_malformed_first_message(message: bytes) -> None:
+    assert isinstance(scram().start(message), Failure)
+
+
+@pytest.mark.parametrize(
+    "message",
+    [
+        b"", b"c=biws", b"c=biws,r=abcserver-nonce", b"c=biws,r=abcserver-nonce,p=", b"c=biws,r=abcserver-nonce,p=!!!!",
+        b"c=biws,r=abcserver-nonce,p=" + base64.b64encode(b"\0" * 31), b"c=biws,r=abcserver-nonce,p=" + base64.b64encode(b"\0" * 32),
+        b"c=eSws,r=abcserver-nonce,p=" + base64.b64encode(b"\0" * 32), b"c=biws,r=other,p=" + base64.b64encode(b"\0" * 32), b"\xff",
+    ],
+)  # fmt: skip
+def test_malformed_final_message(message: bytes) -> None:
+    exchange = scram()
+    assert isinstance(exchange.start(b"n,,n=user,r=abc"), Challenge)
+    step = exchange.step(message)
+    assert isinstance(step, Failure)
+    assert step.reply is replies.AUTH_FAILED
+
+
+def test_verifier_serves_passwords_in_clear_text_too() -> None:
+    assert password_matches(b"pencil", CREDENTIAL)
+    assert not password_matches(b"pencil ", CREDENTIAL)
+
+
+def test_secrets_show_nowhere() -> None:
+    step = Plain().start(b"\0ann\0canary-password")
+    assert "canary" not in repr(step)
+    assert "hidden" in repr(CREDENTIAL)
+    assert repr(CREDENTIAL.stored_key) not in f"{CREDENTIAL!r}{scram()!r}"
