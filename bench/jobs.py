@@ -45,6 +45,7 @@ JOBS = {
     "latency-200": Job("latency", 3000, 4096, 100, False, 200),
     "deep-4k": Job("deep", 100_000, 4096, 50, True),
 }
+SYNC_CALLS = ("fsync", "fdatasync", "sync_file_range", "msync", "syncfs")
 STALL_SECONDS = 60.0
 """Without one more message in the sink for so long, a delivery is given up."""
 
@@ -134,6 +135,24 @@ class Spent:
         }
         if flushes is not None and self._flushes is not None:
             self.figures["flushes_per_message"] = round((flushes - self._flushes) / self._messages, 3)
+
+
+def syncs(kind: type[Server], name: str, scale: float, base: Path | None) -> Figures:
+    """Calls that sync files to the disk, a message, counted by strace; rates under it mean nothing."""
+    job = JOBS[name]
+    messages = max(100, int(job.messages * scale))
+    with stage(kind, base, sink_listens=job.kind == "relay", keep=False) as (server, sink):
+        summary = server.folder / "syncs"
+        server.tracer = ["strace", "-D", "-f", "-c", "-o", str(summary), "-e", f"trace={','.join(SYNC_CALLS)}"]
+        server.start()
+        send(server.port, job, messages)
+        if job.kind == "relay":
+            wait_for(sink, messages)
+        server.stop()
+        lines = [line.split() for line in summary.read_text().splitlines()]
+    counts = {words[-1]: int(words[3]) for words in lines if words and words[-1] in SYNC_CALLS}
+    return {"server": kind.name, "job": name, "messages": messages, **counts,
+            "syncs_per_message": round(sum(counts.values()) / messages, 3)}  # fmt: skip
 
 
 def relay(server: Server, sink: Sink, job: Job, messages: int) -> Figures:

@@ -32,6 +32,7 @@ def arguments() -> argparse.Namespace:
     parser.add_argument("--folder", type=Path, help="where queues go; a real disk, not tmpfs")
     parser.add_argument("--keep", action="store_true", help="keep the servers' folders")
     parser.add_argument("--profile", action="store_true", help="profile ours in the first job instead")
+    parser.add_argument("--syncs", action="store_true", help="count calls that sync files, by strace, instead")
     parser.add_argument("--check", action="store_true", help="exit with 1 unless every target measured is met")
     return parser.parse_args()
 
@@ -67,6 +68,12 @@ def main() -> int:
         print("warning: the queues would lie in memory, where a sync costs nothing; give --folder", file=sys.stderr)
     if options.profile:
         profile(names[0], options.scale, options.folder)
+        return 0
+    if options.syncs:
+        for name in names:
+            if jobs.JOBS[name].kind in ("relay", "accept"):
+                for server in servers:
+                    print(json.dumps(jobs.syncs(SERVERS[server], name, options.scale, options.folder)))
         return 0
     rows: report.Rows = []
     (HERE / "results").mkdir(exist_ok=True)

@@ -63,6 +63,8 @@ class Server:
         self.port = free_port()
         self.group = ProcessGroup()
         self.process: subprocess.Popen[bytes] | None = None
+        self.tracer: list[str] = []
+        """What the command is started under."""
         self.prepare()
 
     def prepare(self) -> None:
@@ -84,8 +86,9 @@ class Server:
         """Seconds until it greets."""
         with (self.folder / "output").open("ab") as output:
             self.process = subprocess.Popen(
-                self.command(), env=self.environment(), cwd=self.folder, stdin=subprocess.DEVNULL, stdout=output,
-                stderr=output, preexec_fn=self.group.join,
+                [*self.tracer, *self.command()],
+                env=self.environment(), cwd=self.folder, stdin=subprocess.DEVNULL, stdout=output, stderr=output,
+                preexec_fn=self.group.join,
             )  # fmt: skip
         self.group.leader = self.process.pid
         return wait_for_greeting(self.port, self.process)

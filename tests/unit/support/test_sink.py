@@ -5,6 +5,7 @@ import smtplib
 from pathlib import Path
 
 import pytest
+
 from support.certificates import Authority, trusting_nobody
 from support.ports import free_port
 from support.sink import DROP, Behaviour, Sink
