@@ -93,8 +93,8 @@ def conversation_server(tmp_path_factory: pytest.TempPathFactory, conversation_s
     ]
     settings["send_connectors"] = [send_connector("Everything", conversation_sink.port)]
     server = Server(directory, settings, RECIPIENTS)
-    server.add_user("alice", "correct horse")
-    server.add_user("carol", "battery")
+    server.add_user("alice", "correct horse", "alice@contoso.test", "alice.a@contoso.test")
+    server.add_user("carol", "battery", "carol@contoso.test")
     with server:
         yield server
 

@@ -57,7 +57,7 @@ def make_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Callable[.
                     send_connector("Next hop", next_hop, max_message_size="200 MB", **(send or {}))
                 ]
             server = Server(directory, changed(settings, changes), RECIPIENTS)
-            server.add_user("alice", "correct horse")
+            server.add_user("alice", "correct horse", "alice@contoso.test")
             return stack.enter_context(server)
 
         yield make

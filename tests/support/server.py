@@ -166,8 +166,9 @@ class Server:
         """`succeed` with --json, decoded."""
         return json.loads(self.succeed(*arguments, "--json"))
 
-    def add_user(self, name: str, password: str, *options: str) -> None:
-        """Add a login."""
+    def add_user(self, name: str, password: str, *addresses: str) -> None:
+        """Add a login with its own addresses."""
+        options = [word for address in addresses for word in ("--address", address)]
         self.succeed("user", "add", name, "--password-stdin", *options, data=password.encode() + b"\n")
 
     def reload(self) -> None:
