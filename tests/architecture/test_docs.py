@@ -12,6 +12,7 @@ import pytest
 _ROOT = Path(__file__).parent.parent.parent
 sys.path.insert(0, str(_ROOT / "tools"))
 
+import permissions_manual  # noqa: E402
 import settings_manual  # noqa: E402
 import settings_texts  # noqa: E402
 
@@ -31,6 +32,10 @@ def pages() -> list[Path]:
 def test_the_settings_page_is_what_the_settings_say() -> None:
     page = settings_manual.MANUAL.read_text()
     assert page == settings_manual.render(), "run `make docs`"
+
+
+def test_the_permissions_page_is_what_the_tables_say() -> None:
+    assert permissions_manual.MANUAL.read_text() == permissions_manual.render(), "run `make docs`"
 
 
 def test_every_table_of_the_configuration_is_in_the_manual() -> None:

@@ -1,0 +1,53 @@
+# SPDX-License-Identifier: MIT
+"""Every queue store against the contract."""
+
+import shutil
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+import pytest
+from support.queue_store_contract import QueueStoreContract
+
+from bridgehead.queues.memory import MemoryQueueStore
+from bridgehead.queues.sqlite import SqliteQueueStore
+from bridgehead.queues.store import QueueStore
+
+
+class TestMemoryQueueStore(QueueStoreContract):
+    @pytest.fixture
+    async def store(self) -> AsyncIterator[QueueStore]:
+        store = MemoryQueueStore()
+        await store.open()
+        yield store
+        await store.close()
+
+    async def restarted(self, store: QueueStore) -> QueueStore:
+        await store.open()
+        return store
+
+
+class TestSqliteQueueStore(QueueStoreContract):
+    @pytest.fixture
+    async def opened(self) -> AsyncIterator[list[SqliteQueueStore]]:
+        """All that a test opened, to be closed."""
+        opened: list[SqliteQueueStore] = []
+        yield opened
+        for store in opened:
+            await store.close()
+
+    @pytest.fixture
+    async def store(self, tmp_path: Path, opened: list[SqliteQueueStore]) -> QueueStore:
+        self.folder, self.opened = tmp_path / "queue", opened
+        store = SqliteQueueStore(self.folder)
+        opened.append(store)
+        await store.open()
+        return store
+
+    async def restarted(self, store: QueueStore) -> QueueStore:
+        """What a killed process leaves is what the files hold now."""
+        copy = self.folder.with_name("after-the-crash")
+        shutil.copytree(self.folder, copy)
+        again = SqliteQueueStore(copy)
+        self.opened.append(again)
+        await again.open()
+        return again
