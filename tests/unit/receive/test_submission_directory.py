@@ -149,6 +149,7 @@ async def test_a_link_to_somebody_elses_file_is_never_followed(house: House, tmp
     assert await house.directory.poll() == 0
     assert house.recording.entries == []
     assert secret.exists()
+    assert house.names == ["folder.eml", "link.eml", "pipe.eml"]
 
 
 async def test_rate_limit_leaves_the_rest_for_later(house: House, store: SqliteQueueStore) -> None:

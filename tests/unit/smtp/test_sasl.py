@@ -1,5 +1,7 @@
 # SPDX-License-Identifier: MIT
 import base64
+import hashlib
+import hmac
 
 import pytest
 from scramp import ScramClient
@@ -145,6 +147,20 @@ def test_malformed_final_message(message: bytes) -> None:
     step = exchange.step(message)
     assert isinstance(step, Failure)
     assert step.reply is replies.AUTH_FAILED
+
+
+@pytest.mark.parametrize(("claimed", "accepted"), [(b"y,,", True), (b"n,,", False)])
+def test_scram_downgrade_of_channel_binding_shows(claimed: bytes, accepted: bool) -> None:
+    exchange = scram()
+    first = exchange.start(b"y,,n=user,r=abc")
+    assert isinstance(first, Challenge)
+    without_proof = b"c=" + base64.b64encode(claimed) + b",r=abcserver-nonce"
+    signed = b",".join((b"n=user,r=abc", first.data, without_proof))
+    client_key = hmac.digest(hashlib.pbkdf2_hmac("sha256", b"pencil", CREDENTIAL.salt, 4096), b"Client Key", "sha256")
+    signature = hmac.digest(CREDENTIAL.stored_key, signed, "sha256")
+    proof = bytes(left ^ right for left, right in zip(client_key, signature, strict=True))
+    step = exchange.step(without_proof + b",p=" + base64.b64encode(proof))
+    assert isinstance(step, Challenge if accepted else Failure)
 
 
 def test_verifier_serves_passwords_in_clear_text_too() -> None:
