@@ -1,0 +1,211 @@
+# SPDX-License-Identifier: MIT
+"""`MemoryQueueStore`: the port `QueueStore` without a disk, for tests of the stages. Nothing survives the process.
+
+Keeps entries as the SQLite store does - encoded, so that changing an object after its commit changes nothing - and
+completes commits on the next turn of the event loop, in order.
+"""
+
+import asyncio
+from dataclasses import dataclass
+
+from bridgehead.mail.content import BytesContent, Content
+from bridgehead.mail.limits import INLINE_CONTENT_BYTES
+from bridgehead.queues.batch import Change, change_of, change_of_state, check_complete, plan
+from bridgehead.queues.filtering import predicate
+from bridgehead.queues.record import CONTENT_ID, ItemRow, entry_of, next_hop_of, state_of
+from bridgehead.queues.store import (
+    Done,
+    ItemFilter,
+    MessageStatus,
+    Problem,
+    QueuedItem,
+    QueueKind,
+    QueueState,
+    QueueSummary,
+    StoreFault,
+    Transaction,
+)
+from bridgehead.routing.next_hop import NextHop
+
+_WAITING = (MessageStatus.READY, MessageStatus.RETRY)
+_TIMED = (QueueKind.DELIVERY, QueueKind.UNREACHABLE)
+
+
+@dataclass
+class _Stored:
+    content: Content
+    holders: int = 0
+
+
+class MemoryQueueStore:
+    """See the port. Reopening the same object finds what was there, as a restart does."""
+
+    def __init__(self) -> None:
+        self._rows: dict[int, ItemRow] = {}
+        self._contents: dict[int, _Stored] = {}
+        self._states: dict[tuple[int, str], bytes] = {}
+        self._next_id = 1
+        self._open = False
+        self._clean = True
+
+    async def open(self) -> None:
+        """Give back what was left ACTIVE."""
+        crashed, self._clean, self._open = not self._clean, False, True
+        self._loop = asyncio.get_running_loop()
+        for key in list(self._rows):
+            entry = self._entry(key)
+            if entry.status in (MessageStatus.READY, MessageStatus.RETRY, MessageStatus.SUSPENDED):
+                continue
+            entry.in_doubt = entry.in_doubt or entry.queue is QueueKind.DELIVERY
+            entry.crash_count += crashed
+            active = entry.status is MessageStatus.ACTIVE
+            entry.status = MessageStatus.READY if active else MessageStatus.SUSPENDED
+            self._rows[key] = change_of(Transaction(put=[entry]), 0, None).rows[0]
+
+    async def close(self) -> None:
+        self._open, self._clean = False, True
+
+    def allocate_id(self) -> int:
+        self._next_id += 1
+        return self._next_id - 1
+
+    def commit(self, transaction: Transaction, done: Done | None = None) -> None:
+        fault = None if self._open else StoreFault("the queue store is closed")
+        if fault is None:
+            try:
+                self._apply(change_of(transaction, 0, done))
+            except Exception as error:
+                fault = error if isinstance(error, StoreFault) else StoreFault(f"an entry cannot be stored: {error}")
+        if done is not None:
+            self._loop.call_soon(done, fault)
+
+    async def committed(self, transaction: Transaction) -> None:
+        future: asyncio.Future[StoreFault | None] = self._loop.create_future()
+        self.commit(transaction, lambda fault: None if future.cancelled() else future.set_result(fault))
+        if (fault := await future) is not None:
+            raise fault
+
+    def set_queue_state(self, state: QueueState, done: Done | None = None) -> None:
+        self._apply(change_of_state(state, done))
+        if done is not None:
+            self._loop.call_soon(done, None)
+
+    def _apply(self, change: Change) -> None:
+        todo = plan([change], lambda keys: {key: self._rows[key][CONTENT_ID] for key in keys if key in self._rows})
+        check_complete(todo.gained, todo.contents, set(self._contents))
+        for content, count in todo.gained.items():
+            if content not in self._contents:
+                self._contents[content] = _Stored(todo.contents[content])
+            self._contents[content].holders += count
+        for content, count in todo.lost.items():
+            self._contents[content].holders -= count
+            if not self._contents[content].holders:
+                del self._contents[content]
+        for gone in todo.gone:
+            del self._rows[gone]
+        self._rows.update({row[0]: row for row in todo.rows})
+        for queue, key, record in todo.states:
+            if record:
+                self._states[queue, key] = record
+            else:
+                self._states.pop((queue, key), None)
+
+    def _entry(self, key: int) -> QueuedItem:
+        row = self._rows[key]
+        return entry_of(row, self._contents[row[CONTENT_ID]].content)
+
+    def _entries(self) -> list[QueuedItem]:
+        """By age."""
+        return sorted(map(self._entry, self._rows), key=lambda entry: (entry.item.received_at, entry.id))
+
+    async def lease(
+        self, queue: QueueKind, next_hop: NextHop | None, now: float, limit: int, max_bytes: int
+    ) -> list[QueuedItem]:
+        due = [
+            entry
+            for entry in self._entries()
+            if entry.queue is queue
+            and entry.next_hop == next_hop
+            and (entry.status is MessageStatus.READY or (entry.status is MessageStatus.RETRY and entry.due <= now))
+        ]
+        due.sort(key=lambda entry: entry.item.priority)
+        taken: list[QueuedItem] = []
+        total = 0
+        for entry in due[:limit]:
+            total += entry.item.size if entry.item.size <= INLINE_CONTENT_BYTES else 0
+            if taken and total > max_bytes:
+                break
+            taken.append(entry)
+        return self._take(taken)
+
+    async def past_deadline(self, now: float, limit: int) -> list[QueuedItem]:
+        late = [
+            entry
+            for entry in self._entries()
+            if entry.queue in _TIMED and entry.status in _WAITING and 0 < entry.deadline <= now
+        ]
+        return self._take(sorted(late, key=lambda entry: entry.deadline)[:limit])
+
+    def _take(self, entries: list[QueuedItem]) -> list[QueuedItem]:
+        for entry in entries:
+            entry.status = MessageStatus.ACTIVE
+            self._rows[entry.id] = change_of(Transaction(put=[entry]), 0, None).rows[0]
+        return entries
+
+    async def next_due(self, queue: QueueKind, next_hop: NextHop | None) -> float | None:
+        waiting = [
+            0.0 if entry.status is MessageStatus.READY else entry.due
+            for entry in self._entries()
+            if entry.queue is queue and entry.next_hop == next_hop and entry.status in _WAITING
+        ]
+        return min(waiting, default=None)
+
+    async def get(self, internal_message_id: int) -> QueuedItem | None:
+        return self._entry(internal_message_id) if internal_message_id in self._rows else None
+
+    async def list_items(self, wanted: ItemFilter) -> list[QueuedItem]:
+        accepts = predicate(wanted)
+        found = [entry for entry in self._entries() if accepts(entry)][: wanted.limit]
+        for entry in found:
+            entry.content = None
+        return found
+
+    async def queues(self) -> list[QueueSummary]:
+        states = {(queue, next_hop_of(key)): state_of(record) for (queue, key), record in self._states.items()}
+        found: dict[tuple[int, NextHop | None], QueueSummary] = {
+            key: QueueSummary(state=state, message_count=0, counts_by_status={}) for key, state in states.items()
+        }
+        for entry in self._entries():
+            key = (int(entry.queue), entry.next_hop)
+            if key not in found:
+                state = QueueState(queue=entry.queue, next_hop=entry.next_hop)
+                found[key] = QueueSummary(state=state, message_count=0, counts_by_status={})
+            one = found[key]
+            one.oldest_received = one.oldest_received or entry.item.received_at
+            one.message_count += 1
+            one.counts_by_status[entry.status] = one.counts_by_status.get(entry.status, 0) + 1
+            one.total_bytes += entry.item.size
+        return [found[key] for key in sorted(found, key=lambda key: (key[0], str(key[1] or "")))]
+
+    async def verify(self) -> list[Problem]:
+        """Nothing can go wrong on a disk that is not there."""
+        return []
+
+    def new_content_file(self) -> "MemoryContentWriter":
+        return MemoryContentWriter()
+
+
+class MemoryContentWriter:
+    """A `ContentWriter` that keeps what it is given."""
+
+    def __init__(self) -> None:
+        self._parts: list[bytes] = []
+
+    async def write(self, data: bytes) -> None:
+        self._parts.append(bytes(data))
+
+    async def finish(self) -> BytesContent:
+        return BytesContent(b"".join(self._parts))
+
+    async def discard(self) -> None:
+        self._parts.clear()
