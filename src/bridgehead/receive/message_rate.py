@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: MIT
 """How many messages a client may submit in a minute (MessageRateLimit, MessageRateSource).
 
-A sliding window from two counters for each client: the last whole minute counts as far as it still lies within the
-past sixty seconds. Constant time and memory for each client, and no burst of twice the limit at a minute's edge.
+A sliding window of five-second slots for each client: no sixty seconds, wherever they begin, hold more than the limit.
+What has left the minute counts for up to five seconds longer. Constant time and memory for each client.
 """
 
 from collections import OrderedDict
@@ -12,7 +12,34 @@ from bridgehead.mail.limits import RATE_CLIENTS
 from bridgehead.mail.units import UNLIMITED
 from bridgehead.receive.settings import MessageRateSource, ReceiveConnector
 
-WINDOW_SECONDS: Final = 60.0
+_SLOT_SECONDS: Final = 5.0
+_SLOTS: Final = 13
+"""Twelve slots make a minute; the thirteenth is the one that the minute's begin cuts through."""
+
+
+class _Window:
+    """Events of one key: how many in each of the last slots, and together."""
+
+    __slots__ = ("counts", "slot", "total")
+
+    def __init__(self, slot: int) -> None:
+        self.slot = slot
+        self.counts = [0] * _SLOTS
+        self.total = 0
+
+    def move_to(self, slot: int) -> None:
+        """Forget what lies too far back. A clock that went back counts nothing known against the client."""
+        passed = slot - self.slot
+        if passed == 0:
+            return
+        if not 0 < passed < _SLOTS:
+            self.counts = [0] * _SLOTS
+            self.total = 0
+        else:
+            for over in range(self.slot + 1, slot + 1):
+                self.total -= self.counts[over % _SLOTS]
+                self.counts[over % _SLOTS] = 0
+        self.slot = slot
 
 
 class SlidingWindows:
@@ -26,40 +53,32 @@ class SlidingWindows:
 
     def __init__(self, capacity: int = RATE_CLIENTS) -> None:
         self._capacity = capacity
-        # key → [number of the window, events in it, events in the one before]
-        self._windows: OrderedDict[str, list[int]] = OrderedDict()
+        self._windows: OrderedDict[str, _Window] = OrderedDict()
 
     def __len__(self) -> int:
         return len(self._windows)
 
-    def count(self, key: str, now: float) -> float:
-        """Events of a key within the sixty seconds before `now`, the oldest of them estimated."""
+    def count(self, key: str, now: float) -> int:
+        """Events of a key within the sixty seconds before `now`, and up to five more."""
         window = self._windows.get(key)
         if window is None:
-            return 0.0
-        number, share = divmod(now, WINDOW_SECONDS)
-        age = int(number) - window[0]
-        if age == 0:
-            return window[1] + window[2] * (1.0 - share / WINDOW_SECONDS)
-        if age == 1:
-            return window[1] * (1.0 - share / WINDOW_SECONDS)
-        # Long ago, or a clock that went back: nothing known counts against the client.
-        return 0.0
+            return 0
+        window.move_to(int(now // _SLOT_SECONDS))
+        return window.total
 
     def add(self, key: str, now: float) -> None:
         """Count one event now."""
-        number = int(now // WINDOW_SECONDS)
+        slot = int(now // _SLOT_SECONDS)
         window = self._windows.get(key)
         if window is None:
-            self._windows[key] = [number, 1, 0]
+            window = self._windows[key] = _Window(slot)
             if len(self._windows) > self._capacity:
                 self._windows.popitem(last=False)
-            return
-        self._windows.move_to_end(key)
-        if window[0] == number:
-            window[1] += 1
         else:
-            window[:] = [number, 1, window[1] if window[0] == number - 1 else 0]
+            self._windows.move_to_end(key)
+            window.move_to(slot)
+        window.counts[slot % _SLOTS] += 1
+        window.total += 1
 
 
 class MessageRate:
