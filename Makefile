@@ -32,8 +32,9 @@ lint: $(VENV)/.dev ## style, format and types
 bench: $(VENV)/.dev install-test-packages ## runs Bridgehead beside Postfix and prints ratios (see bench/README.md)
 	@$(BIN)/python bench/run.py $(BENCH_ARGS)
 
-docs: $(VENV)/.runtime ## writes docs/reference/settings.md from the settings themselves
+docs: $(VENV)/.runtime ## writes the generated pages of docs/reference
 	@$(BIN)/python tools/settings_manual.py
+	@$(BIN)/python tools/permissions_manual.py
 
 install: $(VENV)/.runtime ## what the server needs, in .venv
 
