@@ -100,7 +100,7 @@ class SubmissionDirectory:
             for name in names:
                 if self._stop.is_set() or self._rate.count("", self._clock.monotonic()) + 1 > self._limit:
                     break
-                submitted += await self._take(name)
+                submitted += await self._whole(name)
         except OSError as error:
             if not self._failing:
                 log.error("%s directory %s: %s", self._name, self._path, error)
@@ -108,6 +108,15 @@ class SubmissionDirectory:
         except StoreFault as fault:
             log.error("%s directory: the queue takes no messages, files stay: %s", self._name, fault)
         return submitted
+
+    async def _whole(self, name: str) -> bool:
+        """Take a file to its end even where this task is cancelled: a message stored and a file kept would be two."""
+        task = asyncio.create_task(self._take(name))
+        try:
+            return await asyncio.shield(task)
+        except asyncio.CancelledError:
+            await asyncio.wait([task])
+            raise
 
     async def _take(self, name: str) -> bool:
         """Submit one file. Raises StoreFault with the file back in place."""
@@ -127,8 +136,8 @@ class SubmissionDirectory:
             await asyncio.to_thread(self._set_aside, claimed, name)
             self._report(name, str(bad), arrival)
             return False
-        except (StoreFault, asyncio.CancelledError):
-            await asyncio.shield(asyncio.to_thread(claimed.rename, self._path / name))
+        except StoreFault:
+            await asyncio.to_thread(claimed.rename, self._path / name)
             raise
         except Exception as error:
             log.exception("%s file %s", self._name, clean_text(name))
@@ -155,7 +164,7 @@ class SubmissionDirectory:
                 committed.set_exception(fault)
 
         self._acceptance.submit(item, content, event, done)
-        await asyncio.shield(committed)
+        await committed
 
     async def _stored(self, data: bytes) -> Content:
         if len(data) <= INLINE_CONTENT_BYTES:

@@ -189,6 +189,29 @@ def _full(transaction: Transaction, done: Done) -> None:
     done(StoreFull("no space left on device"))
 
 
+async def test_a_stop_in_the_middle_leaves_either_the_file_or_the_message(
+    house: House, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    house.drop("a.eml")
+    reached = asyncio.Event()
+    held: list[tuple[Transaction, Done]] = []
+
+    def hold(transaction: Transaction, done: Done) -> None:
+        held.append((transaction, done))
+        reached.set()
+
+    with monkeypatch.context() as patch:
+        patch.setattr(house.store, "commit", hold)
+        polling = asyncio.create_task(house.directory.poll())
+        await reached.wait()
+        polling.cancel()
+    house.store.commit(*held[0])
+    with pytest.raises(asyncio.CancelledError):
+        await polling
+    assert house.names == []
+    assert len(house.recording.entries) == 1
+
+
 async def test_what_a_crash_left_is_taken_again_at_start(house: House) -> None:
     house.drop("a.tmp", MESSAGE % 1)
     house.drop("b.tmp", MESSAGE % 2)
