@@ -73,8 +73,7 @@ class Finisher:
         return outcome
 
     def finish_whole(self, entry: QueuedItem, next_hop: NextHop, recipients: list[EnvelopeRecipient]) -> Outcome:
-        """The outcome for the common case: one recipient, nobody to be told, nothing to be tracked. An entry that was
-        in doubt here is not so there: the categorizer sends nothing."""
+        """The outcome for the common case: one recipient, nobody to be told, nothing to be tracked."""
         item, content = entry.item, entry.content
         data = content.data if content is not None else None
         in_memory = content is not None and self._intake.has_room(next_hop, len(data) if data is not None else 0)
@@ -88,6 +87,7 @@ class Finisher:
             next_hop=next_hop,
             status=MessageStatus.ACTIVE if in_memory else MessageStatus.READY,
             deadline=deadline_of(item.received_at, self.queue_settings, recipients[0].delay_notified),
+            in_doubt=entry.in_doubt,
         )
         if in_memory:
             return Outcome(Transaction((), (placed,)), [placed], [], [], [])
@@ -102,6 +102,7 @@ class Finisher:
             queue=QueueKind.DELIVERY,
             next_hop=part.next_hop,
             deadline=self._deadline(item),
+            in_doubt=entry.in_doubt,
         )
         if part.next_hop is None:
             placed.queue = QueueKind.UNREACHABLE
@@ -149,10 +150,14 @@ class Finisher:
             event = event_for(item, EventId.FAIL, Source.ROUTING, now, _addresses([each for each, _ in failed]))
             event.recipient_status = [status.diagnostic for _, status in failed]
             outcome.events.append(event)
-        report = self._reporter.report(item, entry.content, settled) if entry.content is not None else None
+        report = self._reporter.report(item, entry.content, settled)
         if report is not None:
             report.queue, report.status = QueueKind.SUBMISSION, MessageStatus.ACTIVE
             outcome.reports.append(report)
+            event = event_for(report.item, EventId.DSN, Source.DSN, now, _addresses(report.item.envelope.recipients))
+            event.reference = report.item.reference
+            event.source_context = f"InternalMessageId={entry.id}"
+            outcome.events.append(event)
 
 
 def _reshaped(item: MailItem, part: Part) -> MailItem:

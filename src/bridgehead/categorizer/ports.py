@@ -13,7 +13,7 @@ from bridgehead.routing.next_hop import NextHop
 class Reporter(Protocol):
     """Writes delivery status notifications."""
 
-    def report(self, item: MailItem, content: Content, statuses: list[Result]) -> QueuedItem | None:
+    def report(self, item: MailItem, content: Content | None, statuses: list[Result]) -> QueuedItem | None:
         """The report about these recipients as an entry for Submission, with an id of its own; None when nobody is to
         be told (NOTIFY, null reverse-path, reports). Not committed: the categorizer does that, together with the
         message that the report is about."""

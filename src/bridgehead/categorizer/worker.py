@@ -39,6 +39,8 @@ LEASED_BYTES: Final = 8 * 1024**2
 """The window in which the queue on disk is worked off."""
 BACKOFF_SECONDS: Final = (0.2, 30.0)
 """First and longest pause after a fault of the store."""
+EVER: Final = 2.0**40
+"""A time after every due time."""
 IDLE_CHECK_SECONDS: Final = 1.0
 """Shortest pause while Submission holds entries that are due but cannot be leased."""
 
@@ -78,6 +80,7 @@ class Categorizer:
         self._owed: list[QueuedItem] = []
         """Entries leased from Unreachable that are still to be put into Submission."""
         self._resubmit = False
+        self._retry_all = False
         self._pause = BACKOFF_SECONDS[0]
 
     # --- what others call ------------------------------------------------------------------------------------------
@@ -111,6 +114,11 @@ class Categorizer:
     def resubmit_unreachable(self) -> None:
         """Put everything in Unreachable, but what is suspended, through the categorizer again."""
         self._resubmit = True
+        self._wake.set()
+
+    def retry_submission(self) -> None:
+        """Process what waits in Submission for the directory now, not at its time."""
+        self._retry_all = True
         self._wake.set()
 
     def process(self, entry: QueuedItem) -> None:
@@ -166,6 +174,7 @@ class Categorizer:
 
     def _deferred(self, entry: QueuedItem, reason: str, now: float) -> Outcome:
         """The directory could not answer: back to Submission until the resolver's next attempt, or expired."""
+        self._retry_all = False  # what else waits for the directory would be answered alike
         item = entry.item
         settings = self._queue_settings
         recipients = [recipient for recipient in item.envelope.recipients if not recipient.state]
@@ -222,9 +231,10 @@ class Categorizer:
             self._resubmit = False
             await self._move_unreachable()
         while not self._stopping:
-            now = self._clock.now()
-            entries = await self._store.lease(QueueKind.SUBMISSION, None, now, LEASED_ENTRIES, LEASED_BYTES)
+            due_until = EVER if self._retry_all else self._clock.now()
+            entries = await self._store.lease(QueueKind.SUBMISSION, None, due_until, LEASED_ENTRIES, LEASED_BYTES)
             if not entries:
+                self._retry_all = False
                 break
             await self._process_window(entries)
         due = await self._store.next_due(QueueKind.SUBMISSION, None)

@@ -1,0 +1,484 @@
+# SPDX-License-Identifier: MIT
+"""The categorizer at work on a queue store: from memory, from disk, and through every kind of fault."""
+
+import asyncio
+from collections.abc import AsyncIterator, Callable
+from pathlib import Path
+
+import pytest
+
+from bridgehead.categorizer.mail_flow import MailFlow
+from bridgehead.categorizer.worker import Categorizer
+from bridgehead.delivery.notify import NotifyReporter
+from bridgehead.delivery.settings import DeliverySettings
+from bridgehead.directory.lookup import DirectoryUnavailable
+from bridgehead.directory.memory import MemoryDirectory
+from bridgehead.directory.recipient import Recipient
+from bridgehead.mail.address import Mailbox
+from bridgehead.mail.content import BytesContent
+from bridgehead.mail.envelope import Notify
+from bridgehead.mail.item import MailItem, Stage
+from bridgehead.queues.memory import MemoryQueueStore
+from bridgehead.queues.settings import QueueSettings
+from bridgehead.queues.sqlite import SqliteQueueStore
+from bridgehead.queues.store import (
+    ItemFilter,
+    MessageStatus,
+    QueuedItem,
+    QueueKind,
+    QueueStore,
+    StoreFault,
+    Transaction,
+)
+from bridgehead.routing.next_hop import NextHop
+from bridgehead.routing.settings import SendConnector
+from bridgehead.tracking.events import TrackingEvent
+from support.categorizing import NOW, contact, group, mail_flow, mailbox, message, to
+from support.clock import JumpingClock
+
+CONTENT = b"From: sender@outside.example\r\nSubject: hello\r\nMessage-ID: <1@outside.example>\r\n\r\nhello\r\n"
+PEOPLE = [
+    mailbox("anna", aliases=("office@contoso.com",)),
+    mailbox("bob"),
+    mailbox("carla"),
+    group("team", "anna", "bob"),
+    group("managed", "gone@contoso.com", "anna", report_to_manager=True, managed_by="carla"),
+    contact("supplier", "orders@supplier.example"),
+]
+NO_JITTER = QueueSettings(retry_jitter=0.0)
+
+
+class Intake:
+    """The dispatcher's place: says what there is room for, and keeps what it is given."""
+
+    def __init__(self) -> None:
+        self.room = True
+        self.delivered: list[QueuedItem] = []
+        self.notified: list[NextHop] = []
+
+    def has_room(self, next_hop: NextHop, size: int) -> bool:
+        return self.room
+
+    def deliver(self, entries: list[QueuedItem]) -> None:
+        self.delivered += entries
+
+    def notify(self, next_hop: NextHop) -> None:
+        self.notified.append(next_hop)
+
+
+class Events:
+    def __init__(self) -> None:
+        self.all: list[TrackingEvent] = []
+
+    def record(self, event: TrackingEvent) -> None:
+        self.all.append(event)
+
+    @property
+    def names(self) -> list[str]:
+        return [event.event_id.value for event in self.all]
+
+
+class MoodyDirectory(MemoryDirectory):
+    """A directory that can be away, or broken in a way nobody thought of."""
+
+    trouble: Exception | None = None
+    patience = 0
+    """Look-ups that are still answered."""
+
+    def find(self, address: Mailbox) -> Recipient | None:
+        if self.trouble is not None:
+            if self.patience <= 0:
+                raise self.trouble
+            self.patience -= 1
+        return super().find(address)
+
+
+class World:
+    """A categorizer with everything around it."""
+
+    def __init__(self, store: QueueStore) -> None:
+        self.store = store
+        self.clock = JumpingClock(NOW)
+        self.intake = Intake()
+        self.events = Events()
+        self.directory = MoodyDirectory(PEOPLE)
+        self.refuse: Callable[[Transaction], bool] = lambda transaction: False
+        self._commit = store.commit
+        store.commit = self._faulty_commit  # type: ignore[method-assign]
+        self.categorizer = Categorizer(
+            store=store,
+            mail_flow=self.flow(),
+            queue_settings=NO_JITTER,
+            tracker=self.events,
+            clock=self.clock,
+            reporter=NotifyReporter(
+                allocate_id=store.allocate_id,
+                clock=self.clock,
+                random_bytes=lambda count: bytes(count),
+                delivery_settings=DeliverySettings(),
+                queue_settings=NO_JITTER,
+                fqdn="mail.contoso.com",
+            ),
+            intake=self.intake,
+        )
+
+    def flow(self, *connectors: SendConnector) -> MailFlow:
+        made = mail_flow(connectors=connectors or [SendConnector(name="out", address_spaces=["*.example"])])
+        made.directory = self.directory
+        return made
+
+    def _faulty_commit(self, transaction: Transaction, done: Callable[[StoreFault | None], None] | None = None) -> None:
+        if self.refuse(transaction):
+            if done is not None:
+                asyncio.get_running_loop().call_soon(done, StoreFault("the disk is full"))
+            return
+        self._commit(transaction, done)
+
+    async def accept(self, item: MailItem, **facts: object) -> QueuedItem:
+        """Commit a message to Submission as receive does."""
+        item.internal_message_id = self.store.allocate_id()
+        entry = QueuedItem(
+            item=item,
+            content=BytesContent(CONTENT),
+            content_id=item.internal_message_id,
+            queue=QueueKind.SUBMISSION,
+            **{"status": MessageStatus.ACTIVE, **facts},  # type: ignore[arg-type]
+        )
+        await self.store.committed(Transaction(put=[entry]))
+        return entry
+
+    async def categorize(self, item: MailItem, **facts: object) -> QueuedItem:
+        entry = await self.accept(item, **facts)
+        self.categorizer.process(entry)
+        await self.settle()
+        return entry
+
+    async def settle(self) -> None:
+        """Until everything that was asked of the store is done, reports of reports included."""
+        for _ in range(3):
+            await self.store.committed(Transaction())
+            await asyncio.sleep(0)
+
+    async def queue(self, kind: QueueKind) -> list[QueuedItem]:
+        return await self.store.list_items(ItemFilter(queue=kind))
+
+    async def counts(self) -> dict[str, int]:
+        return {kind.name: len(found) for kind in QueueKind if (found := await self.queue(kind))}
+
+    async def until(self, met: Callable[[], bool]) -> None:
+        """Wait for the background task; the suite's time limit ends what never comes."""
+        while not met():
+            await asyncio.sleep(0.001)
+
+
+@pytest.fixture(params=["memory", "sqlite"])
+async def world(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator[World]:
+    store: QueueStore = MemoryQueueStore() if request.param == "memory" else SqliteQueueStore(tmp_path / "queue")
+    await store.open()
+    built = World(store)
+    yield built
+    built.refuse = lambda transaction: False
+    await built.categorizer.stop()
+    await store.close()
+
+
+async def test_a_message_for_elsewhere_is_handed_on_from_memory(world: World) -> None:
+    entry = await world.categorize(message("x@there.example"))
+    (delivered,) = world.intake.delivered
+    assert (delivered.id, str(delivered.next_hop)) == (entry.id, "out/there.example")
+    assert delivered.content is not None
+    assert delivered.content.data == CONTENT
+    (stored,) = await world.queue(QueueKind.DELIVERY)
+    assert (stored.status, stored.item.stage, stored.deadline) == (
+        MessageStatus.ACTIVE,
+        Stage.CATEGORIZED,
+        NOW + NO_JITTER.delay_notification_timeout.total_seconds(),
+    )
+    assert (await world.counts(), world.events.names) == ({"DELIVERY": 1}, [])
+
+
+async def test_a_message_for_a_mailbox_names_it(world: World) -> None:
+    await world.categorize(message("anna@contoso.com"))
+    (delivered,) = world.intake.delivered
+    assert str(delivered.next_hop) == "Mailboxes/Mailboxes"
+    assert [each.mailbox for each in delivered.item.envelope.recipients] == ["anna"]
+    assert world.events.names == []
+
+
+async def test_without_room_the_message_waits_on_disk(world: World) -> None:
+    world.intake.room = False
+    await world.categorize(message("x@there.example", "office@contoso.com"))
+    assert world.intake.delivered == []
+    assert [str(next_hop) for next_hop in world.intake.notified] == ["out/there.example", "Mailboxes/Mailboxes"]
+    for stored in await world.queue(QueueKind.DELIVERY):
+        assert stored.status is MessageStatus.READY
+        (leased,) = await world.store.lease(QueueKind.DELIVERY, stored.next_hop, NOW, 10, 10**6)
+        assert leased.content is not None
+        assert leased.content.data == CONTENT
+
+
+async def test_forks_share_content_and_tell_their_parent(world: World) -> None:
+    entry = await world.categorize(message("x@there.example", "y@other.example", "z@there.example", "bob@contoso.com"))
+    shapes = {
+        str(each.next_hop): [recipient.forward_path.local_part for recipient in each.item.envelope.recipients]
+        for each in world.intake.delivered
+    }
+    assert shapes == {"out/there.example": ["x", "z"], "out/other.example": ["y"], "Mailboxes/Mailboxes": ["bob"]}
+    first, *forks = world.intake.delivered
+    assert first.id == entry.id
+    assert len({each.id for each in world.intake.delivered}) == 3
+    assert {each.content_id for each in world.intake.delivered} == {entry.content_id}
+    assert {each.item.network_message_id for each in world.intake.delivered} == {entry.item.network_message_id}
+    assert [(event.event_id, event.internal_message_id, event.reference) for event in world.events.all] == [
+        ("TRANSFER", fork.id, str(entry.id)) for fork in forks
+    ]
+    assert await world.counts() == {"DELIVERY": 3}
+
+
+async def test_an_unknown_recipient_is_reported_to_the_sender(world: World) -> None:
+    entry = await world.categorize(message("nobody@contoso.com"))
+    (report,) = world.intake.delivered
+    assert str(report.next_hop) == "out/outside.example"
+    assert report.item.is_dsn
+    assert report.item.envelope.reverse_path.is_null
+    assert report.content is not None
+    assert b"5.1.10" in (report.content.data or b"")
+    assert await world.counts() == {"DELIVERY": 1}, "the message itself has gone"
+    fail, dsn = world.events.all
+    assert (fail.event_id, fail.recipient_address, fail.internal_message_id) == (
+        "FAIL",
+        ["nobody@contoso.com"],
+        entry.id,
+    )
+    assert "RESOLVER.ADR.RecipientNotFound" in fail.recipient_status[0]
+    assert (dsn.event_id, dsn.internal_message_id, dsn.reference) == ("DSN", report.id, entry.item.message_id)
+
+
+@pytest.mark.parametrize(
+    "item", [message("nobody@contoso.com", sender=""), message(to("nobody@contoso.com", Notify.NEVER))]
+)
+async def test_nobody_is_told_who_is_not_to_be(world: World, item: MailItem) -> None:
+    await world.categorize(item)
+    assert (await world.counts(), world.events.names) == ({}, ["FAIL"])
+
+
+async def test_some_recipients_go_and_others_fail(world: World) -> None:
+    await world.categorize(message("nobody@contoso.com", "anna@contoso.com"))
+    assert sorted(str(each.next_hop) for each in world.intake.delivered) == [
+        "Mailboxes/Mailboxes",
+        "out/outside.example",
+    ]
+    assert await world.counts() == {"DELIVERY": 2}
+
+
+async def test_a_group_with_its_expanded_report(world: World) -> None:
+    await world.categorize(message(to("team@contoso.com", Notify.SUCCESS)))
+    copy, report = world.intake.delivered
+    assert [each.mailbox for each in copy.item.envelope.recipients] == ["anna", "bob"]
+    assert b"Action: expanded" in ((report.content.data if report.content else None) or b"")
+    assert world.events.names == ["EXPAND", "DSN"]
+
+
+async def test_failures_behind_a_managed_group_go_to_its_manager(world: World) -> None:
+    await world.categorize(message("managed@contoso.com"))
+    copy, report = world.intake.delivered
+    assert str(copy.item.envelope.reverse_path) == "carla@contoso.com"
+    assert [each.mailbox for each in report.item.envelope.recipients] == ["carla"]
+
+
+async def test_no_route_means_the_unreachable_queue_until_there_is_one(world: World) -> None:
+    entry = await world.categorize(message("x@nowhere.invalid", "bob@contoso.com"))
+    (stranded,) = await world.queue(QueueKind.UNREACHABLE)
+    assert stranded.last_error == "no send connector has an address space for nowhere.invalid"
+    assert stranded.id == entry.id
+    assert stranded.deadline > NOW
+    world.intake.delivered.clear()
+    world.events.all.clear()
+    world.categorizer.start()
+    world.categorizer.reconfigure(world.flow(SendConnector(name="all", address_spaces=["*"])))
+    await world.until(lambda: bool(world.intake.delivered))
+    (delivered,) = world.intake.delivered
+    assert (delivered.id, str(delivered.next_hop)) == (entry.id, "all/nowhere.invalid")
+    assert delivered.content is not None
+    assert world.events.names == ["RESUBMIT"]
+    assert await world.counts() == {"DELIVERY": 2}
+
+
+async def test_what_stays_unreachable_is_resubmitted_once(world: World) -> None:
+    for _ in range(3):
+        await world.categorize(message("x@nowhere.invalid"))
+    world.events.all.clear()
+    world.categorizer.start()
+    world.categorizer.resubmit_unreachable()
+    await world.until(lambda: len(world.events.all) >= 6)
+    await world.settle()
+    assert sorted(world.events.names) == ["DEFER"] * 3 + ["RESUBMIT"] * 3
+    assert await world.counts() == {"UNREACHABLE": 3}
+
+
+async def test_suspended_messages_stay_unreachable(world: World) -> None:
+    entry = await world.categorize(message("x@nowhere.invalid"))
+    (stored,) = [await world.store.get(entry.id)]
+    assert stored is not None
+    stored.status = MessageStatus.SUSPENDED
+    await world.store.committed(Transaction(put=[stored]))
+    other = await world.categorize(message("y@elsewhere.invalid"))
+    world.categorizer.start()
+    world.categorizer.reconfigure(world.flow(SendConnector(name="all", address_spaces=["*"])))
+    await world.until(lambda: bool(world.intake.delivered))
+    assert [each.id for each in world.intake.delivered] == [other.id]
+    assert [each.id for each in await world.queue(QueueKind.UNREACHABLE)] == [entry.id]
+
+
+async def test_submission_is_worked_off_at_start(world: World) -> None:
+    for number in range(200):
+        await world.accept(message(f"u{number}@there.example"), status=MessageStatus.READY)
+    world.categorizer.start()
+    await world.until(lambda: len(world.intake.delivered) == 200)
+    assert {each.item.envelope.recipients[0].forward_path.local_part for each in world.intake.delivered} == {
+        f"u{number}" for number in range(200)
+    }
+
+
+async def test_entries_put_by_others_are_taken_when_woken(world: World) -> None:
+    world.categorizer.start()
+    await world.settle()
+    await world.accept(message("x@there.example"), status=MessageStatus.READY)
+    world.categorizer.wake()
+    await world.until(lambda: bool(world.intake.delivered))
+
+
+async def test_a_directory_that_is_away_defers_and_changes_nothing(world: World) -> None:
+    world.directory.trouble, world.directory.patience = DirectoryUnavailable("no answer"), 1
+    entry = await world.categorize(message("office@contoso.com", "bob@contoso.com"))
+    (stored,) = await world.queue(QueueKind.SUBMISSION)
+    assert (stored.status, stored.due, stored.retry_count) == (MessageStatus.RETRY, NOW + 1800, 1)
+    assert stored.last_error == "the directory cannot answer: no answer"
+    assert [str(each.forward_path) for each in stored.item.envelope.recipients] == [
+        "office@contoso.com",
+        "bob@contoso.com",
+    ]
+    assert world.events.names == ["DEFER"]
+    world.directory.trouble = None
+    world.clock.advance(1801)
+    world.categorizer.start()
+    await world.until(lambda: bool(world.intake.delivered))
+    assert [each.mailbox for each in world.intake.delivered[0].item.envelope.recipients] == ["anna", "bob"]
+    assert world.intake.delivered[0].id == entry.id
+    assert world.events.names == ["DEFER", "RESOLVE"]
+
+
+async def test_deferred_messages_can_be_retried_at_once(world: World) -> None:
+    world.directory.trouble = DirectoryUnavailable("no answer")
+    for _ in range(2):
+        await world.categorize(message("bob@contoso.com"))
+    world.categorizer.start()
+    world.categorizer.retry_submission()
+    await world.until(lambda: len(world.events.all) >= 4)
+    await world.settle()
+    assert world.events.names == ["DEFER"] * 4, "each once more, then the directory is known to be away"
+    world.directory.trouble = None
+    world.categorizer.retry_submission()
+    await world.until(lambda: len(world.intake.delivered) == 2)
+
+
+async def test_a_message_expires_where_the_directory_never_comes_back(world: World) -> None:
+    world.directory.trouble, world.directory.patience = DirectoryUnavailable("no answer"), 0
+    world.clock.advance(2 * 86400)
+    await world.categorize(message("x@there.example", sender=""))
+    assert (await world.counts(), world.events.names) == ({}, ["FAIL"])
+    assert "QUEUE.Expired" in world.events.all[0].recipient_status[0]
+
+
+async def test_a_message_that_breaks_the_categorizer_is_set_aside_and_the_rest_goes_on(world: World) -> None:
+    world.directory.trouble = RuntimeError("a bug\r\nwith two lines")
+    entry = await world.categorize(message("bob@contoso.com"))
+    (stored,) = await world.queue(QueueKind.SUBMISSION)
+    assert (stored.crash_count, stored.status) == (1, MessageStatus.RETRY)
+    assert stored.last_error == "RuntimeError: a bug with two lines"
+    world.clock.advance(61)
+    world.categorizer.start()
+    await world.until(lambda: "POISONMESSAGE" in world.events.names)
+    (poisoned,) = await world.queue(QueueKind.POISON)
+    assert (poisoned.id, poisoned.status, poisoned.crash_count) == (entry.id, MessageStatus.SUSPENDED, 2)
+    kept = await world.store.get(entry.id)
+    assert kept is not None
+    assert kept.content is not None, "the message can be looked at and resumed"
+    world.directory.trouble = None
+    await world.categorize(message("bob@contoso.com"))
+    assert len(world.intake.delivered) == 1
+
+
+async def test_a_message_that_ended_the_server_twice_is_not_tried_again(world: World) -> None:
+    await world.accept(message("bob@contoso.com"), status=MessageStatus.READY, crash_count=2)
+    world.categorizer.start()
+    await world.until(lambda: world.events.names == ["POISONMESSAGE"])
+    assert await world.counts() == {"POISON": 1}
+    assert world.intake.delivered == []
+
+
+async def test_nothing_is_lost_while_the_store_fails(world: World) -> None:
+    world.categorizer.start()
+    world.refuse = lambda transaction: any(each.queue is QueueKind.DELIVERY for each in transaction.put)
+    entries = [
+        await world.categorize(message("office@contoso.com", "x@there.example")),
+        await world.categorize(message("x@there.example")),
+    ]
+    assert (world.intake.delivered, world.events.names) == ([], []), "what is not on disk is not told"
+    assert await world.counts() == {"SUBMISSION": 2}
+    world.refuse = lambda transaction: False
+    world.clock.advance(60)
+    world.categorizer.wake()
+    await world.until(lambda: len(world.intake.delivered) == 3)
+    assert {each.content_id for each in world.intake.delivered} == {entry.id for entry in entries}
+    assert sorted(world.events.names) == ["RESOLVE", "TRANSFER"]
+    assert await world.counts() == {"DELIVERY": 3}
+
+
+async def test_a_fault_while_resubmitting_loses_nothing(world: World) -> None:
+    await world.categorize(message("x@nowhere.invalid"))
+    world.refuse = lambda transaction: any(each.queue is QueueKind.SUBMISSION for each in transaction.put)
+    world.store.committed = faulty_committed(world)  # type: ignore[method-assign]
+    world.categorizer.start()
+    world.categorizer.reconfigure(world.flow(SendConnector(name="all", address_spaces=["*"])))
+    await world.until(lambda: world.categorizer._owed != [])
+    world.refuse = lambda transaction: False
+    world.clock.advance(60)
+    world.categorizer.wake()
+    await world.until(lambda: bool(world.intake.delivered))
+    assert await world.counts() == {"DELIVERY": 1}
+
+
+def faulty_committed(world: World) -> Callable[..., object]:
+    original = world.store.committed
+
+    async def committed(transaction: Transaction) -> None:
+        if world.refuse(transaction):
+            raise StoreFault("the disk is full")
+        await original(transaction)
+
+    return committed
+
+
+async def test_a_restart_in_the_middle_repeats_the_step(tmp_path: Path) -> None:
+    store = SqliteQueueStore(tmp_path / "queue")
+    await store.open()
+    world = World(store)
+    entry = await world.accept(message("bob@contoso.com"))
+    await store.close()
+    again = SqliteQueueStore(tmp_path / "queue")
+    await again.open()
+    second = World(again)
+    second.categorizer.start()
+    await second.until(lambda: bool(second.intake.delivered))
+    assert [each.id for each in second.intake.delivered] == [entry.id]
+    await second.categorizer.stop()
+    await again.close()
+
+
+async def test_stopping_waits_for_what_is_under_way(world: World) -> None:
+    world.categorizer.start()
+    for number in range(50):
+        world.categorizer.process(await world.accept(message(f"u{number}@there.example")))
+    await world.categorizer.stop()
+    assert len(world.intake.delivered) == 50
