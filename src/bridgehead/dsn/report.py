@@ -19,7 +19,7 @@ _FOLD_AT: Final = 76
 _LONGEST: Final = 900
 _SMTP_REPLY: Final = re.compile(r"[245]\d\d[ -]")
 _ADDRESS_TYPE: Final = re.compile(r"[A-Za-z0-9-]{1,30}")
-_NOT_XTEXT: Final = re.compile(r"[^!-\[\]-~]")
+_NOT_XTEXT: Final = re.compile(r"[^!-*,-<>-\[\]-~]")
 
 
 class ReportedRecipient(msgspec.Struct, frozen=True, kw_only=True):

@@ -86,6 +86,8 @@ REPORTED_HEADER_BYTES: Final = 262_144
 """Header of an original that a report carries at most; Exchange's MaxHeaderSize is the same."""
 REPORTED_RECIPIENTS: Final = 1_000
 """Recipients that one report names; Exchange's copies hold no more after expansion."""
+DROPPED_HEADER_BYTES: Final = 4 * 1024 * 1024
+"""Header searched for internal fields when a message goes to a drop directory; far above any MaxHeaderSize in use."""
 READABLE_HEADER_BYTES: Final = 32_768
 """Header of an original that the readable part of a report quotes."""
 DSN_FIELDS_BYTES: Final = 1024 * 1024
