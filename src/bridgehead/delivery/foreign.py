@@ -32,17 +32,17 @@ CLOSE_SECONDS: Final = 5.0
 _ALL: Final = Extensions(size=0, eight_bit_mime=True, binary_mime=True, chunking=True, smtputf8=True, dsn=True)
 
 
-class DropDirectoryCourier:
+class ForeignCourier:
     """Writes the messages of one foreign connector, one after the other, on a thread.
 
     Args:
-        directory: the drop directory; made where missing, mode 0700.
+        directory: the drop directory, where the connector's own text is not its full path; made where missing, mode 0700.
     """
 
-    def __init__(self, source: WorkSource, connector: ForeignConnector, directory: Path) -> None:
+    def __init__(self, connector: ForeignConnector, source: WorkSource, directory: Path | None = None) -> None:
         self._source = source
         self._connector = connector
-        self._directory = directory
+        self._directory = directory or Path(connector.drop_directory)
         self._thread = ThreadPoolExecutor(1, "drop-directory")
         self._under_way: asyncio.Future[DeliveryStatus | OSError] | None = None
         self._closing = False

@@ -34,7 +34,7 @@ class MaildirCourier:
         fqdn: our name, part of file names.
     """
 
-    def __init__(self, source: WorkSource, store: MailboxStore, root: Path, fqdn: str) -> None:
+    def __init__(self, root: Path, store: MailboxStore, source: WorkSource, fqdn: str = "localhost") -> None:
         self._source = source
         self._name = store.name
         self._root = root

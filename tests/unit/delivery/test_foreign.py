@@ -6,7 +6,7 @@ from typing import BinaryIO
 
 import pytest
 
-from bridgehead.delivery.foreign import DropDirectoryCourier, drop
+from bridgehead.delivery.foreign import ForeignCourier, drop
 from bridgehead.mail.content import BytesContent
 from bridgehead.mail.delivery_status import Action, DeliveryStatus
 from bridgehead.mail.envelope import BodyType, Notify, Return
@@ -102,7 +102,7 @@ async def test_with_the_dispatcher(tmp_path: Path) -> None:
     world = World(tmp_path / "queue")
     target = tmp_path / "drop"
     target.write_bytes(b"a file in the way")
-    world.dispatcher._courier_for = lambda hop, source: DropDirectoryCourier(source, connector(), target)
+    world.dispatcher._courier_for = lambda hop, source: ForeignCourier(connector(), source, target)
     await world.start()
     entries: list[QueuedItem] = [world.entry(next_hop=hop) for _ in range(5)]
     await world.hand_over(*entries)
@@ -111,7 +111,7 @@ async def test_with_the_dispatcher(tmp_path: Path) -> None:
     async def until(reached: "object") -> None:
         while not reached():  # type: ignore[operator]
             courier = queue.courier
-            assert isinstance(courier, DropDirectoryCourier)
+            assert isinstance(courier, ForeignCourier)
             if courier._under_way is not None:
                 await courier._under_way
             await world.settle()

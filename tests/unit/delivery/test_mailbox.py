@@ -171,7 +171,7 @@ async def delivered_by_dispatcher(world: World, count: int) -> None:
 async def test_with_the_dispatcher_and_real_threads(tmp_path: Path) -> None:
     world = World(tmp_path / "queue")
     root = tmp_path / "mailboxes"
-    world.dispatcher._courier_for = lambda hop, source: MaildirCourier(source, MailboxStore(), root, "mail.contoso.com")
+    world.dispatcher._courier_for = lambda hop, source: MaildirCourier(root, MailboxStore(), source)
     await world.start()
     entries = [world.entry(next_hop=LOCAL) for _ in range(50)]
     for entry in entries:
@@ -188,7 +188,7 @@ async def test_a_full_disk_sends_the_queue_to_retry_and_nothing_is_lost(
 ) -> None:
     world = World(tmp_path / "queue")
     root = tmp_path / "mailboxes"
-    world.dispatcher._courier_for = lambda hop, source: MaildirCourier(source, MailboxStore(), root, "mail.contoso.com")
+    world.dispatcher._courier_for = lambda hop, source: MaildirCourier(root, MailboxStore(), source)
     await world.start()
     outcomes = [NoSpace("No space left on device")]
     monkeypatch.setattr("bridgehead.delivery.mailbox.write_batch", lambda root, fqdn, batch: outcomes * len(batch))
