@@ -245,10 +245,7 @@ class SmtpClient(asyncio.Protocol):
         self.resume_writing()
         transport = self._transport
         if transport is not None and not self._upgrading:
-            if self.engine.phase in ("idle", "quit"):
-                transport.close()
-            else:
-                transport.abort()
+            transport.abort()  # nothing is left to say; a TLS shutdown would only wait for the server's
         unfinished = self.engine.connection_lost(reason, status)
         if self._waiter is not None and not self._waiter.done():
             self._waiter.set_exception(self._ended)

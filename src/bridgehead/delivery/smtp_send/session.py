@@ -75,6 +75,7 @@ class SendSession:
         self._log = log
         limits = self._engine.extensions
         self._max_messages = min(policy.max_messages, limits.mail_max or policy.max_messages)
+        self._transactions_left = limits.mail_max or 2**31
         self._messages = 0
         self._answered = 0
         self._pending: deque[Outgoing] = deque()
@@ -111,7 +112,7 @@ class SendSession:
             self._start(self._stream(transaction, outgoing))
             return
         self._engine.send_content(outgoing.data)
-        self._go_on()
+        self._go_on(may_quit=not outgoing.waiting)
 
     def transaction_done(self, transaction: Transaction) -> None:
         self._answered += 1
@@ -146,8 +147,12 @@ class SendSession:
 
     # --- work -------------------------------------------------------------------------------------------------------
 
-    def _go_on(self) -> None:
-        """Begin what may begin; quit or rest when there is nothing left to do."""
+    def _go_on(self, *, may_quit: bool = True) -> None:
+        """Begin what may begin; quit or rest when there is nothing left to do.
+
+        Args:
+            may_quit: False where the transaction under way is to be followed by another for the same message.
+        """
         engine = self._engine
         while engine.may_begin:
             transaction = self._next()
@@ -157,17 +162,20 @@ class SendSession:
         if self._preparing or self._pending:
             return
         if self._messages >= self._max_messages or self._stopping:
-            if engine.may_begin:
+            if may_quit and engine.may_begin:
                 engine.quit()
         elif engine.is_idle:
             self._pool.session_idle(self)
 
     def _begin(self, transaction: Transaction) -> None:
+        outgoing = cast(Outgoing, transaction.tag)
+        self._transactions_left -= 1
+        if self._transactions_left < 0:
+            self._finish(outgoing, "the server takes no more transactions in this session (MAILMAX)")
+            return
         try:
             self._engine.begin(transaction)
         except LocalProtocolError as error:  # an address that would break the line: this message, no other, suffers
-            outgoing = cast(Outgoing, transaction.tag)
-            outgoing.current = []
             self._finish(outgoing, str(error))
 
     def _next(self) -> Transaction | None:
@@ -259,7 +267,7 @@ class SendSession:
                     return  # refused in its midst; the engine has told
                 self._engine.send_content(piece, last=last)
                 if last:
-                    self._go_on()
+                    self._go_on(may_quit=not outgoing.waiting)
                 self.client.flush()
                 await self.client.drained()
                 piece = following
