@@ -6,6 +6,7 @@ What a command needs beyond its own options is imported when it runs, so that ea
 
 import os
 import sys
+from collections.abc import MutableMapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
@@ -64,7 +65,28 @@ def find_configuration() -> Path | None:
     return next((path for path in _SEARCHED if path.is_file()), None)
 
 
+class _Commands(click.RichGroup):
+    """Our own commands, and those of the admin room once another is asked for."""
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        return super().get_command(ctx, cmd_name) or self._all().get(cmd_name)
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        return sorted(self._all())
+
+    def _all(self) -> MutableMapping[str, click.Command]:
+        if not self._registered:
+            from bridgehead.admin.cli import register
+
+            register(self)
+            self._registered = True
+        return self.commands
+
+    _registered = False
+
+
 @click.group(
+    cls=_Commands,
     name="bridgehead",
     context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
 )
@@ -138,7 +160,7 @@ def check(context: click.Context, as_json: bool) -> None:
         document = {"ok": not failed, "files": files, "problems": problems}
         click.echo(msgspec.json.format(msgspec.json.encode(document)).decode())
     else:
-        _show(problems)
+        _show(problems, err=False)
         _summarise(problems, files)
     sys.exit(_FAILED if failed else 0)
 
@@ -155,17 +177,14 @@ def _count(number: int, noun: str) -> str:
     return f"{number or 'no'} {noun}{'' if number == 1 else 's'}"
 
 
-def _show(problems: "list[Problem]") -> None:
+def _show(problems: "list[Problem]", err: bool = True) -> None:
     from bridgehead.server.config.problem import Severity
 
     for problem in problems:
         color = "red" if problem.severity is Severity.ERROR else "yellow"
-        click.secho(str(problem), fg=color, err=True)
+        click.secho(str(problem), fg=color, err=err)
 
 
 def main() -> None:
     """Entry point of the command `bridgehead`."""
-    from bridgehead.admin.cli import register
-
-    register(bridgehead)
     bridgehead(prog_name="bridgehead")
