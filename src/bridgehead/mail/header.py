@@ -85,6 +85,8 @@ def clean_text(text: str, limit: int = SUBJECT_TEXT) -> str:
 def display_text(value: bytes, limit: int = SUBJECT_TEXT) -> str:
     """A field's value as people read it: encoded words decoded (RFC 2047), one line, bounded."""
     text = value[: limit * 8].decode("utf-8", "replace")
+    if text.isprintable() and "=?" not in text:
+        return text[:limit].strip()
     if "=?" in text:
         try:
             parts = decode_header(text)

@@ -29,6 +29,10 @@ class AcceptedDomains(Protocol):
     def find(self, domain_key: str) -> AcceptedDomain | None:
         """The accepted domain that a domain (A-labels, lower case) belongs to."""
 
+    @property
+    def default_name(self) -> str:
+        """The default accepted domain, "" where there is none."""
+
 
 def with_domain(address: Mailbox, default_domain: str) -> Mailbox:
     """A bare address (`<postmaster>`) completed with DefaultDomain; others and the null reverse-path unchanged."""

@@ -6,7 +6,6 @@ by piece, so that a large message needs little memory. A refusal is remembered a
 the true end of the content must be found first (RFC 5321 §4.2.5, §6.3 for loops).
 """
 
-import re
 from collections.abc import Callable
 from typing import Final
 
@@ -22,9 +21,7 @@ from bridgehead.receive.settings import Right
 from bridgehead.smtp import replies
 from bridgehead.smtp.content import is_strict
 
-_FACTS: Final = re.compile(
-    rb"^(subject|message-id|from|sender|date)[ \t]*:((?:[^\n]*\n[ \t])*[^\n]*)", re.IGNORECASE | re.MULTILINE
-)
+_FACTS: Final = frozenset({b"subject", b"message-id", b"from", b"sender", b"date"})
 
 
 class ContentRules(msgspec.Struct, frozen=True, kw_only=True):
@@ -35,6 +32,7 @@ class ContentRules(msgspec.Struct, frozen=True, kw_only=True):
         max_hop_count, max_local_hop_count: Received fields in all, and naming us; 0 local: never refused.
         fqdn: the name that Received fields of ours carry.
         rights: decide what the header firewall leaves.
+        check_header: what else decides about the header section; gives the refusal, or None.
         complete: add Message-ID and Date where they are missing (RFC 6409 §8).
     """
 
@@ -45,6 +43,7 @@ class ContentRules(msgspec.Struct, frozen=True, kw_only=True):
     fqdn: str
     rights: frozenset[Right]
     complete: bool
+    check_header: Callable[[bytes], Reply | None] | None = None
 
 
 class HeaderFacts(msgspec.Struct):
@@ -170,6 +169,12 @@ class IncomingContent:
     def _header_complete(self, header: bytes, rest: bytes) -> None:
         rules = self._rules
         self._head = None
+        if self._binary and not is_strict(header):
+            self._refuse(_what_is_wrong(header))
+            return
+        if rules.check_header is not None and (refusal := rules.check_header(header)) is not None:
+            self._refuse(refusal)
+            return
         hops, own_hops = count_received(header, rules.fqdn)
         if hops > rules.max_hop_count or (rules.max_local_hop_count and own_hops > rules.max_local_hop_count):
             self._refuse(replies.HOP_COUNT)
@@ -180,24 +185,36 @@ class IncomingContent:
         self._keep(self._received() + header + added + rest)
 
     def _learn(self, header: bytes) -> bool:
-        """Note the facts; tells whether there is a Date."""
-        facts, has_date, sender = self.facts, False, b""
+        """Note the facts, of a field that is repeated the first; tells whether there is a Date."""
+        facts = self.facts
         facts.is_ascii = header.isascii()
-        for match in _FACTS.finditer(header):
-            name, value = match[1].lower(), match[2]
-            if name == b"subject":
-                facts.subject = facts.subject or display_text(value)
-            elif name == b"message-id":
-                facts.message_id = facts.message_id or display_text(value)
-            elif name == b"from":
-                facts.header_from = facts.header_from or first_address(value)
-            elif name == b"sender":
-                sender = value
-            else:
-                has_date = True
-        if sender:
-            facts.header_from = first_address(sender) or facts.header_from
-        return has_date
+        found = _first_values(header)
+        if b"subject" in found:
+            facts.subject = display_text(found[b"subject"])
+        if b"message-id" in found:
+            facts.message_id = display_text(found[b"message-id"])
+        author = found.get(b"sender") or found.get(b"from")
+        if author:
+            facts.header_from = first_address(author)
+        return b"date" in found
+
+
+def _first_values(header: bytes) -> dict[bytes, bytes]:
+    """The first value of each field that is noted, with its folded lines."""
+    found: dict[bytes, bytes] = {}
+    name = b""
+    for line in header.split(b"\r\n"):
+        if line[:1] in (b" ", b"\t"):
+            if name:
+                found[name] += line
+            continue
+        key, colon, value = line.partition(b":")
+        name = key.rstrip().lower()
+        if name in _FACTS and colon and name not in found:
+            found[name] = value
+        else:
+            name = b""
+    return found
 
 
 def _what_is_wrong(data: bytes) -> Reply:

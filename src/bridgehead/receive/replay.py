@@ -15,8 +15,9 @@ from bridgehead.mail.reply import Reply
 from bridgehead.net.ip_range import normalise_ip
 from bridgehead.receive.header_firewall import strip_for_sending
 from bridgehead.receive.submission_file import Arrival, BadSubmission, Submission, make_submission, open_file
+from bridgehead.smtp import replies
 from bridgehead.smtp.commands import parse_mail, parse_rcpt
-from bridgehead.smtp.events import Mail
+from bridgehead.smtp.events import Mail, Rcpt
 from bridgehead.smtp.extensions import Features
 
 CONNECTOR = "Replay"
@@ -73,6 +74,8 @@ def _sender(injected: HeaderBlock) -> Mail:
     if len(values) != 1:
         raise BadSubmission(f"one X-Sender was expected, not {len(values)}")
     mail = parse_mail(b"FROM:" + _argument(values[0]), Features())
+    if isinstance(mail, Mail) and mail.reverse_path.local_part and not mail.reverse_path.domain:
+        mail = replies.BAD_SENDER_SYNTAX
     if isinstance(mail, Reply):
         raise BadSubmission(f"X-Sender: {mail.text}: {clean_text(values[0].decode('utf-8', 'replace'), 80)}")
     return mail
@@ -82,6 +85,8 @@ def _recipients(injected: HeaderBlock, smtputf8: bool) -> list[EnvelopeRecipient
     recipients = []
     for value in injected.raw_values(b"x-receiver"):
         rcpt = parse_rcpt(b"TO:" + _argument(value), Features(), smtputf8)
+        if isinstance(rcpt, Rcpt) and not rcpt.forward_path.domain:
+            rcpt = replies.BAD_RECIPIENT_SYNTAX
         if isinstance(rcpt, Reply):
             raise BadSubmission(f"X-Receiver: {rcpt.text}: {clean_text(value.decode('utf-8', 'replace'), 80)}")
         recipients.append(EnvelopeRecipient(rcpt.forward_path, rcpt.notify, rcpt.original_recipient))

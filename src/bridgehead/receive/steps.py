@@ -7,15 +7,20 @@ Decisions about addresses are in `address_check.py`, about logins in `authentica
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, Final
 
+import msgspec
+
 from bridgehead.mail.envelope import BodyType, Envelope, EnvelopeRecipient
+from bridgehead.mail.header import HeaderBlock
 from bridgehead.mail.identity import message_id_field, network_message_id
 from bridgehead.mail.item import Directionality, MailItem, Source
+from bridgehead.mail.reply import Reply
 from bridgehead.mail.trace_fields import date_time, protocol_name, received_field
 from bridgehead.queues.store import StoreFault, StoreFull
 from bridgehead.receive import address_check
 from bridgehead.receive.content import ContentRules, IncomingContent
 from bridgehead.receive.logon import Logon
 from bridgehead.receive.permissions import PrincipalKind, is_from_inside
+from bridgehead.receive.settings import Right
 from bridgehead.receive.transaction import Transaction
 from bridgehead.smtp import replies
 from bridgehead.smtp.events import (
@@ -75,8 +80,15 @@ def mail(session: "Session", event: Mail) -> None:
     if connector.settings.require_tls and not session.tls_info:
         session.answer(replies.MUST_STARTTLS)
         return
+    reverse_path = event.reverse_path
+    if not reverse_path.domain and reverse_path.local_part:
+        if not connector.settings.default_domain:
+            session.answer(replies.BAD_SENDER_SYNTAX)
+            return
+        reverse_path = address_check.with_domain(reverse_path, connector.settings.default_domain)
+        event = msgspec.structs.replace(event, reverse_path=reverse_path)
     refusal = address_check.check_sender(
-        event.reverse_path, session.rights, session.principal, session.services.accepted_domains
+        reverse_path, session.rights, session.principal, session.services.accepted_domains
     )
     if refusal is None and event.size > connector.size_limit(session.rights):
         refusal = replies.MESSAGE_TOO_LARGE
@@ -104,7 +116,12 @@ def rcpt(session: "Session", event: Rcpt) -> None:
         session.answer(replies.TOO_MANY_RECIPIENTS)
         return
     services = session.services
-    forward_path = address_check.with_domain(event.forward_path, settings.default_domain)
+    forward_path = event.forward_path
+    if not forward_path.domain:
+        default_domain = settings.default_domain
+        if not default_domain and forward_path.local_part.lower() == "postmaster":
+            default_domain = services.accepted_domains.default_name
+        forward_path = address_check.with_domain(forward_path, default_domain)
     refusal = address_check.check_recipient(
         forward_path, session.rights, settings, services.accepted_domains, services.directory
     )
@@ -201,11 +218,20 @@ def _begin_content(session: "Session", transaction: Transaction) -> None:
             fqdn=connector.fqdn,
             rights=session.rights,
             complete=is_from_inside(session.rights, session.principal),
+            check_header=_from_check(session),
         ),
         received,
         added_fields,
         binary=transaction.mail.body_type is BodyType.BINARY_MIME,
     )
+
+
+def _from_check(session: "Session") -> Callable[[bytes], Reply | None] | None:
+    """A login may show only its own addresses in From and Sender, unless it was granted more."""
+    principal, rights = session.principal, session.rights
+    if principal.kind is not PrincipalKind.USER or Right.ACCEPT_ANY_SENDER in rights:
+        return None
+    return lambda header: address_check.check_header_from(HeaderBlock(header), rights, principal)
 
 
 def _received(session: "Session", transaction: Transaction) -> bytes:
@@ -342,7 +368,7 @@ def _mail_item(session: "Session", transaction: Transaction, content: IncomingCo
     )
 
 
-def _store_refusal(fault: StoreFault) -> Any:
+def _store_refusal(fault: StoreFault) -> Reply:
     return replies.INSUFFICIENT_RESOURCES if isinstance(fault, StoreFull) else replies.STORE_FAULT
 
 

@@ -28,6 +28,7 @@ from bridgehead.directory.users import UserFile, UserFileError
 from bridgehead.net.certificates import CertificateError, CertificatePair, CertificateStore, ensure_self_signed
 from bridgehead.net.clock import SystemClock
 from bridgehead.net.ip_range import Binding
+from bridgehead.net.randomness import RandomBytes
 from bridgehead.queues.sqlite import SqliteQueueStore
 from bridgehead.queues.store import StoreFault
 from bridgehead.receive.acceptance import Acceptance
@@ -62,6 +63,7 @@ class Application:
         configuration = loaded.configuration
         self.loaded, self.path = loaded, path
         self.clock = SystemClock()
+        self.random_bytes = RandomBytes()
         self.fqdn = configuration.server.fqdn or socket.getfqdn()
         self.started_at = self.configured_at = self.clock.now()
         self.stop_requested = asyncio.Event()
@@ -83,7 +85,7 @@ class Application:
         self.reporter = NotifyReporter(
             allocate_id=self.store.allocate_id,
             clock=self.clock,
-            random_bytes=os.urandom,
+            random_bytes=self.random_bytes,
             delivery_settings=configuration.delivery,
             queue_settings=configuration.queues,
             fqdn=self.fqdn,
@@ -121,7 +123,7 @@ class Application:
                 certificates=self.certificates,
                 protocol_log=self.logs.smtp_receive,
                 clock=self.clock,
-                random_bytes=os.urandom,
+                random_bytes=self.random_bytes,
             )
         )
 
@@ -182,7 +184,7 @@ class Application:
                     new_content_file=self.store.new_content_file,
                     tracker=self.tracker,
                     clock=self.clock,
-                    random_bytes=os.urandom,
+                    random_bytes=self.random_bytes,
                 )
                 self._directories.append(directory)
                 self._tasks.add(asyncio.get_running_loop().create_task(directory.run()))

@@ -10,7 +10,9 @@ from pathlib import Path
 from typing import Protocol
 
 from bridgehead.categorizer.mail_flow import MailFlow
+from bridgehead.delivery.foreign import ForeignCourier
 from bridgehead.delivery.lmtp import LmtpCourier
+from bridgehead.delivery.mailbox import MaildirCourier
 from bridgehead.delivery.ports import Courier, WorkSource
 from bridgehead.delivery.smtp_send.courier import SmtpCourierFactory
 from bridgehead.directory.file import FileDirectory
@@ -83,11 +85,10 @@ class Rooms:
                     connectivity_log=self._logs.connectivity,
                 )  # fmt: skip
             case DeliveryType.MAILBOX:
-                from bridgehead.delivery.mailbox import MaildirCourier
-                return MaildirCourier(self.loaded.within(store.path), store, source)
+                return MaildirCourier(self.loaded.within(store.path), store, source, self._fqdn)
             case DeliveryType.NON_SMTP_GATEWAY:
-                from bridgehead.delivery.foreign import ForeignCourier
-                return ForeignCourier(self._foreign[next_hop.connector], source)
+                connector = self._foreign[next_hop.connector]
+                return ForeignCourier(connector, source, self.loaded.within(connector.drop_directory))
             case _:
                 return self._smtp.courier(next_hop, source)
 

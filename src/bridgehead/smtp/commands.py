@@ -6,12 +6,15 @@ Each parser returns the event, or the reply that refuses the command. What a com
 
 import base64
 import binascii
+from functools import lru_cache
+from typing import Final
 
-from bridgehead.mail.address import NULL, AddressError, Mailbox, parse_mailbox
+from bridgehead.mail.address import DOT_STRING, NULL, AddressError, Mailbox, parse_mailbox
 from bridgehead.mail.envelope import BodyType, Notify, Return
 from bridgehead.mail.limits import (
     BDAT_CHUNK_BYTES,
     ENVELOPE_ID_OCTETS,
+    LOCAL_PART_OCTETS,
     ORIGINAL_RECIPIENT_OCTETS,
     PARAMETERS_PER_COMMAND,
 )
@@ -27,6 +30,21 @@ class BadArgument(Exception):
     def __init__(self, reply: Reply) -> None:
         super().__init__(str(reply))
         self.reply = reply
+
+
+CACHED_ARGUMENT_BYTES: Final = 320
+
+
+@lru_cache(maxsize=4096)
+def cached_mail(argument: bytes, features: Features) -> Mail | Reply:
+    """`parse_mail` for arguments of ordinary length: applications repeat their senders."""
+    return parse_mail(argument, features)
+
+
+@lru_cache(maxsize=4096)
+def cached_rcpt(argument: bytes, features: Features, smtputf8: bool) -> Rcpt | Reply:
+    """`parse_rcpt` for arguments of ordinary length."""
+    return parse_rcpt(argument, features, smtputf8)
 
 
 def parse_mail(argument: bytes, features: Features) -> Mail | Reply:
@@ -55,7 +73,7 @@ def parse_rcpt(argument: bytes, features: Features, smtputf8: bool) -> Rcpt | Re
         return replies.ARGUMENTS
     try:
         path, rest = split_path(argument[3:])
-        forward_path = Mailbox(path, "") if path.lower() == "postmaster" else _mailbox(path)
+        forward_path = _mailbox(path)
         if not smtputf8 and not forward_path.is_ascii:
             return replies.SMTPUTF8_REQUIRED_RECIPIENT
         if not rest:
@@ -107,6 +125,9 @@ def _closing_bracket(text: bytes) -> int:
 
 
 def _mailbox(path: str) -> Mailbox:
+    """The path's mailbox; a bare local part has an empty domain, which policy completes or refuses."""
+    if DOT_STRING.fullmatch(path) and len(path) <= LOCAL_PART_OCTETS:
+        return Mailbox(path, "")
     if not path:
         raise AddressError("the path is empty")
     return parse_mailbox(path)

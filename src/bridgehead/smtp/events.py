@@ -32,7 +32,7 @@ class Mail(Event, frozen=True):
 
 
 class Rcpt(Event, frozen=True):
-    """RCPT TO with its parameters. A bare `<postmaster>` has an empty domain."""
+    """RCPT TO with its parameters. A bare `<postmaster>` or other local part has an empty domain."""
 
     forward_path: Mailbox
     notify: Notify = Notify.UNSPECIFIED

@@ -14,6 +14,7 @@ from bridgehead.mail.envelope import BodyType
 from bridgehead.mail.limits import AUTH_LINE_BYTES, BDAT_CHUNKS, COMMAND_LINE_BYTES, STREAM_CHUNK_BYTES
 from bridgehead.mail.reply import Reply
 from bridgehead.smtp import commands, replies
+from bridgehead.smtp.commands import CACHED_ARGUMENT_BYTES
 from bridgehead.smtp.content import END_OF_DATA, repair_bare_lf, unstuff
 from bridgehead.smtp.errors import LocalProtocolError
 from bridgehead.smtp.events import (
@@ -39,6 +40,7 @@ from bridgehead.smtp.states import VERBS, State, Verb
 
 _END: Final = b".\r\n"
 _DATA: Final = State.DATA
+_RCPT: Final = State.RCPT
 _AUTH: Final = State.AUTH
 _CLOSED: Final = State.CLOSED
 
@@ -138,12 +140,16 @@ class ServerConnection:
             return self._next_chunk_content()
         if state >= _AUTH:
             return self._next_special(state)
-        line = self._next_line(COMMAND_LINE_BYTES)
-        if line is None:
-            return None
-        if isinstance(line, bytes):
-            return self._command(line)
-        return self._hand_out(line, None)
+        buffer, position = self._buffer, self._position
+        end = buffer.find(b"\r\n", position)
+        if 0 <= end <= position + COMMAND_LINE_BYTES:
+            line = buffer[position:end]
+            if b"\n" not in line and b"\r" not in line and b"\0" not in line:
+                self._position = end + 2
+                return self._command(line)
+        refused = self._next_line(COMMAND_LINE_BYTES)
+        assert not isinstance(refused, bytes)
+        return None if refused is None else self._hand_out(refused, None)
 
     def _next_special(self, state: State) -> Event | None:
         """The next event within AUTH, at STARTTLS, or after the end."""
@@ -184,10 +190,11 @@ class ServerConnection:
             return self._hand_out(Violation(replies.COMMAND_UNRECOGNIZED), None)
         if name == b"BDAT":
             return self._bdat(argument, row)
-        if self.state not in row.allowed or row.takes_argument is not None or row.ends_group:
-            refused = self._illegal(name, row, argument)
-        else:
+        legal = self.state in row.allowed and (row.takes_argument is None or row.takes_argument is bool(argument))
+        if legal and not (row.ends_group and self._position < len(self._buffer)):
             refused = None
+        else:
+            refused = self._illegal(name, row, argument)
         if refused is not None:
             return self._hand_out(Violation(refused, close=refused is replies.NOTHING_MAY_FOLLOW), None)
         if row.idle:
@@ -216,9 +223,11 @@ class ServerConnection:
 
     def _parse(self, name: bytes, argument: bytes) -> Event | Reply:
         if name == b"MAIL":
-            return commands.parse_mail(argument, self.features)
+            parse_mail = commands.cached_mail if len(argument) < CACHED_ARGUMENT_BYTES else commands.parse_mail
+            return parse_mail(argument, self.features)
         if name == b"RCPT":
-            return commands.parse_rcpt(argument, self.features, self._smtputf8)
+            parse_rcpt = commands.cached_rcpt if len(argument) < CACHED_ARGUMENT_BYTES else commands.parse_rcpt
+            return parse_rcpt(argument, self.features, self._smtputf8)
         if name == b"DATA":
             return replies.BINARY_NEEDS_BDAT if self._binary else Data()
         if name == b"EHLO" or name == b"HELO":
@@ -368,7 +377,10 @@ class ServerConnection:
                 self.state = State.CLOSED
             return
         if reply.code < 400:
-            self._advance(event, reply)
+            if self._leads_to is _RCPT:
+                self.state = _RCPT
+            else:
+                self._advance(event, reply)
         elif isinstance(event, ContentPiece | ChunkEnd):
             self.abort_transaction()
         elif self.state is State.AUTH:

@@ -331,7 +331,7 @@ def test_mail_arguments(line: bytes, code: int) -> None:
 @pytest.mark.parametrize(("line", "code"), [
     (b"RCPT TO:<b@b.test> NOTIFY=SUCCESS,DELAY ORCPT=rfc822;b+40b.test", 250), (b"RCPT TO:<b@b.test> NOTIFY=NEVER,DELAY", 501),
     (b"RCPT TO:<b@b.test> NOTIFY=SOMETIMES", 501), (b"RCPT TO:<b@b.test> ORCPT=b@b.test", 501), (b"RCPT TO:<Postmaster>", 250),
-    (b"RCPT TO:<b>", 501), (b"RCPT TO:<>", 501), (b"RCPT TO:<b@[127.0.0.1]>", 250), (b"RCPT TO:<b@[IPv6:::1]>", 250),
+    (b"RCPT TO:<b>", 250), (b"RCPT TO:<>", 501), (b"RCPT TO:<b@[127.0.0.1]>", 250), (b"RCPT TO:<b@[IPv6:::1]>", 250),
     (b"RCPT TO:<b@[1.2.3]>", 501), (b"RCPT TO:<b@-b.test>", 501),
 ])  # fmt: skip
 def test_rcpt_arguments(line: bytes, code: int) -> None:
