@@ -16,6 +16,7 @@ from bridgehead.delivery.attempt import AttemptRecorder
 from bridgehead.delivery.commits import LastingCommits
 from bridgehead.delivery.outcome import waiting_status
 from bridgehead.delivery.ports import Attempt, Courier, WorkSource, pending_recipients
+from bridgehead.delivery.suspects import Suspects
 from bridgehead.mail.delivery_status import Action, DeliveryStatus
 from bridgehead.mail.header import clean_text
 from bridgehead.mail.item import Priority
@@ -49,6 +50,7 @@ class QueueHost(Protocol):
     clock: Clock
     commits: LastingCommits
     recorder: AttemptRecorder
+    suspects: Suspects
     bytes_in_memory: int
     window_bytes: int
 
@@ -112,8 +114,11 @@ class DeliveryQueue:
         if self.active.pop(entry.item.internal_message_id, None) is None:
             logger.error("queue %s: message %d is reported a second time; ignored", self.next_hop, entry.id)
             return
-        self._host.bytes_in_memory -= _weight(entry)
-        self._host.recorder.conclude(entry, attempt, self.kept)
+        host = self._host
+        host.bytes_in_memory -= _weight(entry)
+        host.recorder.conclude(entry, attempt, self.kept)
+        if host.suspects.on_trial:
+            host.suspects.over(entry.id)
 
     def put_back(self, entry: QueuedItem) -> None:
         """See `WorkSource`."""
@@ -239,6 +244,15 @@ class DeliveryQueue:
             logger.exception("queue %s: delivery could not be started", self.next_hop)
             if self.courier is None and self.is_open:
                 self._enter_retry(f"delivery could not be started: {error}")
+
+    @property
+    def takes_suspects(self) -> bool:
+        """See `TrialQueue`."""
+        return self.is_open
+
+    def try_suspect(self, entry: QueuedItem) -> None:
+        """See `TrialQueue`."""
+        self.add(entry)
 
     @property
     def in_memory(self) -> int:
@@ -387,12 +401,10 @@ class DeliveryQueue:
 
     def _arrived(self, batch: list[QueuedItem]) -> None:
         """A batch from disk: into the window, before what is younger."""
-        good = []
-        for entry in batch:
-            if entry.crash_count >= self._host.settings.poison_threshold:
-                self._host.recorder.set_aside(entry, f"{entry.crash_count} attempts ended in a crash")
-            else:
-                good.append(entry)
+        threshold = self._host.settings.poison_threshold
+        good = [entry for entry in batch if entry.crash_count < threshold]
+        if len(good) < len(batch):
+            self._sort_out([entry for entry in batch if entry.crash_count >= threshold])
         if self._forced is not None:
             good = self._not_twice(good)
         if not self.is_open:
@@ -405,6 +417,16 @@ class DeliveryQueue:
             self._window.extend(good)
         if self._window:
             self.wake()
+
+    def _sort_out(self, crashed: list[QueuedItem]) -> None:
+        """What was under way in as many crashes as are allowed is tried alone; after one more it is set aside."""
+        threshold, suspects = self._host.settings.poison_threshold, self._host.suspects
+        for entry in crashed:
+            if entry.crash_count > threshold:
+                self._host.recorder.set_aside(entry, f"the server crashed {entry.crash_count} times on this message")
+        on_trial = [entry for entry in crashed if entry.crash_count == threshold]
+        if on_trial:
+            self._host.commits.commit(suspects.admit(self, on_trial), lambda: self._host.spawn(suspects.run()))
 
     def _not_twice(self, batch: list[QueuedItem]) -> list[QueuedItem]:
         """With `retry_now`, every message gets one attempt ahead of its time, not one after the other."""
@@ -422,6 +444,9 @@ class DeliveryQueue:
         """Give entries back untried; their content leaves memory."""
         if not entries:
             return
+        if self._host.suspects.on_trial:
+            for entry in entries:
+                self._host.suspects.over(entry.id)
         self._host.commits.commit(Transaction(put=self._as_ready(entries)), self._is_on_disk)
 
     def _as_ready(self, entries: list[QueuedItem]) -> list[QueuedItem]:

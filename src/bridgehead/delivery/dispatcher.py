@@ -19,6 +19,7 @@ from bridgehead.delivery.commits import LastingCommits
 from bridgehead.delivery.delivery_queue import DeliveryQueue
 from bridgehead.delivery.ports import Courier, WorkSource
 from bridgehead.delivery.settings import DeliverySettings
+from bridgehead.delivery.suspects import Suspects
 from bridgehead.mail.limits import INLINE_CONTENT_BYTES
 from bridgehead.net.clock import Clock
 from bridgehead.queues.settings import QueueSettings
@@ -79,6 +80,7 @@ class Dispatcher:
             commits=self.commits, settings=queue_settings, tracker=tracker, clock=clock, random=random,
             reporter=reporter, submit=submit, fqdn=fqdn,
         )  # fmt: skip
+        self.suspects = Suspects(store, self.commits, clock)
         self.bytes_in_memory = 0
         self.window_bytes = int(delivery_settings.outbound_window_bytes)
         self.queues: dict[NextHop, DeliveryQueue] = {}
@@ -113,6 +115,7 @@ class Dispatcher:
         self._running = False
         if self._timer is not None:
             self._timer.cancel()
+        self.suspects.stop()
         back = [entry for queue in self.queues.values() for entry in queue.stop()]
         await asyncio.gather(*(_close(queue) for queue in self.queues.values()))
         while self._tasks:
@@ -249,7 +252,7 @@ class Dispatcher:
     async def _sweep(self) -> None:
         """Deadlines of everything that waits, in Unreachable as well; then queues that nobody needs any more."""
         try:
-            while self._running and not self.commits.failing:
+            while self._running and not self.commits.failing and not self.suspects:
                 overdue = await self.store.past_deadline(self.clock.now(), DEADLINE_BATCH)
                 for entry in overdue:
                     self._deadline(entry)

@@ -36,7 +36,7 @@ class ForeignCourier:
     """Writes the messages of one foreign connector, one after the other, on a thread.
 
     Args:
-        directory: the drop directory, where the connector's own text is not its full path; made where missing, mode 0700.
+        directory: the drop directory, where the connector's text is not its full path; made where missing, mode 0700.
     """
 
     def __init__(self, connector: ForeignConnector, source: WorkSource, directory: Path | None = None) -> None:

@@ -14,7 +14,7 @@ from bridgehead.mail.address import NULL
 from bridgehead.mail.envelope import Envelope, Notify, RecipientState
 from bridgehead.mail.units import ByteSize
 from bridgehead.queues.settings import QueueSettings
-from bridgehead.queues.store import MessageStatus, QueuedItem, QueueKind, QueueStatus, Transaction
+from bridgehead.queues.store import ItemFilter, MessageStatus, QueuedItem, QueueKind, QueueStatus, Transaction
 from bridgehead.routing.next_hop import DeliveryType, NextHop
 from bridgehead.tracking.events import EventId
 from support.delivery_world import DEFERRED, HOP, REFUSED, RELAYED, World, always
@@ -305,16 +305,65 @@ async def test_the_store_is_asked_again_by_itself(world: World, monkeypatch: pyt
     assert await world.stored(None) == []
 
 
-async def test_what_crashes_is_set_aside_and_the_rest_goes_on(world: World) -> None:
-    bad, good = world.entry(), world.entry()
-    bad.status = good.status = MessageStatus.READY
-    bad.crash_count = 2
-    await world.store.committed(Transaction(put=[bad, good]))  # type: ignore[operator]
+async def store_ready(world: World, *crash_counts: int) -> list[QueuedItem]:
+    """READY messages as a restart finds them."""
+    entries = []
+    for number in crash_counts:
+        entry = world.entry()
+        entry.status, entry.crash_count = MessageStatus.READY, number
+        entries.append(entry)
+    await world.store.committed(Transaction(put=entries))  # type: ignore[operator]
+    return entries
+
+
+async def test_what_crashes_alone_is_set_aside_and_the_rest_goes_on(world: World) -> None:
+    bad, _ = await store_ready(world, 3, 0)
     world.dispatcher.notify(HOP)
     await world.settle()
     assert world.events.names == ["POISONMESSAGE", "SEND"]
     (aside,) = await world.stored(None)
     assert (aside.queue, aside.status, aside.id) == (QueueKind.POISON, MessageStatus.SUSPENDED, bad.id)
+
+
+async def test_suspects_are_tried_one_at_a_time_while_others_wait_safe_on_disk(world: World) -> None:
+    world.answer = None
+    suspects = [entry.id for entry in await store_ready(world, 2, 2, 2)]
+    (innocent,) = await store_ready(world, 1)
+    world.dispatcher.notify(HOP)
+    tried = []
+    while len(tried) < 4:
+        while not world.couriers or not world.courier.held:
+            await asyncio.sleep(0)
+        for entry in list(world.courier.held):
+            tried.append(entry.id)
+            active = [one.id for one in await world.store._store.list_items(ItemFilter(status=MessageStatus.ACTIVE))]
+            if entry.id in suspects:
+                assert [one for one in active if one in suspects] == [entry.id]
+            world.courier.held.remove(entry)
+            world.courier.source.finished(entry, Attempt(statuses=[RELAYED]))
+            world.courier.wake()
+    await world.settle()
+    assert sorted(tried) == sorted([*suspects, innocent.id])
+    assert world.events.names == ["SEND"] * 4
+    assert await world.stored(None) == []
+    assert not world.dispatcher.suspects
+
+
+async def test_suspects_of_a_queue_that_cannot_connect_wait_and_are_not_lost(world: World) -> None:
+    world.limit = 0
+    await store_ready(world, 2, 2)
+    world.dispatcher.notify(HOP)
+    while not world.couriers or not world.courier.source.backlog():
+        await asyncio.sleep(0)
+    world.courier.limit, world.courier.unreachable = 10, "down"
+    world.courier.wake()
+    await world.settle()
+    assert not world.dispatcher.suspects
+    assert len(await world.stored()) == 2
+    world.courier.unreachable = ""
+    for _ in range(4):
+        await world.pass_time(600)
+    assert world.events.names == ["SEND", "SEND"]
 
 
 async def test_a_report_that_cannot_be_made_loses_no_message(world: World) -> None:
