@@ -37,7 +37,7 @@ CONNECTORS: dict[str, Settings] = {
     "tls-only": {**ANONYMOUS, "require_tls": True},
     "implicit": {**ANONYMOUS, "implicit_tls": True},
     "repair": {**ANONYMOUS, "bare_linefeed_repair": True},
-    "proxied": {**ANONYMOUS, "proxy_protocol_sources": ["127.0.0.1"]},
+    "proxied": {**ANONYMOUS, "proxy_protocol_sources": ["127.0.0.1"], "remote_ip_ranges": ["192.0.2.0/24"]},
     "reserved": {
         **ANONYMOUS_RELAY,
         "reject_reserved_top_level_recipient_domains": True,

@@ -66,11 +66,12 @@ def test_only_crlf_dot_crlf_ends_content(
         reply = talk.read()
         if fate == "refused":
             assert reply.matches("550 5.6.11*"), f"not refused: {reply}"
+            assert talk.closed()
         else:
             assert reply.matches("250 2.6.0*"), str(reply)
-        # the next reply is that to NOOP: nothing of the smuggled transaction was taken for commands
-        talk.expect("NOOP", "250 2.0.0*")
-        talk.expect("DATA", "503 5.5.2*")
+            # the next reply is that to NOOP: nothing of the smuggled transaction was taken for commands
+            talk.expect("NOOP", "250 2.0.0*")
+            talk.expect("DATA", "503 5.5.2*")
     conversation_server.send(
         "sender@fabrikam.test", "bob@contoso.test", b"Message-ID: <last-%s@x>\r\n\r\n" % unique.encode(), "anonymous"
     )
@@ -82,11 +83,11 @@ def test_only_crlf_dot_crlf_ends_content(
 
 @pytest.mark.parametrize("end", [b"\n.\n", b"\r\n.\n", b"\n.\r\n", b"\r.\r"])
 def test_cut_at_every_octet(end: bytes, conversation_server: Server, unique_name: Any) -> None:
-    """The same wherever the stream is cut: each cut is a message of its own in one session."""
+    """The same wherever the stream is cut."""
     content = b"Subject: x\r\n\r\na" + end + b"MAIL FROM:<s@fabrikam.test>\r\n.\r\n"
-    with Talk(conversation_server.port("anonymous")) as talk:
-        talk.hello()
-        for cut in range(13, len(content) - 1):
+    for cut in range(13, len(content) - 1):
+        with Talk(conversation_server.port("anonymous")) as talk:
+            talk.hello()
             talk.expect("MAIL FROM:<sender@fabrikam.test>", "250 *")
             talk.expect("RCPT TO:<bob@contoso.test>", "250 *")
             talk.expect("DATA", "354 *")
@@ -94,8 +95,7 @@ def test_cut_at_every_octet(end: bytes, conversation_server: Server, unique_name
             talk.send(content[cut:])
             reply = talk.read()
             assert reply.matches("550 5.6.11*"), f"cut at {cut}: {reply}"
-        talk.expect("QUIT", "221 *")
-        assert talk.closed()
+            assert talk.closed()
 
 
 @pytest.mark.parametrize("end", [b"\n.\n", b"\r\n.\n", b"\n.\r\n", b"\r.\r", b"\r\n.\r\n"])
@@ -110,7 +110,8 @@ def test_chunks_know_no_dot(end: bytes, conversation_server: Server, conversatio
         talk.expect(f"RCPT TO:<{to}>", "250 *")
         talk.send(b"BDAT %d LAST\r\n" % len(content) + content)
         reply = talk.read()
-        talk.expect("NOOP", "250 2.0.0*")
+        if end != b"\r\n.\r\n":
+            assert talk.closed()
     if end != b"\r\n.\r\n":
         assert reply.matches("550 5.6.11*"), str(reply)
         return

@@ -31,11 +31,15 @@ class Talk:
         self.socket: socket.socket = socket.create_connection(("127.0.0.1", port), seconds)
         self.socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         self._received = b""
-        if preamble:
-            self.socket.sendall(preamble)
-        if tls:
-            self.start_tls()
-        self.greeting = self.read()
+        try:
+            if preamble:
+                self.socket.sendall(preamble)
+            if tls:
+                self.start_tls()
+            self.greeting = self.read()
+        except BaseException:
+            self.socket.close()
+            raise
 
     def __enter__(self) -> "Talk":
         return self
