@@ -125,12 +125,7 @@ class Categorizer:
         """Categorize an entry of Submission that is ACTIVE on disk and has its content. Never raises."""
         now = self._clock.now()
         try:
-            if entry.crash_count >= self._queue_settings.poison_threshold:
-                outcome = self._set_aside(entry, "it ended the server or failed too often while it was processed", now)
-            else:
-                outcome = self._categorize(entry, now)
-        except DirectoryUnavailable as error:
-            outcome = self._deferred(entry, str(error), now)
+            outcome = self._decide(entry, now)
         except Exception as error:
             _log.exception("message %d could not be categorized", entry.id)
             outcome = self._crashed(entry, error, now)
@@ -138,6 +133,14 @@ class Categorizer:
         self._store.commit(outcome.transaction, partial(self._committed, outcome, entry.id))
 
     # --- one message -----------------------------------------------------------------------------------------------
+
+    def _decide(self, entry: QueuedItem, now: float) -> Outcome:
+        if entry.crash_count >= self._queue_settings.poison_threshold:
+            return self._set_aside(entry, "it ended the server or failed too often while it was processed", now)
+        try:
+            return self._categorize(entry, now)
+        except DirectoryUnavailable as error:
+            return self._deferred(entry, str(error), now)
 
     def _categorize(self, entry: QueuedItem, now: float) -> Outcome:
         item, mail_flow = entry.item, self._mail_flow

@@ -76,6 +76,12 @@ def test_each_client_recipient_in_a_broken_loop_is_reported() -> None:
     assert [status for _, status in failures(resolution)] == ["5.4.6", "5.4.6"]
 
 
+def test_each_client_recipient_that_is_refused_is_reported() -> None:
+    shy = mailbox("shy", aliases=("alias@contoso.com",), require_sender_authentication=True)
+    resolution = resolved([shy], message("shy@contoso.com", "alias@contoso.com"))
+    assert failures(resolution) == [("alias@contoso.com", "5.7.1"), ("shy@contoso.com", "5.7.1")]
+
+
 def test_a_forwarded_recipient_is_tracked_and_keeps_its_original() -> None:
     resolution = resolved([forwarder("f", "x@elsewhere.example")], message(to("f@contoso.com", Notify.SUCCESS)))
     assert events(resolution) == [("REDIRECT", "x@elsewhere.example", "f@contoso.com")]

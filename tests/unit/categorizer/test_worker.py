@@ -227,6 +227,7 @@ async def test_forks_share_content_and_tell_their_parent(world: World) -> None:
     first, *forks = world.intake.delivered
     assert first.id == entry.id
     assert len({each.id for each in world.intake.delivered}) == 3
+    assert {each.item.stage for each in world.intake.delivered} == {Stage.CATEGORIZED}
     assert {each.content_id for each in world.intake.delivered} == {entry.content_id}
     assert {each.item.network_message_id for each in world.intake.delivered} == {entry.item.network_message_id}
     assert [(event.event_id, event.internal_message_id, event.reference) for event in world.events.all] == [
@@ -314,6 +315,35 @@ async def test_what_stays_unreachable_is_resubmitted_once(world: World) -> None:
     await world.settle()
     assert sorted(world.events.names) == ["DEFER"] * 3 + ["RESUBMIT"] * 3
     assert await world.counts() == {"UNREACHABLE": 3}
+
+
+async def test_what_becomes_unreachable_during_a_resubmission_is_left_alone(world: World) -> None:
+    """Else mail that keeps coming for a domain without a route would keep the resubmission going for ever."""
+    old = await world.categorize(message("x@nowhere.invalid"))
+    later = message("y@nowhere.invalid")
+    later.internal_message_id = old.id + 1000
+    entry = QueuedItem(
+        item=later, content=BytesContent(CONTENT), content_id=later.internal_message_id, queue=QueueKind.UNREACHABLE
+    )
+    await world.store.committed(Transaction(put=[entry]))
+    world.events.all.clear()
+    world.categorizer.start()
+    world.categorizer.resubmit_unreachable()
+    await world.until(lambda: "DEFER" in world.events.names)
+    assert [event.internal_message_id for event in world.events.all if event.event_id == "RESUBMIT"] == [old.id]
+    assert {each.status for each in await world.queue(QueueKind.UNREACHABLE)} == {MessageStatus.READY}
+
+
+async def test_a_reporter_that_raises_breaks_no_caller(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    def report(*_: object) -> None:
+        raise RuntimeError("no report")
+
+    monkeypatch.setattr(NotifyReporter, "report", report)
+    world.directory.trouble = DirectoryUnavailable("no answer")
+    world.clock.advance(2 * 86400)
+    await world.categorize(message("x@there.example"))
+    (stored,) = await world.queue(QueueKind.SUBMISSION)
+    assert (stored.crash_count, stored.last_error) == (1, "RuntimeError: no report")
 
 
 async def test_suspended_messages_stay_unreachable(world: World) -> None:
