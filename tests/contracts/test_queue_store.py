@@ -6,11 +6,11 @@ from collections.abc import AsyncIterator
 from pathlib import Path
 
 import pytest
-from support.queue_store_contract import QueueStoreContract
 
 from bridgehead.queues.memory import MemoryQueueStore
 from bridgehead.queues.sqlite import SqliteQueueStore
 from bridgehead.queues.store import QueueStore
+from support.queue_store_contract import QueueStoreContract
 
 
 class TestMemoryQueueStore(QueueStoreContract):

@@ -12,6 +12,14 @@ _CONNECTION_SUSPECT = {8, 10, 11, 14, 26}
 """READONLY, IOERR, CORRUPT, CANTOPEN, NOTADB: what this connection believes about the files may be wrong."""
 
 
+class ContentDamaged(StoreFault):
+    """Among these contents are some that lie in damaged pages."""
+
+    def __init__(self, contents: list[int], error: Exception) -> None:
+        super().__init__(f"reading content: {error}")
+        self.contents = contents
+
+
 def store_fault(error: Exception, doing: str) -> StoreFault:
     """The fault to report for an error of SQLite or the operating system while `doing` something."""
     if isinstance(error, StoreFault):
@@ -42,6 +50,7 @@ def is_about_one_transaction(error: Exception) -> bool:
     """The cause lies in the data of one transaction, so the others of its batch deserve a try without it."""
     if isinstance(error, StoreFault):
         return not isinstance(error, StoreFull)
-    return isinstance(error, sqlite3.IntegrityError | sqlite3.ProgrammingError | sqlite3.DataError) or not isinstance(
-        error, sqlite3.Error | OSError
-    )
+    if not isinstance(error, sqlite3.Error | OSError):
+        return True  # its data could not even be handed to SQLite
+    about_data = isinstance(error, sqlite3.IntegrityError | sqlite3.ProgrammingError | sqlite3.DataError)
+    return about_data or is_damage(error)

@@ -5,13 +5,14 @@ Runs on the writer's connection within its transaction: what a lease returns is 
 """
 
 import sqlite3
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Final
 
 from bridgehead.mail.content import Content
 from bridgehead.mail.limits import INLINE_CONTENT_BYTES
 from bridgehead.queues.database import for_ids
-from bridgehead.queues.faults import is_damage
+from bridgehead.queues.faults import ContentDamaged, is_damage
 from bridgehead.queues.reading import contents_of
 from bridgehead.queues.record import CONTENT_ID, ID, SIZE, ItemRow, entry_of
 from bridgehead.queues.store import MessageStatus, QueuedItem, QueueKind, StoreUnreadable
@@ -33,44 +34,40 @@ def within(rows: list[ItemRow], max_bytes: int) -> list[ItemRow]:
     return rows
 
 
-def take(connection: sqlite3.Connection, folder: Path, rows: list[ItemRow], epoch: int) -> list[QueuedItem]:
-    """Make entries ACTIVE and load them; those that cannot be read go to Poison and are left out."""
-    contents = _load(connection, folder, rows)
+def take(
+    connection: sqlite3.Connection, folder: Path, rows: list[ItemRow], epoch: int, damaged: Mapping[int, str]
+) -> list[QueuedItem]:
+    """Make entries ACTIVE and load them; those that cannot be read go to Poison and are left out.
+
+    Args:
+        damaged: contents not even to be tried, and why.
+
+    Raises ContentDamaged where others turn out to be damaged as well.
+    """
+    contents = _load(connection, folder, [row[CONTENT_ID] for row in rows if row[CONTENT_ID] not in damaged])
     taken: list[QueuedItem] = []
-    unreadable: list[tuple[int, str]] = []
     for row in rows:
         try:
-            content = contents[row[CONTENT_ID]]
+            content = damaged.get(row[CONTENT_ID]) or contents[row[CONTENT_ID]]
             if isinstance(content, str):
                 raise StoreUnreadable(content)
             entry = entry_of(row, content)
         except StoreUnreadable as error:
-            unreadable.append((row[ID], str(error)))
+            _set_aside(connection, row[ID], str(error))
             continue
         entry.status = MessageStatus.ACTIVE
         taken.append(entry)
-    for key, reason in unreadable:
-        _set_aside(connection, key, reason)
     for_ids(connection, "UPDATE item SET status = 1, epoch = ? WHERE id IN (ids)", (entry.id for entry in taken), epoch)
     return taken
 
 
-def _load(connection: sqlite3.Connection, folder: Path, rows: list[ItemRow]) -> dict[int, Content | str]:
-    """The rows' contents, one by one where a damaged page would otherwise take the others down with it."""
+def _load(connection: sqlite3.Connection, folder: Path, contents: list[int]) -> dict[int, Content | str]:
     try:
-        return contents_of(connection, folder, (row[CONTENT_ID] for row in rows))
+        return contents_of(connection, folder, contents)
     except sqlite3.DatabaseError as error:
-        if not is_damage(error):
-            raise
-    contents: dict[int, Content | str] = {}
-    for row in rows:
-        try:
-            contents.update(contents_of(connection, folder, [row[CONTENT_ID]]))
-        except sqlite3.DatabaseError as error:
-            if not is_damage(error):
-                raise
-            contents[row[CONTENT_ID]] = f"content {row[CONTENT_ID]} lies in a damaged part of the database: {error}"
-    return contents
+        if is_damage(error):
+            raise ContentDamaged(contents, error) from error
+        raise
 
 
 def _set_aside(connection: sqlite3.Connection, key: int, reason: str) -> None:

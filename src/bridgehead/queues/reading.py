@@ -5,6 +5,7 @@ import sqlite3
 import zlib
 from collections.abc import Iterable, Iterator, Sequence
 from itertools import islice
+from operator import itemgetter
 from pathlib import Path
 from typing import Final
 
@@ -16,6 +17,8 @@ from bridgehead.queues.record import (
     CONTENT_ID,
     ID,
     ITEM_COLUMNS,
+    PRIORITY,
+    RECEIVED_AT,
     ItemRow,
     entry_of,
     entry_without_record,
@@ -62,7 +65,7 @@ def due_rows(
     retries = connection.execute(_RETRY, (int(queue), key, now, max(limit, RETRIES_SORTED), limit)).fetchall()
     if retries:
         rows += for_ids(connection, _BY_IDS, (row[0] for row in retries))
-        rows.sort(key=lambda row: (row[4], row[7], row[0]))
+        rows.sort(key=itemgetter(PRIORITY, RECEIVED_AT, ID))
     return rows[:limit]
 
 

@@ -12,7 +12,7 @@ import msgspec
 
 from bridgehead.mail.content import Content
 from bridgehead.mail.envelope import Envelope
-from bridgehead.mail.item import MailItem, Priority
+from bridgehead.mail.item import MailItem
 from bridgehead.queues.store import MessageStatus, QueuedItem, QueueKind, QueueState, StoreUnreadable
 from bridgehead.routing.next_hop import NextHop
 
@@ -24,7 +24,7 @@ ITEM_COLUMNS: Final = (
     " crash_count, epoch, last_error, record"
 )
 ITEM_COLUMN_COUNT: Final = 16
-ID, STATUS, PRIORITY, RECEIVED_AT, CONTENT_ID, SIZE, RECORD = 0, 3, 4, 7, 8, 9, 15
+ID, PRIORITY, RECEIVED_AT, CONTENT_ID, SIZE, RECORD = 0, 4, 7, 8, 9, 15
 """Positions within an `ItemRow`."""
 
 _encode = msgspec.msgpack.Encoder().encode
@@ -91,7 +91,6 @@ def entry_without_record(row: ItemRow) -> QueuedItem:
         received_at=row[RECEIVED_AT],
         envelope=Envelope(),
         size=row[SIZE],
-        priority=Priority(row[PRIORITY]) if row[PRIORITY] in Priority else Priority.NORMAL,
     )
     return _entry(row, item, None)
 

@@ -20,6 +20,7 @@ from bridgehead.queues.batch import change_of, change_of_state
 from bridgehead.queues.content_files import FOLDER_NAME, ContentFileWriter, orphans, remove_files, sync_folder
 from bridgehead.queues.database import DATABASE_NAME, connect
 from bridgehead.queues.faults import store_fault
+from bridgehead.queues.reserve import RESERVE_BYTES
 from bridgehead.queues.store import (
     Done,
     ItemFilter,
@@ -49,10 +50,12 @@ class SqliteQueueStore:
 
     Args:
         directory: folder of the store; created where missing. One process at a time may have it open.
+        reserve_bytes: disk space kept back for finishing what was begun (`reserve.py`).
     """
 
-    def __init__(self, directory: Path) -> None:
+    def __init__(self, directory: Path, *, reserve_bytes: int = RESERVE_BYTES) -> None:
         self._directory = directory
+        self._reserve_bytes = reserve_bytes
         self._content_folder = directory / FOLDER_NAME
         self._pending: list[Operation] = []
         self._busy = False
@@ -63,6 +66,7 @@ class SqliteQueueStore:
         self._reserve_at = 0
         self._idle = asyncio.Event()
         self._recovered = asyncio.Event()
+        self._settled = asyncio.Event()
 
     # --- opening and closing ----------------------------------------------------------------------------------
 
@@ -72,6 +76,7 @@ class SqliteQueueStore:
         self._reading = ThreadPoolExecutor(1, "queue-reader")
         self._files = ThreadPoolExecutor(_FILE_THREADS, "queue-content")
         self._recovered.clear()
+        self._settled.clear()
         try:
             crashed = await self._loop.run_in_executor(self._reading, self._open)
         except (OSError, sqlite3.Error) as error:
@@ -86,7 +91,7 @@ class SqliteQueueStore:
         self._content_folder.mkdir(mode=0o700, exist_ok=True)
         self._lock = _lock(self._directory / LOCK_NAME)
         try:
-            self._writer = Writer(self._directory, self._report)
+            self._writer = Writer(self._directory, self._report, self._reserve_bytes)
             try:
                 crashed = self._begin_epoch(self._writer.connection)
                 self._reader = connect(self._directory / DATABASE_NAME, read_only=True, cache_kib=_READER_CACHE_KIB)
@@ -114,6 +119,10 @@ class SqliteQueueStore:
         connection.executemany("INSERT OR REPLACE INTO meta VALUES (?, ?)", values)
         connection.execute("COMMIT")
         return bool(meta.get("clean", 1) == 0)
+
+    async def settled(self) -> None:
+        """Wait until what `open` began in the background has ended: entries given back, stray files removed."""
+        await self._settled.wait()
 
     async def close(self) -> None:
         """Finish what is under way, then release everything. Content writers must be finished or discarded before."""
@@ -159,6 +168,7 @@ class SqliteQueueStore:
 
         def clear(writer: Writer) -> bool:
             remove_files(writer.folder, orphans(writer.folder, self._first_id, partial(named, writer)))
+            self._on_loop(self._settled.set)
             return False
 
         return clear
@@ -305,7 +315,7 @@ class SqliteQueueStore:
 
     def _take(self, writer: Writer, rows: list[tuple[object, ...]]) -> list[QueuedItem]:
         writer.writing.remember(rows)
-        return leasing.take(writer.connection, self._content_folder, rows, self._epoch)
+        return leasing.take(writer.connection, self._content_folder, rows, self._epoch, writer.damaged)
 
     def _give_back(self, taken: list[QueuedItem]) -> None:
         keys = [entry.id for entry in taken]

@@ -17,7 +17,9 @@ from bridgehead.queues.batch import Change
 from bridgehead.queues.checkpoint import Checkpointer
 from bridgehead.queues.content_files import FOLDER_NAME, remove_files
 from bridgehead.queues.database import DATABASE_NAME, connect_writer, roll_back
-from bridgehead.queues.faults import is_about_one_transaction, needs_new_connection, store_fault
+from bridgehead.queues.faults import ContentDamaged, is_about_one_transaction, needs_new_connection, store_fault
+from bridgehead.queues.reading import contents_of
+from bridgehead.queues.reserve import Reserve
 from bridgehead.queues.store import StoreFault, StoreFull
 from bridgehead.queues.writing import Writing
 
@@ -49,7 +51,7 @@ Chore = Callable[["Writer"], bool]
 class Writer:
     """Owns the writing connection. `submit` and `stop` are for the event loop, the rest is the thread's."""
 
-    def __init__(self, directory: Path, report: Report) -> None:
+    def __init__(self, directory: Path, report: Report, reserve_bytes: int) -> None:
         self._path = directory / DATABASE_NAME
         self.folder = directory / FOLDER_NAME
         self.connection = connect_writer(self._path)
@@ -58,7 +60,10 @@ class Writer:
         self._inbox: queue.SimpleQueue[Sequence[Operation] | None] = queue.SimpleQueue()
         self._chores: list[Chore] = []
         self._checkpointer = Checkpointer(self._path)
+        self._reserve = Reserve(directory, reserve_bytes)
         self._broken = False
+        self.damaged: dict[int, str] = {}
+        """Contents that cannot be read because of damage to the database, and why."""
         self._thread = threading.Thread(target=self._work, name="queue-writer", daemon=True)
 
     def start(self, chores: Sequence[Chore]) -> None:
@@ -118,10 +123,14 @@ class Writer:
 
     def _execute(self, batch: Sequence[Operation]) -> list[StoreFault | None]:
         """Commit a batch; for each operation None or why it was not done."""
+        if not self._has_room():
+            return self._without_growth(batch, StoreFull("the disk of the queue is full"))
         try:
             self._commit(batch)
         except Exception as error:
             fault = self._recover_from(error)
+            if isinstance(error, ContentDamaged) and len(batch) == 1 and self._learn_damage(error):
+                return self._execute(batch)
             if len(batch) > 1 and is_about_one_transaction(error):
                 return [self._execute([operation])[0] for operation in batch]
             if isinstance(fault, StoreFull):
@@ -129,12 +138,35 @@ class Writer:
             return [fault] * len(batch)
         return [None] * len(batch)
 
+    def _has_room(self) -> bool:
+        """The reserve stands, or the database has pages enough that once were used and are free now."""
+        if self._reserve.refill():
+            return True
+        try:
+            free, size = self.connection.execute(
+                "SELECT freelist_count, page_size FROM pragma_freelist_count, pragma_page_size"
+            ).fetchone()
+        except sqlite3.Error:
+            return False
+        return bool(free * size >= self._reserve.size // 2)
+
+    def _learn_damage(self, error: ContentDamaged) -> bool:
+        """Find out which contents lie in damaged pages; outside of a transaction, which such a read would spoil."""
+        known = len(self.damaged)
+        for content in error.contents:
+            try:
+                contents_of(self.connection, self.folder, [content])
+            except sqlite3.DatabaseError as damage:
+                self.damaged[content] = f"content {content} lies in a damaged part of the database: {damage}"
+        return len(self.damaged) > known
+
     def _without_growth(self, batch: Sequence[Operation], fault: StoreFault) -> list[StoreFault | None]:
-        """The disk is full: what brings no content may still fit once the log is empty, so that deliveries go on."""
+        """The disk is full: do what brings no content with the space kept back for it, so that deliveries go on."""
         rest = [one for one in batch if isinstance(one, Request) or not one.brings_content]
         if not rest:
             return [fault] * len(batch)
         outcome: list[StoreFault | None] = [None] * len(rest)
+        self._reserve.release()
         try:
             self._checkpointer.now(self.connection)
             self._commit(rest)
