@@ -29,7 +29,8 @@ lint: $(VENV)/.dev ## style, format and types
 	@$(BIN)/ruff format --quiet --check .
 	@$(BIN)/mypy --no-error-summary
 
-bench: $(VENV)/.dev install-test-packages ## runs Bridgehead beside Postfix and prints ratios (see bench/README.md)
+bench: $(VENV)/.dev ## runs Bridgehead beside Postfix and prints ratios (see bench/README.md)
+	@tools/install-test-packages gcc libc6-dev strace
 	@$(BIN)/python bench/run.py $(BENCH_ARGS)
 
 docs: $(VENV)/.runtime ## writes the generated pages of docs/reference
