@@ -20,7 +20,6 @@ from bridgehead.mail.units import ByteSize
 from bridgehead.routing.accepted_domain import AcceptedDomains
 from bridgehead.routing.address_space import OUR_DOMAINS, SMTP, AddressSpace, AddressSpaceError, parse_address_space
 from bridgehead.routing.next_hop import DeliveryType, NextHop
-from bridgehead.routing.setting_error import SettingError
 from bridgehead.routing.settings import DomainType, ForeignConnector, SendConnector
 
 CACHED_DOMAINS: Final = 20_000
@@ -67,7 +66,7 @@ TOO_LARGE: Final = Selection(Outcome.TOO_LARGE)
 class ConnectorSelection:
     """The send and foreign connectors of a configuration, ready to choose from.
 
-    Address spaces that cannot be read are left out here; `check_connectors` reports them.
+    Address spaces that cannot be read are left out here; the check of the configuration reports them.
     """
 
     __slots__ = ("_cache", "_connectors")
@@ -118,38 +117,6 @@ class ConnectorSelection:
             self._cache.clear()
         kept = self._cache[key] = tuple(steps)
         return kept
-
-
-def check_connectors(connectors: Sequence[Connector]) -> list[SettingError]:
-    """Everything that is wrong with the names and address spaces of a list of send or foreign connectors."""
-    errors: list[SettingError] = []
-    names: dict[str, int] = {}
-    for index, connector in enumerate(connectors):
-        if not connector.name.strip():
-            errors.append(SettingError(index, "name", "a name was expected"))
-        elif names.setdefault(connector.name.casefold(), index) != index:
-            errors.append(SettingError(index, "name", f'"{connector.name}" is the name of another connector'))
-        if not connector.address_spaces:
-            message = 'at least one was expected, such as "*" for all domains'
-            errors.append(SettingError(index, "address_spaces", message))
-        errors += (SettingError(index, "address_spaces", text) for text in _space_errors(connector))
-        if isinstance(connector, SendConnector) and not connector.routes_by_dns and not connector.smart_hosts:
-            message = "dns_routing_enabled is false, so at least one smart host was expected"
-            errors.append(SettingError(index, "smart_hosts", message))
-    return errors
-
-
-def _space_errors(connector: Connector) -> list[str]:
-    errors = []
-    for text in connector.address_spaces:
-        try:
-            space = parse_address_space(text)
-        except AddressSpaceError as error:
-            errors.append(str(error))
-            continue
-        if space.type != SMTP and isinstance(connector, SendConnector) and connector.routes_by_dns:
-            errors.append(f'"{text}": a space of type {space.type} needs smart_hosts; DNS knows only SMTP domains')
-    return errors
 
 
 def _spaces(connector: Connector, accepted_domains: AcceptedDomains) -> list[AddressSpace]:

@@ -5,7 +5,7 @@ import pytest
 
 from bridgehead.mail.units import ByteSize
 from bridgehead.routing.accepted_domain import AcceptedDomains
-from bridgehead.routing.connector_selection import ConnectorSelection, Outcome, check_connectors
+from bridgehead.routing.connector_selection import ConnectorSelection, Outcome
 from bridgehead.routing.next_hop import DeliveryType, NextHop
 from bridgehead.routing.settings import AcceptedDomain, DomainType, ForeignConnector, SendConnector
 
@@ -152,24 +152,3 @@ def test_many_domains_do_not_fill_memory() -> None:
     for number in range(20_010):
         assert chooser.select(f"d{number}.example", 1).outcome is Outcome.CHOSEN
     assert len(chooser._cache) <= 20_000
-
-
-@pytest.mark.parametrize(
-    ("connector", "field", "words"),
-    [
-        (send(" ", "*"), "name", "a name was expected"),
-        (send("a"), "address_spaces", "at least one"),
-        (send("a", "*contoso.com"), "address_spaces", "*.contoso.com"),
-        (send("a", "FAX:*"), "address_spaces", "needs smart_hosts"),
-        (send("a", "*", dns_routing_enabled=False), "smart_hosts", "smart host was expected"),
-    ],
-)
-def test_mistakes_in_connectors_are_named(connector: SendConnector, field: str, words: str) -> None:
-    (error,) = check_connectors([connector])
-    assert error.field == field
-    assert words in error.message
-
-
-def test_names_are_unique_without_regard_to_case() -> None:
-    (error,) = check_connectors([send("Out", "*"), send("out", "x.example")])
-    assert (error.index, error.field) == (1, "name")
