@@ -14,6 +14,7 @@ from bridgehead.mail.content import BytesContent
 from bridgehead.mail.delivery_status import Action, DeliveryStatus
 from bridgehead.mail.envelope import Envelope, EnvelopeRecipient, Notify
 from bridgehead.mail.item import MailItem
+from bridgehead.queues.memory import MemoryQueueStore
 from bridgehead.queues.retry import deadline_of
 from bridgehead.queues.settings import QueueSettings
 from bridgehead.queues.sqlite import SqliteQueueStore
@@ -109,7 +110,7 @@ def always(status: DeliveryStatus) -> Answer:
 class FaultyStore:
     """A store whose commits fail while `broken`; everything else is the real one's."""
 
-    def __init__(self, store: SqliteQueueStore) -> None:
+    def __init__(self, store: SqliteQueueStore | MemoryQueueStore) -> None:
         self._store = store
         self.broken = False
         self.commits = 0
@@ -127,14 +128,14 @@ class FaultyStore:
 
 
 class World:
-    """Everything a test of the dispatcher touches."""
+    """Everything a test of the dispatcher touches; without a directory the store is in memory."""
 
-    def __init__(self, directory: Path, settings: QueueSettings | None = None, **delivery: object) -> None:
+    def __init__(self, directory: Path | None, settings: QueueSettings | None = None, **delivery: object) -> None:
         self.settings = settings or QueueSettings(retry_jitter=0.0)
         self.delivery = DeliverySettings(**delivery)  # type: ignore[arg-type]
         self.clock = JumpingClock()
         self.events = Events()
-        self.store = FaultyStore(SqliteQueueStore(directory))
+        self.store = FaultyStore(SqliteQueueStore(directory) if directory else MemoryQueueStore())
         self.couriers: dict[NextHop, ToldCourier] = {}
         self.answer: Answer | None = always(RELAYED)
         self.limit = 10_000

@@ -116,7 +116,12 @@ class DeliveryQueue:
             return
         host = self._host
         host.bytes_in_memory -= _weight(entry)
-        host.recorder.conclude(entry, attempt, self.kept)
+        try:
+            host.recorder.conclude(entry, attempt, self.kept)
+        except Exception:
+            # A bug of ours must not leave a message ACTIVE with nobody at it.
+            logger.exception("message %d: its attempt could not be recorded", entry.id)
+            host.recorder.set_aside(entry, "an attempt could not be recorded; it may have been delivered")
         if host.suspects.on_trial:
             host.suspects.over(entry.id)
 
@@ -282,6 +287,8 @@ class DeliveryQueue:
         self.is_open = True
         self.on_disk = True
         self._refill()
+        if self._window:
+            self.wake()
 
     def _enter_retry(self, error: str) -> None:
         now, state = self._host.clock.now(), self.state
@@ -357,8 +364,6 @@ class DeliveryQueue:
 
     def _refill(self) -> None:
         """Read a batch from disk unless one is being read."""
-        if self._window:
-            self.wake()
         if self.on_disk and self.is_open and not self._leasing and not self._host.commits.failing:
             self._leasing = True
             self._host.spawn(self._lease())

@@ -20,9 +20,9 @@ from bridgehead.tracking.events import EventId
 from support.delivery_world import DEFERRED, HOP, REFUSED, RELAYED, World, always
 
 
-@pytest.fixture
-async def world(tmp_path: Path) -> AsyncIterator[World]:
-    world = World(tmp_path)
+@pytest.fixture(params=["sqlite", "memory"])
+async def world(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator[World]:
+    world = World(tmp_path if request.param == "sqlite" else None)
     await world.start()
     yield world
     await world.stop()
