@@ -97,6 +97,10 @@ def test_the_table_lists_every_room_and_no_other() -> None:
     assert rooms == set(floors.FLOORS)
 
 
+def test_every_pure_file_is_there() -> None:
+    assert [name for name in sorted(floors.PURE_FILES) if not (_SOURCE / name).is_file()] == []
+
+
 @pytest.mark.parametrize(
     ("file", "source", "reason"),
     [
