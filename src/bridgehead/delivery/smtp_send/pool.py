@@ -55,11 +55,14 @@ class SessionPoolCourier:
             session.resume()
             if self._idle and self._idle[-1] is session:
                 break  # it found nothing to take
+        if not self._idle:
+            self._limiter.withdraw(self._drop_idle)
         self._grow()
 
     async def close(self) -> None:
         """Let sessions end what they are at, a few seconds at most; then drop them."""
         self._closing = True
+        self._limiter.withdraw(self._drop_idle, self.wake)
         for task in self._opening:
             task.cancel()
         for session in list(self._sessions):
@@ -80,10 +83,13 @@ class SessionPoolCourier:
     def session_idle(self, session: SendSession) -> None:
         if session not in self._idle:
             self._idle.append(session)
+            self._limiter.offer(self._drop_idle)
 
     def session_ended(self, session: SendSession, reason: str) -> None:
         if session in self._idle:
             self._idle.remove(session)
+            if not self._idle:
+                self._limiter.withdraw(self._drop_idle)
         if session in self._sessions:
             self._sessions.discard(session)
             self._limiter.release()
@@ -92,6 +98,13 @@ class SessionPoolCourier:
             self._all_ended.set_result(None)
         if not self._closing:
             self._grow()
+
+    def _drop_idle(self) -> None:
+        """Give up an idle session: another next hop has work and no connection."""
+        if self._idle:
+            self._idle.pop().client.quit()
+        if not self._idle:
+            self._limiter.withdraw(self._drop_idle)
 
     def _grow(self) -> None:
         """Open another session for a backlog that is larger than what is being opened already; at most as many at a
@@ -102,7 +115,7 @@ class SessionPoolCourier:
             and not self._idle
             and len(self._sessions) + len(self._opening) < self._limit
             and len(self._opening) < max(1, len(self._sessions))
-            and self._clock.monotonic() >= self._no_growth_until
+            and (not self._sessions or self._clock.monotonic() >= self._no_growth_until)
         ):
             if not self._limiter.acquire(self.wake):
                 return

@@ -1,7 +1,6 @@
 # SPDX-License-Identifier: MIT
 """What all couriers share: the limit on connections in all, and what was learned about hosts."""
 
-from collections import deque
 from collections.abc import Callable
 from typing import Final
 
@@ -16,28 +15,48 @@ _REMEMBERED: Final = 10_000
 
 
 class ConnectionLimiter:
-    """At most `limit` connections at a time (MaxOutboundConnections). Who finds none free is called in turn when one
-    is given back."""
+    """At most `limit` connections at a time (MaxOutboundConnections).
+
+    Who finds none free is called in turn when one is given back; who has idle ones is asked for one at once, so that
+    a next hop without work never holds up one with work.
+    """
 
     def __init__(self, limit: int) -> None:
         self.limit = limit
         self.used = 0
-        self._waiting: deque[Callable[[], None]] = deque()
+        self._waiting: dict[Callable[[], None], None] = {}
+        self._idle: dict[Callable[[], None], None] = {}
 
     def acquire(self, wake: Callable[[], None]) -> bool:
         """Take one, or be remembered: `wake` is called once when it is worth asking again."""
         if self.used < self.limit:
             self.used += 1
             return True
-        if wake not in self._waiting:
-            self._waiting.append(wake)
+        self._waiting[wake] = None
+        for drop in self._idle:
+            drop()
+            break
         return False
 
     def release(self) -> None:
         """Give one back."""
         self.used -= 1
+        while self._waiting and self.used < self.limit:
+            wake = next(iter(self._waiting))
+            del self._waiting[wake]
+            wake()
+
+    def offer(self, drop: Callable[[], None]) -> None:
+        """There is an idle connection that `drop` would close."""
+        self._idle[drop] = None
         if self._waiting:
-            self._waiting.popleft()()
+            drop()
+
+    def withdraw(self, drop: Callable[[], None], wake: Callable[[], None] | None = None) -> None:
+        """There is none any more; with `wake`, nobody waits there either."""
+        self._idle.pop(drop, None)
+        if wake is not None:
+            self._waiting.pop(wake, None)
 
 
 class HostMemory:
