@@ -116,10 +116,12 @@ def test_thousands_of_tiny_chunks_are_bounded(conversation_server: Server) -> No
         talk.expect("MAIL FROM:<sender@fabrikam.test>", "250 *")
         talk.expect("RCPT TO:<bob@contoso.test>", "250 *")
         codes: list[str] = []
-        with pytest.raises((Closed, ConnectionResetError)):
+        try:
             for _ in range(120):
                 talk.send(b"BDAT 1\r\nx" * 100)
                 codes += [talk.read().code for _ in range(100)]
+        except Closed:
+            pass
         # the refusal itself may be lost: the connection is reset with chunks unread
         assert 9_900 <= codes.count("250") <= 10_000
 

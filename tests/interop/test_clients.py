@@ -138,19 +138,6 @@ def test_curl(server: Server, sink: Sink) -> None:
     assert sink.wait_for(lambda one: "curl@adatum.test" in one.forward_paths).body == b".a line with a dot\r\n"
 
 
-def test_curl_scram(server: Server, sink: Sink) -> None:
-    done = run(
-        program("curl"), "--silent", "--show-error", "--ssl-reqd", "--insecure", "--login-options",
-        "AUTH=SCRAM-SHA-256", "--url", f"smtp://127.0.0.1:{server.port('client')}/curl.test",
-        "--user", "alice:correct horse", "--mail-from", "alice@contoso.test", "--mail-rcpt", "scram@adatum.test",
-        "--upload-file", "-", data=b"Subject: scram\r\n\r\nx\r\n",
-    )  # fmt: skip
-    if b"AUTH=SCRAM" in done.stderr or b"not supported" in done.stderr.lower():
-        pytest.skip("this curl has no SCRAM")
-    assert done.returncode == 0, done.stderr.decode()
-    assert sink.wait_for(lambda one: "scram@adatum.test" in one.forward_paths)
-
-
 def smtp_source(server: Server, *options: str) -> Any:
     done = run(program("smtp-source"), *options, f"127.0.0.1:{server.port('secured')}")
     assert done.returncode == 0, done.stderr.decode()

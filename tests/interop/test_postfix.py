@@ -15,7 +15,7 @@ from support.sink import Sink
 
 pytestmark = pytest.mark.interop
 
-ADDRESSES = tuple(f"{name}@postfix.test" for name in ("joe", "tls", "eight", "large", "dsn", "utf8", "ιωάννης"))
+ADDRESSES = tuple(f"{name}@postfix.test" for name in ("joe", "tls", "eight", "large", "dsn", "utf8", "ζωή"))
 MANY = tuple(f"many{number}@postfix.test" for number in range(100))
 
 
@@ -64,11 +64,11 @@ def test_to_postfix_8bit(sender: Server, next_hop: Postfix) -> None:
 
 def test_to_postfix_smtputf8(sender: Server, next_hop: Postfix) -> None:
     message = EmailMessage()
-    message["From"], message["To"], message["Subject"] = "jürgen@fabrikam.test", "ιωάννης@postfix.test", "Γεια σου"
+    message["From"], message["To"], message["Subject"] = "jürgen@fabrikam.test", "ζωή@postfix.test", "Γεια σου"
     message.set_content("hello")
     with sender.smtp("secured") as client:
         client.send_message(message)
-    (data,) = next_hop.wait_for_mail("ιωάννης@postfix.test")
+    (data,) = next_hop.wait_for_mail("ζωή@postfix.test")
     assert "Subject: Γεια σου".encode() in data
     assert "Return-Path: <jürgen@fabrikam.test>".encode() in data
 
