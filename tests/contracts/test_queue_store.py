@@ -38,7 +38,7 @@ class TestSqliteQueueStore(QueueStoreContract):
     @pytest.fixture
     async def store(self, tmp_path: Path, opened: list[SqliteQueueStore]) -> QueueStore:
         self.folder, self.opened = tmp_path / "queue", opened
-        store = SqliteQueueStore(self.folder)
+        store = SqliteQueueStore(self.folder, reserve_bytes=65_536)
         opened.append(store)
         await store.open()
         return store
@@ -47,7 +47,7 @@ class TestSqliteQueueStore(QueueStoreContract):
         """What a killed process leaves is what the files hold now."""
         copy = self.folder.with_name("after-the-crash")
         shutil.copytree(self.folder, copy)
-        again = SqliteQueueStore(copy)
+        again = SqliteQueueStore(copy, reserve_bytes=65_536)
         self.opened.append(again)
         await again.open()
         return again

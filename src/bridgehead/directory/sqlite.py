@@ -71,7 +71,7 @@ class SqliteDirectory:
         self._data_version = 0
         self._file: tuple[int, int] = (0, 0)
         self._next_check = 0.0
-        self._open()
+        self._open(create=True)
 
     # --- the port --------------------------------------------------------------------------------------------------
 
@@ -174,14 +174,17 @@ class SqliteDirectory:
     def _opened(self) -> sqlite3.Connection:
         return self._connection or self._open()
 
-    def _open(self) -> sqlite3.Connection:
-        """Open the file, with its tables made where it is new. Raises DirectoryUnavailable."""
+    def _open(self, *, create: bool = False) -> sqlite3.Connection:
+        """Open the file. Raises DirectoryUnavailable.
+
+        Only the first opening makes a new one: a file that is gone or emptied later on is a fault, for an empty
+        directory in its place would have all mail refused for good.
+        """
         try:
-            new = os.open(self._path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
-            os.close(new)
+            os.close(os.open(self._path, os.O_RDWR | os.O_CLOEXEC | (os.O_CREAT if create else 0), 0o600))
             connection = sqlite3.connect(self._path, isolation_level=None, timeout=self._busy_seconds)
             try:
-                _prepare(connection)
+                _prepare(connection, create=create)
                 self._data_version = connection.execute("PRAGMA data_version").fetchone()[0]
             except BaseException:
                 connection.close()
@@ -246,7 +249,7 @@ def _identity(path: Path) -> tuple[int, int]:
     return status.st_dev, status.st_ino
 
 
-def _prepare(connection: sqlite3.Connection) -> None:
+def _prepare(connection: sqlite3.Connection, *, create: bool) -> None:
     """Set the connection up; make the tables in a new file. Raises sqlite3.DatabaseError for a foreign one."""
     connection.execute("PRAGMA foreign_keys = ON")
     version = connection.execute("PRAGMA user_version").fetchone()[0]
@@ -254,6 +257,8 @@ def _prepare(connection: sqlite3.Connection) -> None:
         return
     if version > SCHEMA_VERSION:
         raise sqlite3.DatabaseError(f"written by a newer version (schema {version}, this one knows {SCHEMA_VERSION})")
+    if not create:
+        raise sqlite3.DatabaseError("the directory was emptied; put it back, or restart to begin with an empty one")
     connection.execute("PRAGMA journal_mode = WAL")
     with closing(connection.cursor()) as cursor:
         cursor.execute("BEGIN IMMEDIATE")

@@ -145,6 +145,21 @@ def test_a_directory_that_is_gone_is_unavailable_and_comes_back(
     assert server.find(ANNAS) == ANNA
 
 
+@pytest.mark.parametrize("content", [None, b""])
+def test_a_file_that_vanishes_while_the_server_runs_is_a_fault_and_not_an_empty_directory(
+    server: SqliteDirectory, path: Path, clock: JumpingClock, content: bytes | None
+) -> None:
+    server.add(ANNA)
+    for suffix in ("", "-wal", "-shm"):
+        Path(f"{path}{suffix}").unlink(missing_ok=True)
+    if content is not None:
+        path.write_bytes(content)
+    clock.advance(0.6)
+    for _ in range(2):
+        with pytest.raises(DirectoryUnavailable):
+            server.find(ANNAS)
+
+
 def test_a_damaged_record_is_a_fault_and_not_an_unknown_recipient(
     server: SqliteDirectory, path: Path, clock: JumpingClock
 ) -> None:

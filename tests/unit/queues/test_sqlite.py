@@ -36,7 +36,7 @@ def folder(tmp_path: Path) -> Path:
 
 @pytest.fixture
 async def store(folder: Path) -> AsyncIterator[SqliteQueueStore]:
-    store = SqliteQueueStore(folder)
+    store = SqliteQueueStore(folder, reserve_bytes=65_536)
     await store.open()
     yield store
     await store.close()
@@ -80,7 +80,7 @@ async def test_one_process_at_a_time(store: SqliteQueueStore, folder: Path) -> N
 
 
 async def test_a_newer_schema_is_left_alone(folder: Path) -> None:
-    store = SqliteQueueStore(folder)
+    store = SqliteQueueStore(folder, reserve_bytes=65_536)
     await store.open()
     await store.close()
     connection = sqlite3.connect(folder / DATABASE_NAME)
@@ -102,7 +102,7 @@ async def test_many_active_entries_are_given_back_before_lease_says_that_nothing
     await put(store, *(entry(store, status=ACTIVE) for _ in range(2_500)))
     copy = folder.with_name("copy")
     shutil.copytree(folder, copy)
-    again = SqliteQueueStore(copy)
+    again = SqliteQueueStore(copy, reserve_bytes=65_536)
     await again.open()
     found: set[int] = set()
     while entries := await leased(again, 400):
@@ -119,7 +119,7 @@ async def test_recovery_leaves_alone_what_this_process_leased(store: SqliteQueue
     await put(store, ready)
     copy = folder.with_name("copy")
     shutil.copytree(folder, copy)
-    again = SqliteQueueStore(copy)
+    again = SqliteQueueStore(copy, reserve_bytes=65_536)
     await again.open()
     first = await leased(again, 1)
     while await leased(again, 1_000):
@@ -143,7 +143,7 @@ async def test_a_lease_whose_caller_went_away_is_given_back(store: SqliteQueueSt
 
 
 async def test_ids_grow_although_a_run_stored_none_of_them(folder: Path) -> None:
-    store = SqliteQueueStore(folder)
+    store = SqliteQueueStore(folder, reserve_bytes=65_536)
     await store.open()
     highest = max(store.allocate_id() for _ in range(50))
     await store.close()
@@ -159,14 +159,14 @@ async def test_ids_beyond_the_reserve_stay_ahead_of_a_crash(store: SqliteQueueSt
     highest = store.allocate_id()
     copy = folder.with_name("copy")
     shutil.copytree(folder, copy)
-    again = SqliteQueueStore(copy)
+    again = SqliteQueueStore(copy, reserve_bytes=65_536)
     await again.open()
     assert again.allocate_id() > highest
     await again.close()
 
 
 async def test_close_waits_for_what_was_committed(folder: Path) -> None:
-    store = SqliteQueueStore(folder)
+    store = SqliteQueueStore(folder, reserve_bytes=65_536)
     await store.open()
     one = entry(store)
     faults: list[object] = []
@@ -239,7 +239,7 @@ async def test_discard(store: SqliteQueueStore, folder: Path) -> None:
 
 
 async def test_files_that_a_crash_left_without_entry_are_removed_and_others_kept(folder: Path) -> None:
-    store = SqliteQueueStore(folder)
+    store = SqliteQueueStore(folder, reserve_bytes=65_536)
     await store.open()
     one = await put_file(store)
     (folder / "content" / f"{store.allocate_id():016x}.eml").write_bytes(b"half a mess")
@@ -301,7 +301,7 @@ async def test_a_damaged_content_file_sets_its_entry_aside(
 
 
 async def test_a_damaged_page_costs_only_the_messages_on_it(folder: Path) -> None:
-    store = SqliteQueueStore(folder)
+    store = SqliteQueueStore(folder, reserve_bytes=65_536)
     await store.open()
     entries = [entry(store, content=BytesContent(b"%03d" % n * 2_000), received_at=n) for n in range(40)]
     await put(store, *entries)
