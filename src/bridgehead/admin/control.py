@@ -73,7 +73,7 @@ class _Error(msgspec.Struct, omit_defaults=True):
 
 class _Answer(msgspec.Struct, omit_defaults=True):
     id: int = 0
-    result: msgspec.Raw | None = None
+    result: msgspec.Raw = msgspec.Raw(b"null")
     error: _Error | None = None
 
 
@@ -259,7 +259,7 @@ class ControlClient:
             self.close()
             raise AdminFault(FAILED, "the server answered another request than this one", "try again")
         try:
-            return msgspec.json.decode(answer.result if answer.result is not None else b"null", type=result)
+            return msgspec.json.decode(answer.result, type=result)
         except msgspec.DecodeError as error:
             remedy = "command and server may be of different versions; restart the server"
             raise AdminFault(FAILED, f"the server's answer to {method} is unexpected: {error}", remedy) from None

@@ -5,17 +5,28 @@ import difflib
 from collections.abc import Iterable, Sequence
 from datetime import datetime
 from fnmatch import fnmatchcase
+from pathlib import Path
 from typing import Final
 
 import msgspec
 
-from bridgehead.admin.faults import INVALID, NOT_FOUND, AdminFault
+from bridgehead.admin.faults import FAILED, INVALID, NOT_FOUND, AdminFault
 from bridgehead.admin.messages import MessageView, view_message
 from bridgehead.admin.ports import RunningServer
 from bridgehead.admin.queue_names import queue_identity
 from bridgehead.admin.times import moment
 from bridgehead.mail.limits import LIST_RESULTS
-from bridgehead.queues.store import ItemFilter, MessageStatus, Problem, QueueKind, QueueState, QueueStatus, QueueSummary
+from bridgehead.queues.store import (
+    ItemFilter,
+    MessageStatus,
+    Problem,
+    QueueKind,
+    QueueState,
+    QueueStatus,
+    QueueSummary,
+    StoreFault,
+)
+from bridgehead.queues.verify import verify_directory
 
 _STATUS: Final = {QueueStatus.ACTIVE: "Active", QueueStatus.RETRY: "Retry", QueueStatus.SUSPENDED: "Suspended"}
 
@@ -104,6 +115,14 @@ def view_problems(problems: Iterable[Problem]) -> list[ProblemView]:
     return sorted(found, key=lambda problem: not problem.lost)
 
 
+def verify_stopped(folder: Path) -> list[ProblemView]:
+    """Check the store of a stopped server. Raises AdminFault where there is none."""
+    try:
+        return view_problems(verify_directory(folder))
+    except StoreFault as fault:
+        raise AdminFault(FAILED, str(fault), "is this the configuration of the server that is meant?") from None
+
+
 async def list_queues(server: RunningServer, pattern: str = "") -> list[QueueView]:
     """Queues whose identity or next hop domain matches, those with most messages first. Raises StoreFault."""
     views = [view_queue(summary) for summary in _matching(await server.queues(), pattern or "*")]
@@ -139,23 +158,23 @@ async def retry_queues(server: RunningServer, name: str) -> list[QueueAction]:
     return done
 
 
-async def suspend_queue(server: RunningServer, name: str, who: str) -> QueueAction:
+async def suspend_queue(server: RunningServer, name: str, who: str) -> list[QueueAction]:
     """Stop delivery from a queue. Raises AdminFault."""
     summary = await one_queue(server, name)
-    if summary.state.queue is QueueKind.POISON:
-        raise AdminFault(INVALID, "nothing is delivered from the poison queue anyway")
+    if summary.state.queue is not QueueKind.DELIVERY:
+        raise AdminFault(INVALID, "only delivery queues are suspended", "bridgehead queue list shows them")
     await server.suspend(summary.state, who)
-    return _action(summary.state, "suspended", summary.message_count)
+    return [_action(summary.state, "suspended", summary.message_count)]
 
 
-async def resume_queue(server: RunningServer, name: str) -> QueueAction:
+async def resume_queue(server: RunningServer, name: str) -> list[QueueAction]:
     """Undo a suspension. Raises AdminFault where the queue is not suspended."""
     summary = await one_queue(server, name)
     if summary.state.status is not QueueStatus.SUSPENDED:
         identity = queue_identity(summary.state.queue, summary.state.next_hop)
         raise AdminFault(INVALID, f"{identity} is not suspended", f"bridgehead queue retry '{identity}' tries it now")
     await server.resume(summary.state)
-    return _action(summary.state, "resumed", summary.message_count)
+    return [_action(summary.state, "resumed", summary.message_count)]
 
 
 async def one_queue(server: RunningServer, name: str) -> QueueSummary:

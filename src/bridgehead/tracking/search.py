@@ -27,7 +27,7 @@ _WRITE_DELAY: Final = timedelta(days=1)
 _PROBLEMS: Final = 100
 
 
-class FoundEvent(msgspec.Struct, frozen=True, kw_only=True, rename="kebab"):
+class FoundEvent(msgspec.Struct, frozen=True, rename="kebab"):
     """One line of a tracking log. Names and order are Exchange's; columns that a file lacks are ""."""
 
     date_time: str
@@ -233,11 +233,8 @@ def _columns(data: bytes) -> list[str] | None:
 
 def _parser(columns: list[str]) -> Callable[[bytes], "FoundEvent | str"]:
     """A function that takes a line apart, or says in words what is wrong with it."""
-    if columns == list(FIELDS):
-        indexes: list[int | None] = list(range(len(FIELDS)))
-    else:
-        indexes = [columns.index(name) if name in columns else None for name in FIELDS]
-    width = len(columns)
+    indexes = [columns.index(name) if name in columns else None for name in FIELDS]
+    in_order, width = columns == list(FIELDS), len(columns)
 
     def parse(line: bytes) -> FoundEvent | str:
         text = line.decode("utf-8", "replace")
@@ -252,17 +249,16 @@ def _parser(columns: list[str]) -> Callable[[bytes], "FoundEvent | str"]:
             return f"has {len(cells)} columns where {width} were expected"
         if not _is_stamp(cells[indexes[0] or 0]):
             return "does not begin with a time such as 2026-11-23T09:00:01.123Z"
-        return _event([cells[index] if index is not None else "" for index in indexes])
+        return _event(cells if in_order else [cells[index] if index is not None else "" for index in indexes])
 
     return parse
 
 
 def _event(cells: list[str]) -> FoundEvent:
-    values: dict[str, str | list[str]] = dict(zip(FoundEvent.__struct_fields__, cells, strict=True))
     recipients, status = cells[12], cells[13]
-    values["recipient_address"] = recipients.split(";") if recipients else []
-    values["recipient_status"] = status.split(";") if status else []
-    return FoundEvent(**values)  # type: ignore[arg-type]
+    split_recipients = recipients.split(";") if recipients else []
+    split_status = status.split(";") if status else []
+    return FoundEvent(*cells[:12], split_recipients, split_status, *cells[14:])  # type: ignore[call-arg, arg-type]
 
 
 _is_stamp: Final = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(?:\.\d+)?Z").fullmatch

@@ -1,2 +1,22 @@
 # SPDX-License-Identifier: MIT
-"""The command line: each module holds the commands of one subject and calls the use cases in `admin`."""
+"""The commands of operators. Each is a thin translation of arguments to a use case of the admin room, and of its result
+to text or JSON; what a command needs beyond that is imported when it runs, so that all start quickly.
+"""
+
+import rich_click as click
+
+from bridgehead.admin.cli.connector import connector
+from bridgehead.admin.cli.message import message
+from bridgehead.admin.cli.queue import queue
+from bridgehead.admin.cli.recipient import recipient
+from bridgehead.admin.cli.status import reload, status
+from bridgehead.admin.cli.trace import trace
+from bridgehead.admin.cli.user import user
+
+__all__ = ["register"]
+
+
+def register(group: click.Group) -> None:
+    """Add the commands to the program's own. Their `click.Context.obj` is to be a `CliContext`."""
+    for command in (status, reload, queue, message, trace, connector, user, recipient):
+        group.add_command(command)

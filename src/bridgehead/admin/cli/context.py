@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Protocol
 
 if TYPE_CHECKING:
     from bridgehead.admin.control import ControlClient
+    from bridgehead.admin.recipients import Source
     from bridgehead.categorizer.settings import CategorizerSettings
     from bridgehead.directory.settings import DirectorySettings
     from bridgehead.queues.settings import QueueSettings
@@ -76,6 +77,14 @@ class CliContext:
     def within_data_directory(self, path: str) -> Path:
         """A path of the configuration, relative ones below the data directory."""
         return self.data_directory / path
+
+    def recipients(self) -> "Source":
+        """The directory that `recipient` commands work on."""
+        from bridgehead.admin.recipients import Source
+
+        configuration = self.configuration
+        path = self.within_data_directory(configuration.directory.recipients_file)
+        return Source(path, configuration.categorizer.plus_addressing_enabled)
 
     def control(self, timeout: float = 60.0) -> "ControlClient":
         """A connection to the running server, made at its first call; to be closed by the caller."""

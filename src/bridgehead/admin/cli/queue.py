@@ -1,0 +1,214 @@
+# SPDX-License-Identifier: MIT
+"""`bridgehead queue list|show|retry|suspend|resume|verify`."""
+
+import getpass
+from typing import TYPE_CHECKING
+
+import rich_click as click
+
+from bridgehead.admin.cli.context import CliContext
+from bridgehead.admin.cli.message import message_table
+from bridgehead.admin.cli.output import (
+    NEGATIVE,
+    AdminCommand,
+    counted,
+    distance,
+    emit,
+    facts,
+    json_option,
+    paint,
+    size,
+    table,
+    when,
+)
+
+if TYPE_CHECKING:
+    from bridgehead.admin.queues import ProblemView, QueueAction, QueueDetail, QueueView
+
+_VERIFY_SECONDS = 3600.0
+
+
+@click.group()
+def queue() -> None:
+    """Look at queues and act on them: Submission, Unreachable, Poison, and one delivery queue for each next hop."""
+
+
+@queue.command("list", cls=AdminCommand)
+@click.argument("pattern", default="")
+@json_option
+@click.pass_context
+def list_(context: click.Context, pattern: str, as_json: bool) -> None:
+    """List the queues that hold messages or are not Active, those with most messages first.
+
+    PATTERN is a queue's identity or next hop domain; * stands for any text.
+
+    \b
+    Examples:
+      bridgehead queue list
+      bridgehead queue list '*contoso.com'
+    """
+    from bridgehead.admin.methods import QueueParameters
+    from bridgehead.admin.queues import QueueView
+
+    cli: CliContext = context.obj
+    with cli.control() as control:
+        queues = control.call("queues.list", QueueParameters(name=pattern), list[QueueView])
+    emit(queues, as_json, lambda: _list_text(queues))
+
+
+@queue.command(cls=AdminCommand)
+@click.argument("name")
+@click.option("--limit", default=1000, show_default=True, help="Most messages shown.")
+@json_option
+@click.pass_context
+def show(context: click.Context, name: str, limit: int, as_json: bool) -> None:
+    """Show one queue with its state, last error and messages.
+
+    NAME is its identity, or the domain of its next hop.
+
+    \b
+    Examples:
+      bridgehead queue show Unreachable
+      bridgehead queue show 'To internet/contoso.com'
+      bridgehead queue show contoso.com
+    """
+    from bridgehead.admin.methods import QueueParameters
+    from bridgehead.admin.queues import QueueDetail
+
+    cli: CliContext = context.obj
+    with cli.control() as control:
+        detail = control.call("queues.show", QueueParameters(name=name, limit=limit), QueueDetail)
+    emit(detail, as_json, lambda: _show_text(detail))
+
+
+@queue.command(cls=AdminCommand)
+@click.argument("name", default="")
+@click.option("--all", "everything", is_flag=True, help="Retry every queue that is not suspended, Poison excepted.")
+@json_option
+@click.pass_context
+def retry(context: click.Context, name: str, everything: bool, as_json: bool) -> None:
+    """Try a queue again now instead of at its next retry time; Unreachable is routed anew.
+
+    \b
+    Examples:
+      bridgehead queue retry contoso.com
+      bridgehead queue retry Unreachable
+      bridgehead queue retry --all
+    """
+    if bool(name) == everything:
+        raise click.UsageError("Name one queue (* stands for any text), or give --all.", context)
+    _act(context, "queues.retry", "*" if everything else name, as_json)
+
+
+@queue.command(cls=AdminCommand)
+@click.argument("name")
+@json_option
+@click.pass_context
+def suspend(context: click.Context, name: str, as_json: bool) -> None:
+    """Stop delivery from a delivery queue; messages go on arriving in it. Attempts under way finish.
+
+    \b
+    Examples:
+      bridgehead queue suspend contoso.com
+    """
+    _act(context, "queues.suspend", name, as_json)
+
+
+@queue.command(cls=AdminCommand)
+@click.argument("name")
+@json_option
+@click.pass_context
+def resume(context: click.Context, name: str, as_json: bool) -> None:
+    """Let a suspended queue deliver again.
+
+    \b
+    Examples:
+      bridgehead queue resume contoso.com
+    """
+    _act(context, "queues.resume", name, as_json)
+
+
+@queue.command(cls=AdminCommand)
+@json_option
+@click.pass_context
+def verify(context: click.Context, as_json: bool) -> None:
+    """Check the whole queue store without changing it; the server may be running or stopped.
+
+    Exit code 0 without findings, 1 with any.
+
+    \b
+    Examples:
+      bridgehead queue verify
+    """
+    from bridgehead.admin.faults import ServerNotRunning
+    from bridgehead.admin.queues import ProblemView, verify_stopped
+
+    cli: CliContext = context.obj
+    try:
+        with cli.control(_VERIFY_SECONDS) as control:
+            problems = control.call("queues.verify", None, list[ProblemView])
+    except ServerNotRunning:
+        folder = cli.within_data_directory(cli.configuration.queues.queue_database_path)
+        problems = verify_stopped(folder)
+    emit(problems, as_json, lambda: _verify_text(problems))
+    context.exit(NEGATIVE if problems else 0)
+
+
+def _act(context: click.Context, method: str, name: str, as_json: bool) -> None:
+    from bridgehead.admin.methods import QueueParameters
+    from bridgehead.admin.queues import QueueAction
+
+    cli: CliContext = context.obj
+    with cli.control() as control:
+        actions = control.call(method, QueueParameters(name=name, who=getpass.getuser()), list[QueueAction])
+    emit(actions, as_json, lambda: _acted(actions))
+
+
+def _acted(actions: "list[QueueAction]") -> str:
+    if not actions:
+        return "There is nothing to retry."
+    return "\n".join(f"{one.identity}: {one.action} ({counted(one.messages, 'message')})" for one in actions)
+
+
+def _list_text(queues: "list[QueueView]") -> str:
+    if not queues:
+        return "No queue holds a message."
+    rows = [
+        (one.identity, one.status, one.message_count, distance(one.next_retry_time), one.last_error) for one in queues
+    ]
+    return table(("QUEUE", "STATUS", "MESSAGES", "NEXT RETRY", "LAST ERROR"), rows, flexible=(0, 4))
+
+
+def _show_text(detail: "QueueDetail") -> str:
+    one = detail.queue
+    counts = ", ".join(f"{name} {count}" for name, count in one.counts_by_status.items())
+    lines = [
+        f"{one.identity}: {paint(one.status, 'yellow' if one.status in ('Retry', 'Suspended') else 'green')}",
+        facts(
+            [
+                ("messages", f"{one.message_count}, {size(one.total_bytes)}{f' ({counts})' if counts else ''}"),
+                ("delivery type", one.delivery_type),
+                ("next hop", one.next_hop_domain),
+                ("connector", one.next_hop_connector),
+                ("oldest", when(one.oldest_received)),
+                ("last error", one.last_error),
+                ("retries", one.retry_count or ""),
+                ("last retry", when(one.last_retry_time)),
+                ("next retry", when(one.next_retry_time)),
+                ("suspended by", one.suspended_by),
+            ]
+        ),
+    ]
+    if detail.messages:
+        lines += ["", message_table(detail.messages)]
+    return "\n".join(lines)
+
+
+def _verify_text(problems: "list[ProblemView]") -> str:
+    if not problems:
+        return "The queue store is sound."
+    lines = []
+    for one in problems:
+        mark = paint("mail is affected", "red") if one.lost else "no mail is affected"
+        lines += [f"{one.subject}: {one.what} ({mark})", f"  {one.remedy}"]
+    return "\n".join(lines)
