@@ -17,6 +17,7 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from email.message import EmailMessage
+from email.policy import SMTP
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -82,6 +83,7 @@ name = "Default"
 bindings = ["127.0.0.1:{other_port}"]
 remote_ip_ranges = ["127.0.0.0/8"]
 permission_groups = ["AnonymousUsers"]
+tarpit_interval = 0
 max_inbound_connection_percentage_per_source = 100
 """
 
@@ -248,7 +250,7 @@ def send(port: int, number: str, sender: str, recipient: str, subject: str) -> N
         code, text = client.rcpt(recipient)
         print(f"   RCPT  {code} {text.decode()}")
         if code == 250:
-            code, text = client.data(message.as_bytes())
+            code, text = client.data(message.as_bytes(policy=SMTP))
             print(f"   DATA  {code} {text.decode()}")
             ACCEPTED.append((number, subject))
 
