@@ -1,8 +1,9 @@
 # SPDX-License-Identifier: MIT
 """Recipients from a CSV table with the columns of Exchange's exports (Get-Recipient, Get-Mailbox and the like).
 
-Column names count without regard to case or order; columns that do not matter here are ignored. Lists stand in one
-cell, parted by ";". Every row that cannot be used is reported with its line and reason.
+Column names count without regard to case or order; columns that do not matter here are ignored. Cells are parted by
+commas, semicolons or tabs; lists stand in one cell, parted by ";". Every row that cannot be used is reported with its
+line and reason.
 """
 
 import csv
@@ -128,7 +129,8 @@ def import_csv(
 def read_table(table: TextIO) -> tuple[list[tuple[int, Recipient]], list[BadRow]]:
     """The recipients in a table with the lines they begin on, and the rows that cannot be used."""
     csv.field_size_limit(_CELL_CHARACTERS)
-    reader = csv.reader(_without_type_line(table), strict=True)
+    lines = list(_without_type_line(table))
+    reader = csv.reader(lines, delimiter=_delimiter(lines), strict=True)
     header = next((row for row in reader if row), [])
     fields, problems = _header(header)
     rows: list[tuple[int, list[tuple[str, str]]]] = []
@@ -159,6 +161,12 @@ def _without_type_line(table: TextIO) -> Iterator[str]:
     """Windows PowerShell 5 writes a line "#TYPE ..." above the header; it is kept as an empty line for the count."""
     for number, text in enumerate(table):
         yield "\n" if number == 0 and text.startswith("#TYPE") else text
+
+
+def _delimiter(lines: list[str]) -> str:
+    """What parts the cells: the character that the header has most of. Export-Csv -UseCulture writes semicolons."""
+    header = next((line for line in lines if line.strip()), "")
+    return max(",;\t", key=header.count)
 
 
 def _header(header: list[str]) -> tuple[list[str], list[BadRow]]:

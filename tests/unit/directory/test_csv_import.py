@@ -130,6 +130,15 @@ def test_a_bad_row_is_named_and_nothing_is_imported(
     assert len(directory) == 0
 
 
+@pytest.mark.parametrize("delimiter", [",", ";", "\t"])
+def test_the_delimiter_is_told_from_the_header(directory: SqliteDirectory, tmp_path: Path, delimiter: str) -> None:
+    header = ["Name", "RecipientType", "PrimarySmtpAddress", "EmailAddresses"]
+    row = ["Anna", "UserMailbox", "anna@a.example", '"SMTP:anna@a.example;smtp:b@a.example"']
+    text = f"{delimiter.join(header)}\r\n{delimiter.join(row)}\r\n"
+    assert load(directory, tmp_path, text) == ImportResult(1, [])
+    assert directory.find(parse_mailbox("b@a.example")) is not None
+
+
 def test_good_rows_can_be_imported_beside_bad_ones(directory: SqliteDirectory, tmp_path: Path) -> None:
     text = (
         "Name,RecipientType,PrimarySmtpAddress,Members\nAnna,UserMailbox,anna@a.example,\nBad,UserMailbox,bad,\n"
