@@ -3,6 +3,7 @@
 
 import asyncio
 import ipaddress
+import socket
 from collections.abc import Callable, Sequence
 from typing import TypeVar
 
@@ -56,6 +57,17 @@ async def dial_unix(factory: Callable[[], P], path: str, *, seconds: float) -> P
         raise DialError(f"unix:{path}: no connection within {seconds:g} s") from None
     except OSError as error:
         raise DialError(f"unix:{path}: {error.strerror or error}") from None
+
+
+def is_local_address(address: str) -> bool:
+    """Whether an IP address is one of this machine's: only then can a socket be bound to it."""
+    family = socket.AF_INET6 if ":" in address else socket.AF_INET
+    with socket.socket(family, socket.SOCK_DGRAM) as probe:
+        try:
+            probe.bind((address, 0))
+        except OSError:
+            return False
+    return True
 
 
 def shown(address: str, port: int) -> str:

@@ -13,6 +13,7 @@ import msgspec
 
 from bridgehead.mail.address import domain_key
 from bridgehead.mail.limits import DESTINATION_ADDRESSES
+from bridgehead.net.dialer import is_local_address
 from bridgehead.net.resolver import DnsLookup, MxAnswer, NameAnswer, Outcome
 from bridgehead.routing.mx import MailExchanger, before_ourselves, in_order, is_null_mx, shuffled
 from bridgehead.routing.next_hop import DeliveryType, NextHop
@@ -50,11 +51,18 @@ class Ourselves(msgspec.Struct, frozen=True):
 
     Attributes:
         fqdns: our names, lower case.
-        endpoints: (address, port) that our receive connectors listen on.
+        endpoints: (address, port) that our receive connectors listen on; "0.0.0.0" and "::" stand for all addresses.
     """
 
     fqdns: frozenset[str] = frozenset()
     endpoints: frozenset[tuple[str, int]] = frozenset()
+
+    def listens_on(self, address: str, port: int) -> bool:
+        """Whether a connection to this address would reach us."""
+        if (address, port) in self.endpoints:
+            return True
+        wildcards = {("::", port), ("0.0.0.0", port)} if ":" not in address else {("::", port)}
+        return not wildcards.isdisjoint(self.endpoints) and is_local_address(address)
 
 
 Destination = list[Target] | Unresolvable
@@ -102,7 +110,7 @@ async def _domain(
     addresses = await _addresses([record.host for record in ordered], dns)
 
     def is_ourselves(host: str) -> bool:
-        return host in ourselves.fqdns or any((ip, port) in ourselves.endpoints for ip in addresses[host].values)
+        return host in ourselves.fqdns or any(ourselves.listens_on(ip, port) for ip in addresses[host].values)
 
     usable = before_ourselves(ordered, is_ourselves)
     if not usable:
