@@ -144,7 +144,7 @@ smart_hosts = ["[127.0.0.1]:{self.next_hop}"]
         return [self.interpreter, "-m", "bridgehead", "-c", str(self.folder / "bridgehead.toml"), "run"]
 
     def flush(self) -> None:
-        control = [*self.command()[:-1], "queue", "retry", f"Sink/[127.0.0.1]:{self.next_hop}"]
+        control = [*self.command()[:-1], "queue", "retry", "--all"]
         subprocess.run(control, check=True, capture_output=True, timeout=120)
 
 

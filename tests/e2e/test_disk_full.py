@@ -107,6 +107,7 @@ def test_full_disk_while_a_large_message_comes(make_server: Callable[..., Server
         talk.expect("MAIL FROM:<a@fabrikam.test>", "250 *")
         talk.expect("RCPT TO:<bob@contoso.test>", "250 *")
         talk.expect("DATA", "354 *")
+        talk.send(b"Subject: large\r\n\r\n")
         for _ in range(30):
             talk.send((b"x" * 76 + b"\r\n") * 13_000)
         talk.send(b".\r\n")

@@ -31,6 +31,7 @@ def test_queue_retry_command(make_server: Callable[..., Server]) -> None:
         "queue_glitch_retry_interval": "1h",
         "transient_failure_retry_interval": "1h",
         "outbound_connection_failure_retry_interval": "1h",
+        "delay_notification_timeout": "12h",
     }
     sink = Sink(port=free_port(), listening=False)
     server = make_server(sink.port, queues=hours).start()
@@ -119,7 +120,7 @@ def test_connection_lost_after_the_dot_is_in_doubt(make_server: Callable[..., Se
 
 def test_delay_report_then_expiry(make_server: Callable[..., Server], sink: Sink) -> None:
     server = make_server(
-        queues={"delay_notification_timeout": 2, "message_expiration_timeout": 5},
+        queues={"transient_failure_retry_count": 1, "delay_notification_timeout": 2, "message_expiration_timeout": 5},
         send_connectors=[
             send_connector("Dead", free_port(), spaces=("dead.test",)),
             send_connector("Alive", sink.port, spaces=("fabrikam.test",)),
@@ -141,7 +142,7 @@ def test_delay_report_then_expiry(make_server: Callable[..., Server], sink: Sink
 def test_no_delay_report_unasked(make_server: Callable[..., Server], sink: Sink) -> None:
     """NOTIFY=FAILURE leaves delay out."""
     server = make_server(
-        queues={"delay_notification_timeout": 1, "message_expiration_timeout": 4},
+        queues={"transient_failure_retry_count": 1, "delay_notification_timeout": 2, "message_expiration_timeout": 5},
         send_connectors=[
             send_connector("Dead", free_port(), spaces=("dead.test",)),
             send_connector("Alive", sink.port, spaces=("fabrikam.test",)),
@@ -154,12 +155,14 @@ def test_no_delay_report_unasked(make_server: Callable[..., Server], sink: Sink)
 
 def test_outgoing_login_over_tls(make_server: Callable[..., Server], tmp_path: Path) -> None:
     directory = tmp_path
-    pair = Authority(directory).issue("sink.test")
+    authority = Authority(directory)
+    pair = authority.issue("sink.test")
     secret = directory / "password"
     secret.write_text("s3cret\n")
     with Sink(Behaviour(context=pair.server_context(), users={"relay": "s3cret"})) as strict:
         connector = send_connector(
             "Provider", strict.port, smart_host_auth_mechanism="BasicAuthRequireTLS", require_tls=True,
+            tls_auth_level="DomainValidation", tls_domain="sink.test", tls_ca_file=str(authority.root),
             authentication_username="relay", authentication_password=f"file:{secret}",
         )  # fmt: skip
         make_server(send_connectors=[connector]).start().send("a@fabrikam.test", "x@adatum.test", MESSAGE, "secured")
