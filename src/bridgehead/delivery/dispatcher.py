@@ -18,6 +18,7 @@ from bridgehead.delivery.attempt import AttemptRecorder, Reporter, Stored
 from bridgehead.delivery.commits import LastingCommits
 from bridgehead.delivery.delivery_queue import DeliveryQueue
 from bridgehead.delivery.ports import Courier, WorkSource
+from bridgehead.delivery.queue_window import QueueWindow
 from bridgehead.delivery.settings import DeliverySettings
 from bridgehead.delivery.suspects import Suspects
 from bridgehead.mail.limits import INLINE_CONTENT_BYTES
@@ -86,7 +87,7 @@ class Dispatcher:
         self.queues: dict[NextHop, DeliveryQueue] = {}
         self._random = random
         self._courier_for = courier_for
-        self._timers: list[tuple[float, int, DeliveryQueue]] = []
+        self._timers: list[tuple[float, int, QueueWindow]] = []
         self._order = count()
         self._timer: asyncio.TimerHandle | None = None
         self._next_sweep = 0.0
@@ -201,7 +202,7 @@ class Dispatcher:
     def courier_for(self, next_hop: NextHop, source: WorkSource) -> Courier:
         return self._courier_for(next_hop, source)
 
-    def schedule(self, queue: DeliveryQueue, when: float) -> None:
+    def schedule(self, queue: QueueWindow, when: float) -> None:
         """See `QueueHost`."""
         if not self._running or (queue.wake_at and queue.wake_at <= when):
             return

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from bridgehead.delivery import delivery_queue
+from bridgehead.delivery import delivery_queue, queue_window
 from bridgehead.delivery.ports import Attempt
 from bridgehead.dsn.parse import parse_report
 from bridgehead.mail.address import NULL
@@ -236,7 +236,7 @@ async def test_the_window_is_bounded_and_everything_arrives_in_order(
     world: World, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(delivery_queue, "WINDOW_ENTRIES", 10)
-    monkeypatch.setattr(delivery_queue, "LEASE_ENTRIES", 4)
+    monkeypatch.setattr(queue_window, "LEASE_ENTRIES", 4)
     world.limit = 0
     entries = [world.entry() for _ in range(40)]
     await world.hand_over(*entries)
@@ -412,13 +412,16 @@ async def test_suspended_queues_do_nothing_until_resumed_and_stay_so_over_a_rest
     assert world.events.names == ["SEND", "SEND"]
 
 
-async def test_retry_now_does_not_wait_for_queue_or_message(world: World) -> None:
+async def test_retry_now_does_not_wait_for_queue_or_message(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(queue_window, "LEASE_ENTRIES", 2)
     world.answer = always(DEFERRED)
-    await world.hand_over(world.entry(), world.entry())
+    await world.hand_over(*[world.entry() for _ in range(5)])
     tried = list(world.courier.tried)
+    await world.pass_time(10)
     assert world.dispatcher.retry_now(HOP) == 1
     await world.settle()
     assert world.courier.tried == tried * 2  # one attempt each ahead of time, not one after the other
+    await world.pass_time(10)
     world.courier.unreachable = "down"
     world.dispatcher.retry_now()
     await world.settle()
@@ -426,7 +429,7 @@ async def test_retry_now_does_not_wait_for_queue_or_message(world: World) -> Non
     world.courier.unreachable, world.courier.answer = "", always(RELAYED)
     world.dispatcher.retry_now()
     await world.settle()
-    assert len(world.events.of(EventId.SEND)) == 2
+    assert len(world.events.of(EventId.SEND)) == 5
 
 
 async def test_an_empty_queue_disappears_after_a_while(world: World) -> None:

@@ -1,0 +1,238 @@
+# SPDX-License-Identifier: MIT
+"""A delivery queue between memory and disk: the window of messages ACTIVE in memory, and how it is filled and emptied.
+
+What its courier and the administrator see of the queue is in `delivery_queue`.
+"""
+
+import asyncio
+import logging
+from collections import deque
+from collections.abc import Coroutine
+from typing import Final, Protocol
+
+import msgspec
+
+from bridgehead.delivery.attempt import AttemptRecorder
+from bridgehead.delivery.commits import LastingCommits
+from bridgehead.delivery.outcome import waiting_status
+from bridgehead.delivery.ports import Courier, WorkSource
+from bridgehead.delivery.suspects import Suspects
+from bridgehead.mail.item import Priority
+from bridgehead.mail.limits import INLINE_CONTENT_BYTES
+from bridgehead.net.clock import Clock
+from bridgehead.queues.settings import QueueSettings
+from bridgehead.queues.store import QueuedItem, QueueKind, QueueState, QueueStatus, QueueStore, StoreFault, Transaction
+from bridgehead.routing.next_hop import NextHop
+
+logger = logging.getLogger("bridgehead.delivery")
+
+WINDOW_ENTRIES: Final = 1000
+"""Messages of one queue in memory."""
+LEASE_ENTRIES: Final = 100
+"""Messages read from disk at a time."""
+PROBE_ENTRIES: Final = 10
+"""Messages read when it is not known whether anybody answers."""
+LEASE_BYTES: Final = 4 * 1024**2
+"""Content read from disk at a time."""
+FAULT_PAUSE: Final = 5.0
+"""Seconds until the disk is asked again after it failed."""
+SHORTEST_PAUSE: Final = 0.05
+
+
+class QueueHost(Protocol):
+    """What a delivery queue needs of its dispatcher."""
+
+    store: QueueStore
+    settings: QueueSettings
+    clock: Clock
+    commits: LastingCommits
+    recorder: AttemptRecorder
+    suspects: Suspects
+    bytes_in_memory: int
+    window_bytes: int
+
+    def random(self) -> float: ...
+
+    def schedule(self, queue: "QueueWindow", when: float) -> None:
+        """Call the queue's `look` at this Unix time, or earlier if asked for earlier already."""
+
+    def spawn(self, work: Coroutine[None, None, None]) -> None:
+        """Run something in the background; it is awaited before the store closes."""
+
+    def courier_for(self, next_hop: NextHop, source: WorkSource) -> Courier: ...
+
+
+class QueueWindow:
+    """Messages of one next hop in memory, and the way to those on disk.
+
+    Attributes:
+        is_open: messages may be taken: not suspended, not waiting for the next retry.
+        on_disk: there may be entries on disk that are due.
+        wake_at: Unix time of the next look, 0 for none; kept by the dispatcher.
+    """
+
+    def __init__(self, state: QueueState, host: QueueHost) -> None:
+        assert state.next_hop is not None
+        self.next_hop = state.next_hop
+        self.state = state
+        self.is_open = state.status is QueueStatus.ACTIVE
+        self.on_disk = False
+        self.wake_at = 0.0
+        self._host = host
+        self._window: deque[QueuedItem] = deque()
+        self._leasing = False
+        self._waking = False
+        self._horizon = 0.0
+        """Entries due up to this time are taken although it is ahead, 0 for none."""
+
+    def wake(self) -> None:
+        """There is something in the window."""
+        raise NotImplementedError
+
+    def look(self) -> None:
+        """The time that was asked for has come."""
+        raise NotImplementedError
+
+    def add(self, entry: QueuedItem) -> None:
+        """A fresh message, ACTIVE on disk, with its content."""
+        if not self.is_open:
+            self._to_disk([entry])
+            return
+        self._host.bytes_in_memory += weight(entry)
+        if entry.item.priority is Priority.HIGH:
+            self._window.appendleft(entry)
+        else:
+            self._window.append(entry)
+        if not self._waking:
+            # One wake for all messages of a commit: sessions then find the next one to send along.
+            self._waking = True
+            asyncio.get_running_loop().call_soon(self._wake_soon)
+
+    def _wake_soon(self) -> None:
+        self._waking = False
+        if self.is_open and self._window:
+            self.wake()
+
+    def notice_disk(self) -> None:
+        """Entries were stored as READY."""
+        self.on_disk = True
+        if self.is_open and not self._window:
+            self._refill()
+
+    def kept(self, entry: QueuedItem) -> None:
+        """An entry is stored to be tried again at its time."""
+        if entry.due > self._host.clock.now():
+            self._host.schedule(self, entry.due)
+        else:
+            self.notice_disk()
+
+    @property
+    def in_memory(self) -> int:
+        """Messages in the window, those with the courier not counted."""
+        return len(self._window)
+
+    @property
+    def takes_suspects(self) -> bool:
+        """See `TrialQueue`."""
+        return self.is_open
+
+    def try_suspect(self, entry: QueuedItem) -> None:
+        """See `TrialQueue`."""
+        self.add(entry)
+
+    def _emptied_window(self) -> list[QueuedItem]:
+        """What lay in the window, which no longer counts as memory in use."""
+        waiting, self._window = list(self._window), deque()
+        for entry in waiting:
+            self._host.bytes_in_memory -= weight(entry)
+        return waiting
+
+    def _refill(self) -> None:
+        """Read a batch from disk unless one is being read."""
+        if self.on_disk and self.is_open and not self._leasing and not self._host.commits.failing:
+            self._leasing = True
+            self._host.spawn(self._lease())
+
+    async def _lease(self) -> None:
+        host = self._host
+        now = host.clock.now()
+        limit = PROBE_ENTRIES if self.state.status is QueueStatus.RETRY else LEASE_ENTRIES
+        self.on_disk = False
+        until = max(now, self._horizon)
+        batch: list[QueuedItem] = []
+        try:
+            room = max(0, min(LEASE_BYTES, host.window_bytes - host.bytes_in_memory))
+            batch = await host.store.lease(QueueKind.DELIVERY, self.next_hop, until, limit, room)
+            if len(batch) == limit:
+                self.on_disk = True
+            else:
+                await self._see_what_is_left(until, bool(batch))
+        except StoreFault as fault:
+            logger.error("queue %s: messages could not be read from disk: %s", self.next_hop, fault)
+            host.schedule(self, now + FAULT_PAUSE)
+        finally:
+            self._leasing = False
+            if batch:
+                self._arrived(batch)
+            elif self.on_disk:
+                self._refill()
+
+    async def _see_what_is_left(self, until: float, got_some: bool) -> None:
+        """After a short batch: nothing, something later, or something that did not fit."""
+        due = await self._host.store.next_due(QueueKind.DELIVERY, self.next_hop)
+        if due is not None and due <= until and got_some:
+            self.on_disk = True
+            return
+        self._horizon = 0.0
+        if due is not None:
+            # At least a moment later: an entry that became due just now must not be asked for in a tight loop.
+            self._host.schedule(self, max(due, self._host.clock.now() + SHORTEST_PAUSE))
+
+    def _arrived(self, batch: list[QueuedItem]) -> None:
+        """A batch from disk: into the window, before what is younger."""
+        threshold = self._host.settings.poison_threshold
+        good = [entry for entry in batch if entry.crash_count < threshold]
+        if len(good) < len(batch):
+            self._sort_out([entry for entry in batch if entry.crash_count >= threshold])
+        if not self.is_open:
+            self._to_disk(good)
+            return
+        self._host.bytes_in_memory += sum(map(weight, good))
+        if self._window and good and good[0].id < self._window[0].id:
+            self._window.extendleft(reversed(good))
+        else:
+            self._window.extend(good)
+        if self._window:
+            self.wake()
+
+    def _sort_out(self, crashed: list[QueuedItem]) -> None:
+        """What was under way in as many crashes as are allowed is tried alone; after one more it is set aside."""
+        threshold, suspects = self._host.settings.poison_threshold, self._host.suspects
+        for entry in crashed:
+            if entry.crash_count > threshold:
+                self._host.recorder.set_aside(entry, f"the server crashed {entry.crash_count} times on this message")
+        on_trial = [entry for entry in crashed if entry.crash_count == threshold]
+        if on_trial:
+            self._host.commits.commit(suspects.admit(self, on_trial), lambda: self._host.spawn(suspects.run()))
+
+    def _to_disk(self, entries: list[QueuedItem]) -> None:
+        """Give entries back untried; their content leaves memory."""
+        if not entries:
+            return
+        if self._host.suspects.on_trial:
+            for entry in entries:
+                self._host.suspects.over(entry.id)
+        self._host.commits.commit(Transaction(put=self._as_ready(entries)), self._is_on_disk)
+
+    def _as_ready(self, entries: list[QueuedItem]) -> list[QueuedItem]:
+        now = self._host.clock.now()
+        return [msgspec.structs.replace(entry, content=None, status=waiting_status(entry, now)) for entry in entries]
+
+    def _is_on_disk(self) -> None:
+        if self.is_open:
+            self.notice_disk()
+
+
+def weight(entry: QueuedItem) -> int:
+    """Octets of content that an entry keeps in memory."""
+    return entry.item.size if entry.item.size <= INLINE_CONTENT_BYTES else 0
