@@ -315,3 +315,18 @@ def test_every_numeric_setting_has_a_bound() -> None:
                 isinstance(field.type, type) and issubclass(field.type, int | Duration) and field.type is not bool
             )
             assert not numeric or field.name in bounds, f"{kind.__name__}.{field.name}"
+
+
+def test_recipients_and_logins_are_read(tmp_path: Path) -> None:
+    table = '[server]\ndata_directory = "."\n[directory]\nrecipients_file = "r.toml"\n'
+    [(path, message)] = findings(tmp_path, table + DOMAIN + CONNECTOR)
+    assert path == "directory.recipients_file"
+    assert "No such file" in message
+    (tmp_path / "r.toml").write_text('[[recipients]]\nname = "anna"\ntyp = "Mailbox"\n')
+    found = findings(tmp_path, table + DOMAIN + CONNECTOR)
+    assert {path for path, _ in found} == {"directory.recipients_file"}
+    assert any("r.toml:3" in message for _, message in found), found
+    (tmp_path / "r.toml").write_text("")
+    assert findings(tmp_path, table + DOMAIN + CONNECTOR) == []
+    (tmp_path / "users.toml").write_text("[users.anna]\npassword = 'x'\n")
+    assert [path for path, _ in findings(tmp_path, table + DOMAIN + CONNECTOR)] == ["directory.users_file"]

@@ -5,6 +5,8 @@ import os
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
+from bridgehead.directory.file import DirectoryFileError, read_recipients
+from bridgehead.directory.users import UserFile, UserFileError
 from bridgehead.server.config.load import Loaded
 from bridgehead.server.config.positions import KeyPath
 
@@ -14,6 +16,7 @@ _SOON = timedelta(days=60)
 def check_files(loaded: Loaded) -> None:
     """Every file, environment variable and folder that is named."""
     configuration = loaded.configuration
+    _check_directory(loaded)
     _check_pair(loaded, configuration.server.tls_certificate_file, configuration.server.tls_key_file, ("server",))
     for index, receive in enumerate(configuration.receive_connectors):
         _check_pair(loaded, receive.tls_certificate_file, receive.tls_key_file, ("receive_connectors", index))
@@ -23,6 +26,31 @@ def check_files(loaded: Loaded) -> None:
             _check_trust_anchors(loaded, send.tls_ca_file, (*path, "tls_ca_file"))
         if send.authentication_password:
             _check_secret(loaded, send.authentication_password, (*path, "authentication_password"))
+
+
+def _check_directory(loaded: Loaded) -> None:
+    """Recipients in a TOML file, and logins; a recipients database that is not there yet will be made."""
+    settings = loaded.configuration.directory
+    recipients, users = loaded.within(settings.recipients_file), loaded.within(settings.users_file)
+    path: KeyPath = ("directory", "recipients_file")
+    if recipients.suffix == ".toml":
+        try:
+            read_recipients(recipients)
+        except DirectoryFileError as error:
+            for problem in error.problems:
+                loaded.findings.error(path, problem)
+        except OSError as error:
+            loaded.findings.error(
+                path, f"{recipients} cannot be read: {error.strerror}", "create it, or correct the path"
+            )
+    try:
+        UserFile(users)
+    except UserFileError as error:
+        loaded.findings.error(("directory", "users_file"), str(error))
+    except PermissionError:
+        loaded.findings.warning(
+            ("directory", "users_file"), f"{users} is not for you to read", "check it as the server"
+        )
 
 
 def _check_secret(loaded: Loaded, value: str, path: KeyPath) -> None:
