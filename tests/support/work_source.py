@@ -47,13 +47,15 @@ class MemorySource:
         self.put_backs = 0
         self.failures: list[tuple[str, bool, str]] = []
         self.successes = 0
+        self.closes_on_failure = False
+        """As a real queue does: nothing can be taken after `connection_failed`."""
         self._changed = asyncio.Event()
 
     def add(self, *entries: QueuedItem) -> None:
         self.waiting.extend(entries)
 
     def take(self) -> QueuedItem | None:
-        if not self.waiting:
+        if not self.waiting or (self.closes_on_failure and self.failures):
             return None
         entry = self.waiting.popleft()
         assert entry.id not in self.under_way, "given out twice"
@@ -61,7 +63,7 @@ class MemorySource:
         return entry
 
     def backlog(self) -> int:
-        return len(self.waiting)
+        return 0 if self.closes_on_failure and self.failures else len(self.waiting)
 
     def finished(self, entry: QueuedItem, attempt: Attempt) -> None:
         del self.under_way[entry.id]

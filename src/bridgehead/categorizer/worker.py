@@ -233,15 +233,36 @@ class Categorizer:
         if (self._resubmit or self._owed) and not self._stopping:
             self._resubmit = False
             await self._move_unreachable()
-        while not self._stopping:
-            due_until = EVER if self._retry_all else self._clock.now()
-            entries = await self._store.lease(QueueKind.SUBMISSION, None, due_until, LEASED_ENTRIES, LEASED_BYTES)
-            if not entries:
-                self._retry_all = False
-                break
-            await self._process_window(entries)
+        await self._drain()
         due = await self._store.next_due(QueueKind.SUBMISSION, None)
         return None if due is None else max(due - self._clock.now(), IDLE_CHECK_SECONDS)
+
+    async def _drain(self) -> None:
+        """Process everything that is due, a window at a time; an entry that was there when the server ended is taken
+        alone, so that the one which may be the cause does not bring its neighbours to the poison queue."""
+        limit = LEASED_ENTRIES
+        while not self._stopping:
+            due_until = EVER if self._retry_all else self._clock.now()
+            entries = await self._store.lease(QueueKind.SUBMISSION, None, due_until, limit, LEASED_BYTES)
+            if not entries:
+                self._retry_all = False
+                return
+            suspects = [entry for entry in entries if entry.crash_count]
+            if len(entries) > 1 and suspects:
+                await self._give_back(suspects, entries)
+                entries = [entry for entry in entries if not entry.crash_count]
+            await self._process_window(entries)
+            limit = 1 if suspects else LEASED_ENTRIES
+
+    async def _give_back(self, suspects: list[QueuedItem], leased: list[QueuedItem]) -> None:
+        """Make some of the leased entries READY again. Raises StoreFault, and then all of them are taken up later."""
+        for entry in suspects:
+            entry.status = MessageStatus.READY
+        try:
+            await self._store.committed(Transaction((), suspects))
+        except StoreFault:
+            self._stuck.extend(entry.id for entry in leased)
+            raise
 
     async def _take_again(self) -> None:
         """Process a window of the entries whose commit failed. Raises StoreFault, and then none is forgotten."""

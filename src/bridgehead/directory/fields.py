@@ -103,7 +103,7 @@ def _text(field: str, value: object) -> str:
     if not isinstance(value, str):
         raise FieldError(field, f"a text was expected, not {clean_text(repr(value), 64)}")
     text = value.strip()
-    if text != clean_text(text, len(text) + 1):
+    if not text.isprintable() and text != clean_text(text, len(text) + 1):
         raise FieldError(field, "control characters are not allowed")
     return text
 

@@ -447,6 +447,44 @@ async def test_a_message_that_ended_the_server_twice_is_not_tried_again(world: W
     assert world.intake.delivered == []
 
 
+async def test_suspects_are_taken_one_at_a_time(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    for number in range(9):
+        await world.accept(
+            message(f"u{number}@there.example"), status=MessageStatus.READY, crash_count=int(number % 3 == 0)
+        )
+    windows: list[list[int]] = []
+    lease = world.store.lease
+    process = world.categorizer.process
+
+    async def leased(*args: object) -> list[QueuedItem]:
+        windows.append([])
+        return await lease(*args)  # type: ignore[arg-type]
+
+    def processed(entry: QueuedItem) -> None:
+        windows[-1].append(entry.crash_count)
+        process(entry)
+
+    monkeypatch.setattr(world.store, "lease", leased)
+    monkeypatch.setattr(world.categorizer, "process", processed)
+    world.categorizer.start()
+    await world.until(lambda: len(world.intake.delivered) == 9)
+    assert sorted(window for window in windows if window) == [[0] * 6, [1], [1], [1]]
+    assert {each.crash_count for each in await world.queue(QueueKind.DELIVERY)} == {0}
+
+
+async def test_suspects_that_cannot_be_given_back_are_not_forgotten(world: World) -> None:
+    for number in range(4):
+        await world.accept(message(f"u{number}@there.example"), status=MessageStatus.READY, crash_count=number % 2)
+    world.refuse = lambda transaction: any(each.queue is QueueKind.SUBMISSION for each in transaction.put)
+    world.store.committed = faulty_committed(world)  # type: ignore[method-assign]
+    world.categorizer.start()
+    await world.until(lambda: len(world.categorizer._stuck) == 4)
+    world.refuse = lambda transaction: False
+    world.clock.advance(60)
+    world.categorizer.wake()
+    await world.until(lambda: len(world.intake.delivered) == 4)
+
+
 async def test_nothing_is_lost_while_the_store_fails(world: World) -> None:
     world.categorizer.start()
     world.refuse = lambda transaction: any(each.queue is QueueKind.DELIVERY for each in transaction.put)

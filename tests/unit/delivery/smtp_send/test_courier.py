@@ -190,6 +190,21 @@ async def test_a_server_that_takes_one_message_for_each_session_gets_them_all(be
         assert all(attempt.statuses[0].action is Action.RELAYED for attempt in source.attempts.values())
 
 
+async def test_a_server_that_always_says_421_to_mail_is_a_connection_failure_after_one_message(bench):
+    with Sink(on_mail=lambda _: "421 4.7.0 come back later") as sink:
+        source = MemorySource([queued() for _ in range(5)])
+        factory = bench.factory(
+            smart_hosts=smart(sink), settings=DeliverySettings(max_per_domain_outbound_connections=Count(1))
+        )
+        source.closes_on_failure = True
+        bench.start(source, factory=factory)
+        error, permanent, _status = await source.connection_failure()
+        assert "421 4.7.0 come back later" in error
+        assert not permanent
+        assert len(source.attempts) == 1, "the others were not burnt on it"
+        assert len(source.waiting) == 4
+
+
 async def test_452_beside_accepted_recipients_means_another_transaction(bench):
     def limited():
         taken = itertools.count()

@@ -1,0 +1,170 @@
+# SPDX-License-Identifier: MIT
+"""A `RunningServer` over a real queue store, and a `ControlServer` for it on a thread of its own."""
+
+import asyncio
+import threading
+from collections.abc import Callable, Coroutine, Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, TypeVar
+
+from bridgehead.admin.control import ControlServer
+from bridgehead.admin.methods import control_methods
+from bridgehead.admin.ports import ListenerFacts, ReloadOutcome, ServerFacts
+from bridgehead.mail.address import parse_mailbox
+from bridgehead.mail.content import BytesContent
+from bridgehead.mail.envelope import Envelope, EnvelopeRecipient
+from bridgehead.mail.item import MailItem
+from bridgehead.queues.memory import MemoryQueueStore
+from bridgehead.queues.store import (
+    ItemFilter,
+    MessageStatus,
+    Problem,
+    QueuedItem,
+    QueueKind,
+    QueueState,
+    QueueStatus,
+    QueueSummary,
+    Transaction,
+)  # fmt: skip
+from bridgehead.routing.next_hop import DeliveryType, NextHop
+
+NOW = 1_800_000_000.0
+CONTOSO = NextHop(DeliveryType.DNS_CONNECTOR, "contoso.com", "Internet")
+FABRIKAM = NextHop(DeliveryType.DNS_CONNECTOR, "fabrikam.com", "Internet")
+
+Result = TypeVar("Result")
+
+
+class StoreServer:
+    """What operators' commands need of a server, done on a store."""
+
+    def __init__(self, store: MemoryQueueStore) -> None:
+        self.store = store
+        self.alarms: list[str] = []
+        self.problems: list[Problem] = []
+        self.outcome = ReloadOutcome(changes=["receive_connectors changed"], needs_restart=["logs"])
+
+    def facts(self) -> ServerFacts:
+        return ServerFacts(
+            version="0.1.0",
+            fqdn="mx.contoso.com",
+            pid=4711,
+            started_at=NOW - 3700,
+            data_directory="/var/lib/bridgehead",
+            listeners=[ListenerFacts(binding="127.0.0.1:25", connectors=["Default"], connections=2)],
+            received=3,
+            alarms=self.alarms,
+        )
+
+    async def reload(self) -> ReloadOutcome:
+        return self.outcome
+
+    async def queues(self) -> Sequence[QueueSummary]:
+        return await self.store.queues()
+
+    async def list_items(self, wanted: ItemFilter) -> Sequence[QueuedItem]:
+        return await self.store.list_items(wanted)
+
+    async def item(self, internal_message_id: int) -> QueuedItem | None:
+        return await self.store.get(internal_message_id)
+
+    async def retry(self, queue: QueueState) -> int:
+        entries = await self.store.list_items(ItemFilter(queue=queue.queue, next_hop=queue.next_hop))
+        for listed in entries:
+            entry = await self.store.get(listed.id)
+            assert entry is not None
+            entry.status, entry.due = MessageStatus.READY, 0.0
+            await self.store.committed(Transaction(put=[entry]))
+        self.store.set_queue_state(QueueState(queue=queue.queue, next_hop=queue.next_hop))
+        return len(entries)
+
+    async def suspend(self, queue: QueueState, who: str) -> None:
+        state = QueueState(queue=queue.queue, next_hop=queue.next_hop, status=QueueStatus.SUSPENDED, suspended_by=who)
+        self.store.set_queue_state(state)
+
+    async def resume(self, queue: QueueState) -> None:
+        self.store.set_queue_state(QueueState(queue=queue.queue, next_hop=queue.next_hop))
+
+    async def verify(self) -> Sequence[Problem]:
+        return self.problems or await self.store.verify()
+
+
+def queued(
+    store: MemoryQueueStore, recipient: str, *, next_hop: NextHop | None = CONTOSO, subject: str = "Report",
+    status: MessageStatus = MessageStatus.READY, last_error: str = "", content: bytes = b"", network_id: str = "",
+    queue: QueueKind = QueueKind.DELIVERY, sender: str = "ann@a.example",
+) -> QueuedItem:  # fmt: skip
+    """An entry for a store, its content a small message."""
+    number = store.allocate_id()
+    data = content or f"From: {sender}\r\nSubject: {subject}\r\n\r\nHello.\r\n".encode()
+    item = MailItem(
+        internal_message_id=number,
+        network_message_id=network_id or f"net-{number}",
+        received_at=NOW - 60 * number,
+        envelope=Envelope(parse_mailbox(sender), [EnvelopeRecipient(parse_mailbox(recipient), last_error=last_error)]),
+        size=len(data),
+        message_id=f"<{number}@a.example>",
+        subject=subject,
+        connector="mx\\Default",
+        client_ip="10.0.0.7",
+    )
+    return QueuedItem(
+        item=item,
+        content=BytesContent(data),
+        content_id=store.allocate_id(),
+        queue=queue,
+        next_hop=next_hop if queue is QueueKind.DELIVERY else None,
+        status=status,
+        due=NOW + 300 if status is MessageStatus.RETRY else 0.0,
+        deadline=NOW + 7200,
+        last_error=last_error,
+    )
+
+
+class Running:
+    """A control server at work on its own thread and event loop."""
+
+    def __init__(self, loop: asyncio.AbstractEventLoop, server: StoreServer, path: Path) -> None:
+        self.loop, self.server, self.store, self.path = loop, server, server.store, path
+
+    def do(self, coroutine: Coroutine[Any, Any, Result]) -> Result:
+        """Run a coroutine on the server's loop."""
+        return asyncio.run_coroutine_threadsafe(coroutine, self.loop).result(10)
+
+    def put(self, recipient: str, **options: Any) -> QueuedItem:
+        """Queue a message."""
+        entry = queued(self.store, recipient, **options)
+        self.do(self.store.committed(Transaction(put=[entry])))
+        return entry
+
+    def set_state(self, state: QueueState) -> None:
+        """Set a queue's state."""
+
+        async def set_it() -> None:
+            done = asyncio.get_running_loop().create_future()
+            self.store.set_queue_state(state, done.set_result)
+            await done
+
+        self.do(set_it())
+
+
+@contextmanager
+def running(path: Path, now: Callable[[], float] = lambda: NOW) -> Iterator[Running]:
+    """A server over an empty memory store whose control socket is at `path`."""
+    loop = asyncio.new_event_loop()
+    thread = threading.Thread(target=loop.run_forever, daemon=True)
+    thread.start()
+    server = StoreServer(MemoryQueueStore())
+    control = ControlServer(control_methods(server, now), path)
+    one = Running(loop, server, path)
+    one.do(server.store.open())
+    one.do(control.start())
+    try:
+        yield one
+    finally:
+        one.do(control.close())
+        one.do(server.store.close())
+        loop.call_soon_threadsafe(loop.stop)
+        thread.join(10)
+        loop.close()
