@@ -89,7 +89,7 @@ class LmtpCourier(SessionPoolCourier):
                 problems.append(str(error))
         raise DialError("; ".join(problems))
 
-    def _session_over(self, session: SendSession, reason: str) -> None:
+    def _session_over(self, session: SendSession, reason: str, *, fruitless: bool) -> None:
         self._record(session.session_id, "-", f"Messages: {session.messages} ({reason})")
 
     def _record(self, session_id: str, direction: str, description: str) -> None:

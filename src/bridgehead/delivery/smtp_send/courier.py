@@ -8,7 +8,7 @@ from collections.abc import Callable, Mapping, Sequence
 
 from bridgehead.delivery.ports import WorkSource
 from bridgehead.delivery.settings import DeliverySettings
-from bridgehead.delivery.smtp_send.destination import Ourselves, Unresolvable, resolve_destination
+from bridgehead.delivery.smtp_send.destination import Ourselves, Target, Unresolvable, resolve_destination
 from bridgehead.delivery.smtp_send.error_policy import changes_nothing
 from bridgehead.delivery.smtp_send.opening import NoHost, SessionOpener
 from bridgehead.delivery.smtp_send.pool import SessionPoolCourier
@@ -82,6 +82,7 @@ class SmtpCourier(SessionPoolCourier):
             contexts=factory.contexts, hosts=factory.hosts, random=factory.random,
             protocol_log=factory.protocol_log, connectivity_log=factory.connectivity_log,
         )  # fmt: skip
+        self._targets: dict[SendSession, Target] = {}
         self._dns = factory.resolver.for_servers(connector.dns_servers)
 
     async def _connect(self) -> SendSession:
@@ -92,9 +93,14 @@ class SmtpCourier(SessionPoolCourier):
         if isinstance(found, Unresolvable):
             raise NoHost(found.error, found.status, permanent=found.permanent)
         opened = await self._opener.open(self._factory.hosts.in_order(found))
-        return SendSession(
-            opened.client, self._source, self, self._policy, session_id=opened.session_id, host=opened.host
+        session = SendSession(
+            opened.client, self._source, self, self._policy, session_id=opened.session_id, host=opened.target.host
         )  # fmt: skip
+        self._targets[session] = opened.target
+        return session
 
-    def _session_over(self, session: SendSession, reason: str) -> None:
+    def _session_over(self, session: SendSession, reason: str, *, fruitless: bool) -> None:
+        target = self._targets.pop(session, None)
+        if fruitless and target is not None:
+            self._factory.hosts.failed(target)
         self._opener.ended(session, reason)

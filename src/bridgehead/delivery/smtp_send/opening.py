@@ -40,7 +40,7 @@ class Opened(msgspec.Struct):
     """A session that is ready for transactions."""
 
     client: SmtpClient
-    host: str
+    target: Target
     session_id: str
 
 
@@ -132,6 +132,8 @@ class SessionOpener:
                 self._transcripts[session_id] = transcript
             hello = await self._greeted(client, target)
             hello = await secure_session(client, hello, policy, self._contexts, target.host, self._connect_seconds)
+            if transcript is not None and client.tls is not None:
+                transcript("*", f"TLS negotiated: {client.tls}")
             await log_on(client, hello, self._connector, target.host)
         except BaseException as error:
             reason = str(error) or type(error).__name__
@@ -140,7 +142,7 @@ class SessionOpener:
             self._record_end(session_id, reason, 0)
             raise
         self._record(session_id, ">", _established(client))
-        return Opened(client, target.host, session_id)
+        return Opened(client, target, session_id)
 
     async def _greeted(self, client: SmtpClient, target: Target) -> HelloDone:
         event = await client.hello()

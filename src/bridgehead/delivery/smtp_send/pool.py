@@ -46,8 +46,8 @@ class SessionPoolCourier:
         """A session with the first host that takes us. Raises NoHost."""
         raise NotImplementedError
 
-    def _session_over(self, session: SendSession, reason: str) -> None:
-        """For the logs."""
+    def _session_over(self, session: SendSession, reason: str, *, fruitless: bool) -> None:
+        """For the logs, and to remember hosts that are of no use now."""
         raise NotImplementedError
 
     # --- delivery.ports.Courier -------------------------------------------------------------------------------------
@@ -93,7 +93,7 @@ class SessionPoolCourier:
             self._idle.append(session)
             self._limiter.offer(self._drop_idle)
 
-    def session_ended(self, session: SendSession, reason: str) -> None:
+    def session_ended(self, session: SendSession, reason: str, *, fruitless: bool) -> None:
         if session in self._idle:
             self._idle.remove(session)
             if not self._idle:
@@ -101,9 +101,11 @@ class SessionPoolCourier:
         if session in self._sessions:
             self._sessions.discard(session)
             self._limiter.release()
-        self._session_over(session, reason)
+        self._session_over(session, reason, fruitless=fruitless)
         if self._all_ended is not None and not self._sessions and not self._all_ended.done():
             self._all_ended.set_result(None)
+        if fruitless:  # 421 to the first MAIL, or a drop: the next message would fare no better there now
+            self._failed(NoHost(f"{session.host}: {reason}", "4.4.2"))
         if not self._closing:
             self._grow()
 
@@ -167,7 +169,7 @@ class SessionPoolCourier:
             self._grow()
         else:
             self._limiter.release()
-            self._session_over(session, "closed at once")
+            self._session_over(session, "closed at once", fruitless=True)
             self._failed(NoHost(f"{session.host} closed the connection at once", "4.4.2"))
 
     def _failed(self, problem: NoHost) -> None:

@@ -54,8 +54,8 @@ class SessionPool(Protocol):
     def session_idle(self, session: "SendSession") -> None:
         """It found no work; `resume` puts it to work again."""
 
-    def session_ended(self, session: "SendSession", reason: str) -> None:
-        """It is gone."""
+    def session_ended(self, session: "SendSession", reason: str, *, fruitless: bool) -> None:
+        """It is gone. `fruitless`: it was given a message and never got an answer to it or any other."""
 
 
 class SendSession:
@@ -129,6 +129,7 @@ class SendSession:
     def connection_ended(self, unfinished: list[Transaction], reason: str) -> None:
         if self._task is not None:
             self._task.cancel()
+        fruitless = bool(unfinished) and not self._answered and not any(one.begun for one in unfinished)
         for transaction in unfinished:
             outgoing = cast(Outgoing, transaction.tag)
             untried = not transaction.begun and not any(outgoing.statuses)
@@ -143,7 +144,7 @@ class SendSession:
                 self._finish(outgoing, reason)
             else:
                 self._source.put_back(outgoing.entry)
-        self._pool.session_ended(self, reason)
+        self._pool.session_ended(self, reason, fruitless=fruitless)
 
     # --- work -------------------------------------------------------------------------------------------------------
 

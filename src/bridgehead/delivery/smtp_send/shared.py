@@ -7,8 +7,8 @@ from typing import Final
 from bridgehead.delivery.smtp_send.destination import Target
 from bridgehead.net.clock import Clock
 
-DEAD_HOST_SECONDS: Final = 60.0
-"""How long an address that failed is tried after the others."""
+DEAD_HOST_SECONDS: Final = 300.0
+"""How long an address that failed is tried after the others; longer than the first retry intervals of a queue."""
 BROKEN_TLS_SECONDS: Final = 600.0
 """How long STARTTLS is not tried again, under an opportunistic policy, with an address where it failed."""
 _REMEMBERED: Final = 10_000

@@ -205,6 +205,18 @@ async def test_a_server_that_always_says_421_to_mail_is_a_connection_failure_aft
         assert len(source.waiting) == 4
 
 
+async def test_after_421_to_mail_the_next_host_is_tried_at_the_retry(bench):
+    with Sink(on_mail=lambda _: "421 4.7.0 come back later") as busy, Sink() as sink:
+        factory = bench.factory(smart_hosts=[*smart(busy), *smart(sink)])
+        entries = [queued() for _ in range(20)]
+        for entry in entries:
+            source = MemorySource([entry])
+            courier = bench.start(source, factory=factory)
+            await source.all_finished(1)
+            await courier.close()
+        assert busy.sessions <= 1
+
+
 async def test_452_beside_accepted_recipients_means_another_transaction(bench):
     def limited():
         taken = itertools.count()
