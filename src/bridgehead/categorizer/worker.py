@@ -86,8 +86,10 @@ class Categorizer:
     # --- what others call ------------------------------------------------------------------------------------------
 
     def start(self) -> None:
-        """Begin to work off what Submission holds on disk."""
+        """Begin to work off what Submission holds on disk. What had no route is tried again: the configuration may
+        have changed since."""
         self._stopping = False
+        self._resubmit = True
         self._task = asyncio.get_running_loop().create_task(self.run(), name="categorizer")
 
     async def stop(self) -> None:

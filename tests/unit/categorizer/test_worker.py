@@ -544,6 +544,14 @@ async def test_a_restart_in_the_middle_repeats_the_step(tmp_path: Path) -> None:
     await again.close()
 
 
+async def test_a_route_that_came_while_the_server_was_down_is_used(world: World) -> None:
+    entry = await world.categorize(message("x@nowhere.invalid"))
+    world.categorizer._mail_flow = world.flow(SendConnector(name="all", address_spaces=["*"]))
+    world.categorizer.start()
+    await world.until(lambda: bool(world.intake.delivered))
+    assert [each.id for each in world.intake.delivered] == [entry.id]
+
+
 async def test_stopping_waits_for_what_is_under_way(world: World) -> None:
     world.categorizer.start()
     for number in range(50):
