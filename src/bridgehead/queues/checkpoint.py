@@ -18,8 +18,8 @@ from bridgehead.queues.database import connect
 
 _LOG_BYTES: Final = 24 * 1024 * 1024
 """Estimated growth of the log between two checkpoints: more means fewer writes of pages that come and go."""
-_ROW_BYTES: Final = 1_500
-"""Rough share of a page that a changed row costs."""
+_CHANGE_BYTES: Final = 1_500
+"""Roughly what the rows of one transaction cost."""
 _COMMIT_BYTES: Final = 32 * 1024
 
 
@@ -45,11 +45,12 @@ class Checkpointer:
 
     def count(self, changes: Iterable[Change]) -> None:
         """Estimate by how much the log grows."""
-        self._written += _COMMIT_BYTES
+        written = _COMMIT_BYTES
         for change in changes:
-            self._written += _ROW_BYTES * (len(change.rows) + len(change.remove))
+            written += _CHANGE_BYTES
             for content in change.contents.values():
-                self._written += content.size if content.data is not None else 0
+                written += len(content.data or b"")
+        self._written += written
 
     def after_commit(self, connection: sqlite3.Connection) -> None:
         """Start a copy when the log has grown enough; end one by copying the rest."""

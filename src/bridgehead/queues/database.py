@@ -18,7 +18,7 @@ from bridgehead.queues.store import StoreFault
 DATABASE_NAME: Final = "queue.db"
 SCHEMA_VERSION: Final = 1
 APPLICATION_ID: Final = 0x42726471
-PAGE_BYTES: Final = 4096
+PAGE_BYTES: Final = 8192
 ROWS_PER_STATEMENT: Final = 64
 BUSY_MILLISECONDS: Final = 5000
 WAL_KEPT_BYTES: Final = 64 * 1024 * 1024

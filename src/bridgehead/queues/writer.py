@@ -9,7 +9,6 @@ import queue
 import sqlite3
 import threading
 from collections.abc import Callable, Sequence
-from itertools import groupby
 from pathlib import Path
 from typing import Final
 
@@ -179,18 +178,24 @@ class Writer:
         self._reopen_if_broken()
         self.connection.execute("BEGIN IMMEDIATE")
         unused_files: list[str] = []
-        for is_request, run in groupby(batch, lambda one: isinstance(one, Request)):
-            if is_request:
-                for request in run:
-                    assert isinstance(request, Request)
-                    request.result = request.run(self)
-            else:
-                changes = [one for one in run if isinstance(one, Change)]
-                self._checkpointer.count(changes)
-                unused_files += self.writing.apply(changes)
+        changes: list[Change] = []
+        for operation in batch:
+            if isinstance(operation, Change):
+                changes.append(operation)
+                continue
+            unused_files += self._apply(changes)
+            changes = []
+            operation.result = operation.run(self)
+        unused_files += self._apply(changes)
         self.connection.execute("COMMIT")
         if unused_files:
             remove_files(self.folder, unused_files)
+
+    def _apply(self, changes: list[Change]) -> list[str]:
+        if not changes:
+            return []
+        self._checkpointer.count(changes)
+        return self.writing.apply(changes)
 
     def _recover_from(self, error: Exception) -> StoreFault:
         """Undo what was begun; the fault to report."""
