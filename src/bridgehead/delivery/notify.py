@@ -18,7 +18,6 @@ from bridgehead.mail.delivery_status import Action, DeliveryStatus
 from bridgehead.mail.envelope import BodyType, Envelope, EnvelopeRecipient, Return
 from bridgehead.mail.identity import message_id_field, network_message_id
 from bridgehead.mail.item import Directionality, MailItem, Source
-from bridgehead.mail.limits import REPORTED_RECIPIENTS
 from bridgehead.net.clock import Clock
 from bridgehead.queues.settings import QueueSettings
 from bridgehead.queues.store import MessageStatus, QueuedItem, QueueKind
@@ -112,7 +111,7 @@ class NotifyReporter:
                     last_attempt=now,
                     will_retry_until=until,
                 )
-                for recipient, status in concerned[:REPORTED_RECIPIENTS]
+                for recipient, status in concerned
             ],
         )
 

@@ -16,7 +16,7 @@ from bridgehead.delivery.attempt import AttemptRecorder
 from bridgehead.delivery.commits import LastingCommits
 from bridgehead.delivery.outcome import waiting_status
 from bridgehead.delivery.ports import Courier, WorkSource
-from bridgehead.delivery.suspects import Suspects
+from bridgehead.delivery.suspects import WAIT, Suspects
 from bridgehead.mail.item import Priority
 from bridgehead.mail.limits import INLINE_CONTENT_BYTES
 from bridgehead.net.clock import Clock
@@ -213,7 +213,12 @@ class QueueWindow:
                 self._host.recorder.set_aside(entry, f"the server crashed {entry.crash_count} times on this message")
         on_trial = [entry for entry in crashed if entry.crash_count == threshold]
         if on_trial:
-            self._host.commits.commit(suspects.admit(self, on_trial), lambda: self._host.spawn(suspects.run()))
+            self._host.commits.commit(suspects.admit(self, on_trial), self._suspects_stored)
+
+    def _suspects_stored(self) -> None:
+        # Those whose turn does not come, because the queue closes or the store fails, are due again then.
+        self._host.schedule(self, self._host.clock.now() + WAIT)
+        self._host.spawn(self._host.suspects.run())
 
     def _to_disk(self, entries: list[QueuedItem]) -> None:
         """Give entries back untried; their content leaves memory."""

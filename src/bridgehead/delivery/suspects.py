@@ -7,6 +7,7 @@ does not count against them.
 """
 
 import asyncio
+import logging
 from collections import deque
 from typing import Final, Protocol
 
@@ -14,7 +15,9 @@ import msgspec
 
 from bridgehead.delivery.commits import LastingCommits
 from bridgehead.net.clock import Clock
-from bridgehead.queues.store import MessageStatus, QueuedItem, QueueStore, Transaction
+from bridgehead.queues.store import MessageStatus, QueuedItem, QueueStore, StoreFault, Transaction
+
+logger = logging.getLogger("bridgehead.delivery")
 
 WAIT: Final = 600.0
 """Seconds after which a suspect whose turn did not come is looked at again."""
@@ -71,7 +74,7 @@ class Suspects:
         self._ended.set()
 
     async def run(self) -> None:
-        """Try all that wait, one after the other. Raises StoreFault."""
+        """Try all that wait, one after the other."""
         if self._running:
             return
         self._running = True
@@ -80,6 +83,10 @@ class Suspects:
                 queue, number = self._waiting.popleft()
                 if queue.takes_suspects and not self._commits.failing:
                     await self._try(queue, number)
+        except StoreFault as fault:
+            # They are on disk and come due again.
+            logger.error("messages that were under way in a crash cannot be tried alone now: %s", fault)
+            self._waiting.clear()
         finally:
             self._running = False
 

@@ -84,13 +84,13 @@ LOG_BACKLOG_BYTES: Final = 32 * 1024 * 1024
 # --- reports ----------------------------------------------------------------------------------------------------------
 REPORTED_HEADER_BYTES: Final = 262_144
 """Header of an original that a report carries at most; Exchange's MaxHeaderSize is the same."""
-REPORTED_RECIPIENTS: Final = 1_000
-"""Recipients that one report names; Exchange's copies hold no more after expansion."""
+REPORTED_RECIPIENTS: Final = 10_000
+"""Recipients that `dsn.parse` reads from one report. What we report ourselves names every recipient of the message."""
 DROPPED_HEADER_BYTES: Final = 4 * 1024 * 1024
 """Header searched for internal fields when a message goes to a drop directory; far above any MaxHeaderSize in use."""
 READABLE_HEADER_BYTES: Final = 32_768
 """Header of an original that the readable part of a report quotes."""
-DSN_FIELDS_BYTES: Final = 1024 * 1024
+DSN_FIELDS_BYTES: Final = 8 * 1024 * 1024
 """message/delivery-status that `dsn.parse` reads."""
 
 # --- control socket and command line ----------------------------------------------------------------------------

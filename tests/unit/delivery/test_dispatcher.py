@@ -14,7 +14,15 @@ from bridgehead.mail.address import NULL
 from bridgehead.mail.envelope import Envelope, Notify, RecipientState
 from bridgehead.mail.units import ByteSize
 from bridgehead.queues.settings import QueueSettings
-from bridgehead.queues.store import ItemFilter, MessageStatus, QueuedItem, QueueKind, QueueStatus, Transaction
+from bridgehead.queues.store import (
+    ItemFilter,
+    MessageStatus,
+    QueuedItem,
+    QueueKind,
+    QueueStatus,
+    StoreFault,
+    Transaction,
+)
 from bridgehead.routing.next_hop import DeliveryType, NextHop
 from bridgehead.tracking.events import EventId
 from support.delivery_world import DEFERRED, HOP, REFUSED, RELAYED, World, always
@@ -347,6 +355,23 @@ async def test_suspects_are_tried_one_at_a_time_while_others_wait_safe_on_disk(w
     assert world.events.names == ["SEND"] * 4
     assert await world.stored(None) == []
     assert not world.dispatcher.suspects
+
+
+async def test_suspects_come_again_after_a_fault_of_the_store(world: World) -> None:
+    await store_ready(world, 2, 2)
+    real = world.store._store.get
+
+    async def fails(number: int) -> QueuedItem | None:
+        raise StoreFault("input/output error")
+
+    world.store._store.get = fails  # type: ignore[method-assign]
+    world.dispatcher.notify(HOP)
+    await world.settle()
+    assert not world.dispatcher.suspects
+    assert world.events.names == []
+    world.store._store.get = real  # type: ignore[method-assign]
+    await world.pass_time(600)
+    assert world.events.names == ["SEND", "SEND"]
 
 
 async def test_suspects_of_a_queue_that_cannot_connect_wait_and_are_not_lost(world: World) -> None:
