@@ -18,13 +18,13 @@ MEGABYTE = 1024 * 1024
 
 @pytest.fixture
 def small_disk(tmp_path: Path) -> Iterator[Path]:
-    """An empty file system of 24 MB."""
+    """An empty file system of 64 MB, half of which the queue sets aside for its own needs."""
     if os.geteuid():
         pytest.skip("mounting a file system needs root")
     mount = tmp_path / "disk"
     mount.mkdir()
     done = subprocess.run(
-        ["mount", "-t", "tmpfs", "-o", "size=24m", "none", str(mount)], capture_output=True, check=False
+        ["mount", "-t", "tmpfs", "-o", "size=64m", "none", str(mount)], capture_output=True, check=False
     )
     if done.returncode:
         pytest.skip(f"no file system can be mounted here: {done.stderr.decode()}")
@@ -108,7 +108,7 @@ def test_full_disk_while_a_large_message_comes(make_server: Callable[..., Server
         talk.expect("RCPT TO:<bob@contoso.test>", "250 *")
         talk.expect("DATA", "354 *")
         talk.send(b"Subject: large\r\n\r\n")
-        for _ in range(30):
+        for _ in range(34):
             talk.send((b"x" * 76 + b"\r\n") * 13_000)
         talk.send(b".\r\n")
         reply = talk.read()

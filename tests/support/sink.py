@@ -225,6 +225,7 @@ class _Session:
         self.tls = False
         self.in_content = False
         self.transaction: Transaction | None = None
+        self.chunks: list[bytes] = []
 
     @property
     def behaviour(self) -> Behaviour:
@@ -317,6 +318,7 @@ class _Session:
 
     def do_mail(self, argument: str) -> None:
         if self.say(self.behaviour.on_mail(argument) or "250 2.1.0 sender ok"):
+            self.chunks = []
             self.transaction = Transaction(self.helo, self.tls, self.user, self.number, argument)
 
     def do_rcpt(self, argument: str) -> None:
@@ -358,8 +360,9 @@ class _Session:
             return
         self.in_content = True
         self.transaction.chunked = True
-        self.transaction.wire += chunk
+        self.chunks.append(chunk)
         if last.upper() == "LAST":
+            self.transaction.wire = b"".join(self.chunks)
             self.finish(self.transaction)
         else:
             self.say("250 2.0.0 chunk taken")
