@@ -16,6 +16,7 @@ from bridgehead.mail.limits import COMMANDS_PER_SESSION, IDLE_COMMANDS, PIPELINE
 from bridgehead.mail.reply import Reply
 from bridgehead.net.ip_range import normalise_ip
 from bridgehead.net.proxy_protocol import ProxyProtocolError, ProxyProtocolParser
+from bridgehead.receive.content import ContentRules
 from bridgehead.receive.logon import Logon
 from bridgehead.receive.permissions import ANONYMOUS, Principal, PrincipalKind, session_principal
 from bridgehead.receive.settings import Right
@@ -55,6 +56,7 @@ class Session(asyncio.Protocol):
         self.transport: asyncio.Transport
         self.principal: Principal = ANONYMOUS
         self.rights: frozenset[Right] = frozenset()
+        self.content_rules: ContentRules | None = None
         self.transaction: Transaction | None = None
         self.client_ip = ""
         self.client_port = 0
@@ -191,6 +193,7 @@ class Session(asyncio.Protocol):
         """The session acts as `principal` from now on; its rights follow."""
         self.principal = principal
         self.rights = self.connector.rights_of(principal)
+        self.content_rules = None
 
     def end(self, reply: Reply) -> None:
         """Close from our side, saying why (421)."""

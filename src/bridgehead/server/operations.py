@@ -124,7 +124,7 @@ class Operations:
         elif queue.queue is QueueKind.UNREACHABLE:
             app.categorizer.resubmit_unreachable()
         else:
-            app.categorizer.wake()
+            app.categorizer.retry_submission()
         return count
 
     async def suspend(self, queue: QueueState, who: str) -> None:

@@ -1,0 +1,218 @@
+# SPDX-License-Identifier: MIT
+"""A message on its way in: from the start of its content to the commit that makes it ours, or to its refusal."""
+
+from collections.abc import Callable
+from functools import partial
+from typing import TYPE_CHECKING
+
+from bridgehead.mail.content import Content
+from bridgehead.mail.envelope import BodyType, Envelope
+from bridgehead.mail.header import HeaderBlock
+from bridgehead.mail.identity import message_id_field, network_message_id
+from bridgehead.mail.item import Directionality, MailItem, Source
+from bridgehead.mail.reply import Reply
+from bridgehead.mail.trace_fields import date_time, protocol_name, received_field
+from bridgehead.queues.store import StoreFault, StoreFull
+from bridgehead.receive import address_check
+from bridgehead.receive.content import ContentRules, IncomingContent
+from bridgehead.receive.permissions import PrincipalKind, is_from_inside
+from bridgehead.receive.settings import Right
+from bridgehead.receive.transaction import Transaction
+from bridgehead.smtp import replies
+from bridgehead.tracking.events import EventId, TrackingEvent
+
+if TYPE_CHECKING:
+    from bridgehead.receive.session import Session
+
+
+def begin(session: "Session", transaction: Transaction) -> None:
+    """Content is about to come: name the message and make ready to take it."""
+    services = session.services
+    transaction.internal_message_id = services.acceptance.allocate_id()
+    transaction.network_message_id = network_message_id(services.random_bytes(16))
+    transaction.content = IncomingContent(
+        session.content_rules or _rules(session),
+        partial(_received, session, transaction),
+        partial(_missing_fields, session, transaction),
+        binary=transaction.mail.body_type is BodyType.BINARY_MIME,
+    )
+
+
+def _rules(session: "Session") -> ContentRules:
+    """What connector and rights say about content; the same until the session becomes somebody else."""
+    connector = session.connector
+    settings = connector.settings
+    rules = session.content_rules = ContentRules(
+        max_message_size=connector.size_limit(session.rights),
+        max_header_size=settings.max_header_size,
+        max_hop_count=settings.max_hop_count,
+        max_local_hop_count=settings.max_local_hop_count,
+        fqdn=connector.fqdn,
+        rights=session.rights,
+        complete=is_from_inside(session.rights, session.principal),
+        check_header=_from_check(session),
+    )
+    return rules
+
+
+def _from_check(session: "Session") -> Callable[[bytes], Reply | None] | None:
+    """A login may show only its own addresses in From and Sender, unless it was granted more."""
+    principal, rights = session.principal, session.rights
+    if principal.kind is not PrincipalKind.USER or Right.ACCEPT_ANY_SENDER in rights:
+        return None
+    return lambda header: address_check.check_header_from(HeaderBlock(header), rights, principal)
+
+
+def _received(session: "Session", transaction: Transaction) -> bytes:
+    recipients = transaction.recipients
+    return received_field(
+        helo=session.helo,
+        client_hostname="",
+        client_ip=session.client_ip,
+        fqdn=session.connector.fqdn,
+        server_ip=session.local_ip,
+        protocol=protocol_name(
+            esmtp=session.esmtp,
+            tls=bool(session.tls_info),
+            authenticated=session.principal.kind is PrincipalKind.USER,
+            utf8=transaction.mail.smtputf8,
+        ),
+        queue_id=str(transaction.internal_message_id),
+        when=session.services.clock.now(),
+        tls=session.tls_info,
+        recipient=str(recipients[0].forward_path) if len(recipients) == 1 else "",
+    )
+
+
+def _missing_fields(session: "Session", transaction: Transaction, has_message_id: bool, has_date: bool) -> bytes:
+    """Message-ID and Date for a message that its own author's client handed over without them (RFC 6409 §8)."""
+    added = b""
+    if not has_message_id:
+        assert transaction.content is not None
+        field = message_id_field(transaction.network_message_id, session.connector.fqdn)
+        transaction.content.facts.message_id = field
+        added += f"Message-ID: {field}\r\n".encode()
+    if not has_date:
+        added += b"Date: " + date_time(session.services.clock.now()).encode() + b"\r\n"
+    return added
+
+
+async def spill(session: "Session", content: IncomingContent) -> None:
+    """Write what memory holds to the content's file."""
+    try:
+        if content.writer is None:
+            content.writer = session.services.new_content_file()
+        await content.writer.write(content.spilled())
+    except StoreFault as fault:
+        session.services.alarm(fault, session.session_id)
+        content.refusal = content.refusal or _store_refusal(fault)
+
+
+def complete(session: "Session", transaction: Transaction) -> None:
+    """The end of the message: refuse, or make it durable and answer then."""
+    content = transaction.content
+    assert content is not None
+    if content.refusal is not None:
+        refusal = content.refusal
+        session.abort_transaction()
+        if refusal in (replies.BARE_LF, replies.BARE_CR, replies.NUL):
+            # Whoever sends such content may be smuggling: nothing behind it can be trusted.
+            session.close_after_answer()
+        session.answer(refusal)
+        return
+    session.transaction = None
+    if content.writer is not None:
+        session.wait_for(_submit_file(session, transaction, content))
+    else:
+        stored = content.in_memory()
+        _submit(session, transaction, content, stored)
+
+
+async def _submit_file(session: "Session", transaction: Transaction, content: IncomingContent) -> None:
+    """Finish the file of a large message, then submit it."""
+    writer = content.writer
+    assert writer is not None
+    try:
+        await writer.write(content.spilled())
+        stored = await writer.finish()
+    except StoreFault as fault:
+        await writer.discard()
+        session.services.alarm(fault, session.session_id)
+        session.answer_late(_store_refusal(fault))
+        return
+    _submit(session, transaction, content, stored)
+
+
+def _submit(session: "Session", transaction: Transaction, content: IncomingContent, stored: Content) -> None:
+    services = session.services
+    item = _mail_item(session, transaction, content, stored.size)
+    event = TrackingEvent(
+        time=item.received_at,
+        event_id=EventId.RECEIVE,
+        source=Source.SMTP,
+        internal_message_id=item.internal_message_id,
+        message_id=item.message_id,
+        network_message_id=item.network_message_id,
+        client_ip=session.client_ip,
+        client_hostname=session.helo,
+        server_ip=session.local_ip,
+        server_hostname=services.fqdn,
+        source_context=session.session_id,
+        connector_id=item.connector,
+        recipient_address=[str(recipient.forward_path) for recipient in transaction.recipients],
+        recipient_count=len(transaction.recipients),
+        total_bytes=item.size,
+        message_subject=item.subject,
+        sender_address=item.header_from or str(transaction.mail.reverse_path),
+        return_path=str(transaction.mail.reverse_path) or "<>",
+        directionality=item.directionality,
+        original_client_ip=item.client_ip,
+    )
+
+    def done(fault: StoreFault | None) -> None:
+        if fault is None:
+            reply = replies.queued(
+                item.message_id or f"<{item.network_message_id}>", item.internal_message_id, services.fqdn
+            )
+        else:
+            services.alarm(fault, session.session_id)
+            reply = _store_refusal(fault)
+        session.answer_late(reply)
+
+    session.committing()
+    services.acceptance.submit(item, stored, event, done)
+
+
+def _mail_item(session: "Session", transaction: Transaction, content: IncomingContent, size: int) -> MailItem:
+    command, facts = transaction.mail, content.facts
+    authenticated = is_from_inside(session.rights, session.principal)
+    return MailItem(
+        internal_message_id=transaction.internal_message_id,
+        network_message_id=transaction.network_message_id,
+        received_at=session.services.clock.now(),
+        envelope=Envelope(
+            command.reverse_path,
+            transaction.recipients,
+            command.body_type,
+            command.smtputf8,
+            command.ret,
+            command.envelope_id,
+        ),
+        size=size,
+        message_id=facts.message_id,
+        subject=facts.subject,
+        header_from=facts.header_from,
+        connector=session.connector.connector_id,
+        client_ip=session.client_ip,
+        client_hostname=session.helo,
+        helo=session.helo,
+        principal=str(session.principal),
+        authenticated=authenticated,
+        directionality=Directionality.ORIGINATING if authenticated else Directionality.INCOMING,
+        has_8bit=content.has_8bit,
+        headers_utf8=command.smtputf8 and not facts.is_ascii,
+    )
+
+
+def _store_refusal(fault: StoreFault) -> Reply:
+    return replies.INSUFFICIENT_RESOURCES if isinstance(fault, StoreFull) else replies.STORE_FAULT
