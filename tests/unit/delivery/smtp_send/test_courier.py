@@ -320,6 +320,16 @@ async def test_the_limit_on_all_connections_is_shared(bench):
         assert factory.limiter.used == 0, "every connection was given back"
 
 
+async def test_an_idle_connection_yields_to_a_next_hop_with_work(bench):
+    with Sink() as sink:
+        settings = DeliverySettings(max_outbound_connections=Count(1))
+        factory = bench.factory(smart_hosts=smart(sink), settings=settings)
+        for _ in range(3):
+            source = MemorySource([queued()])
+            bench.start(source, factory=factory)
+            await source.all_finished(1, seconds=4)  # an idle connection left alone would stay longer
+
+
 async def test_closing_finishes_what_is_under_way(bench):
     with Sink() as sink:
         source = MemorySource([queued() for _ in range(50)])
