@@ -17,7 +17,7 @@ def date_time(when: float) -> str:
 
 @lru_cache(maxsize=64)
 def _date_time(second: int) -> str:
-    return formatdate(second)
+    return formatdate(second).replace("-0000", "+0000")
 
 
 def protocol_name(*, esmtp: bool, tls: bool, authenticated: bool, utf8: bool, lmtp: bool = False) -> str:
