@@ -16,7 +16,7 @@ from typing import Final
 from bridgehead.queues.batch import Change
 from bridgehead.queues.database import connect
 
-_LOG_BYTES: Final = 24 * 1024 * 1024
+_LOG_BYTES: Final = 16 * 1024 * 1024
 """Estimated growth of the log between two checkpoints: more means fewer writes of pages that come and go."""
 _CHANGE_BYTES: Final = 1_500
 """Roughly what the rows of one transaction cost."""

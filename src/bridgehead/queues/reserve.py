@@ -10,8 +10,8 @@ from pathlib import Path
 from typing import Final
 
 RESERVE_NAME: Final = "reserve"
-RESERVE_BYTES: Final = 32 * 1024 * 1024
-"""As much as the log holds between two checkpoints, so that one more checkpoint always succeeds."""
+RESERVE_BYTES: Final = 64 * 1024 * 1024
+"""As much as the log grows between two checkpoints under load, so that one more checkpoint succeeds."""
 
 
 class Reserve:
