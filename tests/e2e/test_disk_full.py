@@ -113,5 +113,16 @@ def test_full_disk_while_a_large_message_comes(make_server: Callable[..., Server
         talk.send(b".\r\n")
         reply = talk.read()
         assert reply.code in ("452", "451"), str(reply)
-        talk.message("a@fabrikam.test", "bob@contoso.test", b"Subject: small\r\n\r\n")
+        talk.expect("NOOP", "250 *")
+
+    def small_one_is_taken() -> bool:
+        with Talk(server.port("secured")) as talk:
+            talk.hello()
+            talk.expect("MAIL FROM:<a@fabrikam.test>", "250 *")
+            talk.expect("RCPT TO:<bob@contoso.test>", "250 *")
+            talk.expect("DATA", "354 *")
+            talk.send(b"Subject: small\r\n\r\n.\r\n")
+            return talk.read().code == "250"
+
+    wait_until(small_one_is_taken, 10, "the remains of the large message are gone")
     server.wait_for_mail("bob")
