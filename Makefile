@@ -6,6 +6,8 @@ VENV := .venv
 BIN := $(VENV)/bin
 PIP := $(PYTHON) -m pip --python $(BIN)/python --disable-pip-version-check --no-input --quiet --quiet install
 PYTEST_ARGS ?=
+# Tests that may run side by side. The others start servers and real peers, and run one after the other.
+PURE_TESTS := tests/unit tests/architecture tests/contracts tests/fuzz
 BENCH_ARGS ?=
 export PYTHONDONTWRITEBYTECODE ?=
 
@@ -22,7 +24,8 @@ run: $(VENV)/.runtime ## runs the server with its embedded default on 127.0.0.1:
 	@XDG_STATE_HOME="$(CURDIR)/run" $(BIN)/bridgehead run
 
 test: lint install-test-packages ## installs what the tests need, Debian packages included, and runs everything
-	@$(BIN)/pytest $(PYTEST_ARGS)
+	@$(BIN)/pytest --quiet --numprocesses 2 --dist loadfile $(PURE_TESTS) $(PYTEST_ARGS)
+	@$(BIN)/pytest --quiet $(addprefix --ignore=,$(PURE_TESTS)) $(PYTEST_ARGS)
 
 lint: $(VENV)/.dev ## style, format and types
 	@$(BIN)/ruff check --quiet .
