@@ -8,19 +8,18 @@ each transaction ends with one `DeliveryStatus` for each recipient. Every word o
 
 import binascii
 from collections import deque
-from collections.abc import Callable
 from typing import Final
 
 from bridgehead.mail.delivery_status import Action, DeliveryStatus
+from bridgehead.mail.envelope import BodyType
 from bridgehead.mail.header import clean_text
-from bridgehead.mail.limits import AUTH_LINE_BYTES, DIAGNOSTIC_TEXT, REPLY_LINE_BYTES, REPLY_LINES
-from bridgehead.mail.reply import Reply, reply_from_wire
+from bridgehead.mail.limits import DIAGNOSTIC_TEXT
 from bridgehead.smtp.client_commands import mail_command, parse_ehlo, rcpt_command
+from bridgehead.smtp.client_content import OutgoingContent
 from bridgehead.smtp.client_events import (
     NO_EXTENSIONS,
     Authenticated,
     AuthenticationFailed,
-    ClientEvent,
     Closing,
     ContentWanted,
     HelloDone,
@@ -31,22 +30,16 @@ from bridgehead.smtp.client_events import (
     Transaction,
     TransactionDone,
 )
+from bridgehead.smtp.client_replies import ReplyReader, Transcript
 from bridgehead.smtp.client_states import REPLIES, Awaited, ClientState
-from bridgehead.smtp.content import canonical_line_ends, stuff
+from bridgehead.smtp.client_statuses import negative_status, positive_status, reply_of
 from bridgehead.smtp.errors import LocalProtocolError, RemoteProtocolError
 
-_CODES: Final = {str(code).encode(): code for code in range(200, 600)}
-_DELIMITERS: Final = (b" ", b"-", b"")
 _POSITIVE: Final = [frozenset(int(digit) for digit in REPLIES[awaited].positive) for awaited in Awaited]
-_HANDSHAKE: Final = ClientState.HANDSHAKE
 _READY: Final = ClientState.READY
-_SHORT_LINE: Final = 512
-
-Transcript = Callable[[str, str], None]
-"""Called with ">" or "<" and one line. Never sees content or credentials."""
 
 
-class ClientConnection:
+class ClientConnection(ReplyReader):
     """One conversation.
 
     Args:
@@ -61,27 +54,21 @@ class ClientConnection:
         self, fqdn: str, *, lmtp: bool = False, force_helo: bool = False, remote_mta: str = "",
         transcript: Transcript | None = None,
     ) -> None:  # fmt: skip
-        self.state = ClientState.GREETING
+        super().__init__(transcript)
         self.extensions = NO_EXTENSIONS
         self.remote_mta = remote_mta
         self.secure = False
         self._fqdn = fqdn
         self._lmtp = lmtp
         self._force_helo = force_helo
-        self._transcript = transcript
-        self._buffer = b""
-        self._lines: list[bytes] = []
-        self._code = 0
         self._awaited: deque[Awaited] = deque((Awaited.GREETING,))
         self._out: list[bytes] = []
         self._open: deque[Transaction] = deque()
         self._sending: Transaction | None = None
-        self._todo: deque[tuple[Awaited, bytes]] = deque()
+        self._todo: deque[tuple[Awaited, str]] = deque()
         self._needs_reset = False
-        self._at_line_start = True
-        self._held = b""
+        self._content = OutgoingContent()
         self._sasl: SaslClient | None = None
-        self._events: list[ClientEvent] = []
         self._handlers = [getattr(self, REPLIES[awaited].handler) for awaited in Awaited]
 
     # --- what the driver asks -------------------------------------------------------------------------------------
@@ -152,29 +139,38 @@ class ClientConnection:
         self._command(Awaited.AUTH, command + response, shown=command + (" ****" if response else ""))
 
     def begin(self, transaction: Transaction) -> None:
-        """Send a transaction's commands, all at once where the server offers PIPELINING."""
+        """Send a transaction's commands, all at once where the server offers PIPELINING. Raises LocalProtocolError
+        where an address would break a line; nothing is sent then, and the next transaction may begin."""
         self._require(self.may_begin and bool(transaction.recipients), "MAIL")
+        kinds, commands = self._commands_of(transaction)
+        group = ("\r\n".join(commands) + "\r\n").encode()
+        if group.count(b"\n") != len(commands) or group.count(b"\r") != len(commands):
+            raise LocalProtocolError("a command would hold a line end")
         transaction.statuses = [None] * len(transaction.recipients)
         transaction.accepted = []
-        extensions = self.extensions
-        commands = ["RSET"] if self._needs_reset else []
-        kinds = [Awaited.RSET] if self._needs_reset else []
-        commands.append(mail_command(transaction, extensions))
-        kinds.append(Awaited.MAIL)
+        self._needs_reset = False
+        self._open.append(transaction)
+        self._sending = transaction
+        if self.extensions.pipelining:
+            for command in commands if self._transcript is not None else ():
+                self._record_send(command)
+            self._out.append(group)
+            self._awaited.extend(kinds)
+        else:
+            self._todo.extend(zip(kinds, commands, strict=True))
+            self._send_next()
+
+    def _commands_of(self, transaction: Transaction) -> tuple[list[Awaited], list[str]]:
+        kinds, commands = [Awaited.MAIL], [mail_command(transaction, self.extensions)]
+        if self._needs_reset:
+            kinds, commands = [Awaited.RSET, *kinds], ["RSET", *commands]
         for recipient in transaction.recipients:
-            commands.append(rcpt_command(recipient, transaction, extensions))
+            commands.append(rcpt_command(recipient, transaction, self.extensions))
             kinds.append(Awaited.RCPT)
         if not transaction.chunked:
             commands.append("DATA")
             kinds.append(Awaited.DATA)
-        self._needs_reset = False
-        self._open.append(transaction)
-        self._sending = transaction
-        if extensions.pipelining:
-            self._send_group(kinds, commands)
-        else:
-            self._todo.extend(zip(kinds, (_line(command) for command in commands), strict=True))
-            self._send_next()
+        return kinds, commands
 
     def send_content(self, data: bytes, last: bool = True) -> None:
         """Content that `ContentWanted` asked for, whole or in pieces. Line ends become CR LF unless the transaction
@@ -185,7 +181,9 @@ class ClientConnection:
         if transaction.chunked:
             self._send_chunk(transaction, data, last)
         else:
-            self._send_data(data, last)
+            self._out += self._content.for_data(data, last)
+            if last:
+                self._await_end(Awaited.END_OF_DATA)
         if last:
             transaction.committed = True
             self._sending = None
@@ -195,51 +193,6 @@ class ClientConnection:
         if self.may_begin:
             self.state = ClientState.QUITTING
             self._command(Awaited.QUIT, "QUIT")
-
-    def receive_data(self, data: bytes) -> list[ClientEvent]:
-        """Bytes from the server. Raises RemoteProtocolError, after which the connection is good for nothing."""
-        if self.state is ClientState.CLOSED:
-            return []
-        if self.state is ClientState.HANDSHAKE:
-            self.state = ClientState.CLOSED
-            raise RemoteProtocolError("the server sent more behind its 220 to STARTTLS, before the handshake")
-        if self._buffer:
-            data = self._buffer + data
-        self._events = []
-        position = 0
-        quiet = self._transcript is None
-        try:
-            while (end := data.find(b"\r", position)) >= 0:
-                # The common case, one short line, needs no further function; all else goes through `_receive_line`.
-                code = _CODES.get(data[position : position + 3])
-                if (
-                    quiet
-                    and code is not None
-                    and data[end : end + 2] == b"\r\n"
-                    and data[position + 3] == 32
-                    and end - position <= _SHORT_LINE
-                    and not self._lines
-                    and data.find(b"\n", position, end) < 0
-                ):
-                    self._receive_reply(code, [data[position + 4 : end]])
-                    position = end + 2
-                else:
-                    end = data.find(b"\n", position)
-                    if end < 0:
-                        break
-                    self._receive_line(data, position, end - 1)
-                    position = end + 1
-                if self.state >= _HANDSHAKE and self._is_over(len(data) > position):
-                    return self._events
-            if data.find(b"\n", position) >= 0:
-                raise RemoteProtocolError("a reply line ends with a bare LF")
-            if len(data) - position > self._line_limit:
-                raise RemoteProtocolError(f"a reply line is longer than {self._line_limit} octets")
-        except RemoteProtocolError:
-            self.state = ClientState.CLOSED
-            raise
-        self._buffer = data[position:]
-        return self._events
 
     def connection_lost(self, reason: str, status: str = "4.4.2") -> list[Transaction]:
         """The connection is gone. Gives the transactions that were open, in order, each complete: recipients that the
@@ -258,36 +211,6 @@ class ClientConnection:
                     )
         return lost
 
-    # --- bytes to replies -----------------------------------------------------------------------------------------
-
-    @property
-    def _line_limit(self) -> int:
-        return AUTH_LINE_BYTES if self.state is ClientState.AUTH else REPLY_LINE_BYTES
-
-    def _receive_line(self, data: bytes, start: int, end: int) -> None:
-        """One line, its CR at `end`."""
-        if end < start or data[end] != 13 or data.find(b"\r", start, end) >= 0:
-            raise RemoteProtocolError("a reply line holds a bare CR or LF")
-        if end - start > self._line_limit:
-            raise RemoteProtocolError(f"a reply line is longer than {self._line_limit} octets")
-        code = _CODES.get(data[start : start + 3])
-        delimiter = data[start + 3 : min(start + 4, end)]
-        if code is None or delimiter not in _DELIMITERS:
-            raise RemoteProtocolError(f"no reply: {_shown(data[start:end])}")
-        lines = self._lines
-        if lines and code != self._code:
-            raise RemoteProtocolError(f"one reply with two codes, {self._code} and {code}")
-        lines.append(data[start + 4 : end])
-        if delimiter == b"-":
-            self._code = code
-            if len(lines) >= REPLY_LINES:
-                raise RemoteProtocolError(f"a reply of more than {REPLY_LINES} lines")
-            return
-        self._lines = []
-        if self._transcript is not None:
-            self._record_reply(code, lines)
-        self._receive_reply(code, lines)
-
     def _receive_reply(self, code: int, lines: list[bytes]) -> None:
         if code == 421:
             self._on_closing(code, lines)
@@ -300,15 +223,6 @@ class ClientConnection:
             raise RemoteProtocolError(f"{code} is no answer to {awaited.name}")
         self._handlers[awaited](code, lines)
 
-    def _is_over(self, more: bool) -> bool:
-        """After a line that may have ended the conversation, or its part in the clear."""
-        if self.state is ClientState.HANDSHAKE and more:
-            raise RemoteProtocolError("the server sent more behind its 220 to STARTTLS, before the handshake")
-        if self.state is ClientState.HANDSHAKE or self.state is ClientState.CLOSED:
-            self._buffer = b""
-            return True
-        return False
-
     # --- one handler for each row of the table --------------------------------------------------------------------
 
     def _on_greeting(self, code: int, lines: list[bytes]) -> None:
@@ -319,7 +233,7 @@ class ClientConnection:
 
     def _on_ehlo(self, code: int, lines: list[bytes]) -> None:
         if code < 400:
-            reply = _reply(code, lines)
+            reply = reply_of(code, lines)
             self.extensions = parse_ehlo([line.decode("latin-1") for line in lines])
             self.state = ClientState.READY
             self._events.append(HelloDone(self.extensions, reply))
@@ -333,7 +247,7 @@ class ClientConnection:
             self._refused(code, lines)
             return
         self.state = ClientState.READY
-        self._events.append(HelloDone(NO_EXTENSIONS, _reply(code, lines)))
+        self._events.append(HelloDone(NO_EXTENSIONS, reply_of(code, lines)))
 
     def _on_starttls(self, code: int, lines: list[bytes]) -> None:
         if code < 400:
@@ -341,15 +255,15 @@ class ClientConnection:
             self._events.append(TlsAccepted())
         else:
             self.state = ClientState.READY
-            self._events.append(TlsRefused(_reply(code, lines)))
+            self._events.append(TlsRefused(reply_of(code, lines)))
 
     def _on_auth(self, code: int, lines: list[bytes]) -> None:
         if code < 300:
             self.state = ClientState.READY
-            self._events.append(Authenticated(_reply(code, lines)))
+            self._events.append(Authenticated(reply_of(code, lines)))
         elif code >= 400:
             self.state = ClientState.READY
-            self._events.append(AuthenticationFailed(_reply(code, lines)))
+            self._events.append(AuthenticationFailed(reply_of(code, lines)))
         else:
             assert self._sasl is not None
             try:
@@ -442,11 +356,11 @@ class ClientConnection:
 
     def _on_quit(self, code: int, lines: list[bytes]) -> None:
         self.state = ClientState.CLOSED
-        self._events.append(Closing(_reply(code, lines)))
+        self._events.append(Closing(reply_of(code, lines)))
 
     def _on_closing(self, code: int, lines: list[bytes]) -> None:
         """421 may come at any time (RFC 5321 §3.8); it answers what is awaited, and nothing follows it."""
-        reply = _reply(code, lines)
+        reply = reply_of(code, lines)
         if self.state <= ClientState.HELLO:
             self._refused(code, lines)
             return
@@ -463,11 +377,11 @@ class ClientConnection:
         """A reply that answers nothing: a refusal while content is being sent, or a broken server."""
         transaction = self._sending
         if transaction is None or code < 400:
-            raise RemoteProtocolError(f"a reply that answers nothing: {code} {_shown(b' '.join(lines))}")
+            raise RemoteProtocolError(f"a reply that answers nothing: {reply_of(code, lines)}")
         transaction.refusal = self._negative(transaction, code, lines)
         self._end(transaction)
         self.state = ClientState.CLOSED
-        self._events.append(Closing(_reply(code, lines)))
+        self._events.append(Closing(reply_of(code, lines)))
 
     # --- transactions ---------------------------------------------------------------------------------------------
 
@@ -476,8 +390,7 @@ class ClientConnection:
 
     def _want_content(self, transaction: Transaction) -> None:
         transaction.content_asked = True
-        self._at_line_start = True
-        self._held = b""
+        self._content = OutgoingContent()
         self._events.append(ContentWanted(transaction))
 
     def _end_unless_pending(self, transaction: Transaction) -> None:
@@ -499,27 +412,13 @@ class ClientConnection:
             self._needs_reset = True
         self._events.append(TransactionDone(transaction))
 
-    def _send_data(self, data: bytes, last: bool) -> None:
-        data = self._whole_lines(data, last)
-        if data:
-            self._out.append(stuff(data, self._at_line_start))
-            self._at_line_start = data.endswith(b"\r\n")
-        if last:
-            self._out.append(b".\r\n" if self._at_line_start else b"\r\n.\r\n")
-            self._await_end(Awaited.END_OF_DATA)
-
     def _send_chunk(self, transaction: Transaction, data: bytes, last: bool) -> None:
-        if transaction.body != "BINARYMIME":
-            data = self._whole_lines(data, last)
-            if data:
-                self._at_line_start = data.endswith(b"\r\n")
-            if last and not self._at_line_start:
-                data += b"\r\n"
+        if transaction.body is not BodyType.BINARY_MIME:
+            data = self._content.for_chunk(data, last)
         if not data and not last:
             return
         self._record_send(f"BDAT {len(data)}{' LAST' if last else ''}")
-        self._out.append(b"BDAT %d%s\r\n" % (len(data), b" LAST" if last else b""))
-        self._out.append(data)
+        self._out += (b"BDAT %d%s\r\n" % (len(data), b" LAST" if last else b""), data)
         if last:
             self._await_end(Awaited.LAST_CHUNK)
         else:
@@ -531,37 +430,22 @@ class ClientConnection:
         for _ in range(count):
             self._awaited.append(kind)
 
-    def _whole_lines(self, data: bytes, last: bool) -> bytes:
-        """A piece with every line end CR LF; a CR at its end waits for the next piece to be judged."""
-        if self._held:
-            data, self._held = self._held + data, b""
-        if not last and data.endswith(b"\r"):
-            data, self._held = data[:-1], b"\r"
-        return canonical_line_ends(data)
-
-    # --- statuses -------------------------------------------------------------------------------------------------
-
     def _positive(self, transaction: Transaction, code: int, lines: list[bytes]) -> DeliveryStatus:
-        reply = transaction.reply = _one_line(code, lines)
-        status = reply[4:9] if reply[4:6] == "2." and reply[7:8] == "." and reply[9:10] == " " else "2.0.0"
-        if status[2:3] + status[4:5] not in _TWO_DIGITS:
-            status = "2.0.0"
-        return DeliveryStatus(
-            action=Action.DELIVERED if self._lmtp else Action.RELAYED, status=status, diagnostic=reply,
-            remote_mta=self.remote_mta, dsn_passed_on=self.extensions.dsn,
+        status = positive_status(
+            code, lines, action=Action.DELIVERED if self._lmtp else Action.RELAYED, remote_mta=self.remote_mta,
+            dsn_passed_on=self.extensions.dsn,
         )  # fmt: skip
+        transaction.reply = status.diagnostic
+        return status
 
     def _negative(self, transaction: Transaction, code: int, lines: list[bytes]) -> DeliveryStatus:
-        reply = _reply(code, lines)
-        text = transaction.reply = str(reply)[:DIAGNOSTIC_TEXT]
-        action, default = (Action.FAILED, "5.0.0") if code >= 500 else (Action.DELAYED, "4.0.0")
-        return DeliveryStatus(
-            action=action, status=reply.status or default, diagnostic=text, remote_mta=self.remote_mta
-        )  # fmt: skip
+        status = negative_status(code, lines, self.remote_mta)
+        transaction.reply = status.diagnostic
+        return status
 
     def _refused(self, code: int, lines: list[bytes]) -> None:
         self.state = ClientState.CLOSED
-        self._events.append(Refused(_reply(code, lines)))
+        self._events.append(Refused(reply_of(code, lines)))
 
     # --- commands -------------------------------------------------------------------------------------------------
 
@@ -577,48 +461,14 @@ class ClientConnection:
         self._out.append(_line(command))
         self._awaited.append(awaited)
 
-    def _send_group(self, kinds: list[Awaited], commands: list[str]) -> None:
-        if self._transcript is not None:
-            for command in commands:
-                self._transcript(">", command)
-        group = ("\r\n".join(commands) + "\r\n").encode()
-        if group.count(b"\n") != len(commands) or group.count(b"\r") != len(commands):
-            raise LocalProtocolError("a command would hold a line end")
-        self._out.append(group)
-        self._awaited.extend(kinds)
-
     def _send_next(self) -> None:
         """Without PIPELINING: the next command, once the one before is answered."""
         if self._todo and not self._awaited:
-            kind, line = self._todo.popleft()
-            self._record_send(line[:-2].decode())
-            self._out.append(line)
-            self._awaited.append(kind)
+            self._command(*self._todo.popleft())
 
     def _require(self, allowed: bool, what: str) -> None:
         if not allowed:
             raise LocalProtocolError(f"{what} is not allowed in state {self.state.name}")
-
-    # --- the transcript -------------------------------------------------------------------------------------------
-
-    def _record_send(self, command: str) -> None:
-        if self._transcript is not None:
-            self._transcript(">", command)
-
-    def _record(self, note: str) -> None:
-        if self._transcript is not None:
-            self._transcript("*", note)
-
-    def _record_reply(self, code: int, lines: list[bytes]) -> None:
-        assert self._transcript is not None
-        if code == 334:
-            lines = [b"****"]
-        for number, line in enumerate(lines, 1):
-            mark = " " if number == len(lines) else "-"
-            self._transcript("<", f"{code}{mark}{clean_text(line.decode('utf-8', 'replace'))}")
-
-
-_TWO_DIGITS: Final = frozenset(f"{a}{b}" for a in range(10) for b in range(10))
 
 
 def _line(command: str) -> bytes:
@@ -629,16 +479,3 @@ def _line(command: str) -> bytes:
 
 def _base64(data: bytes) -> str:
     return binascii.b2a_base64(data, newline=False).decode()
-
-
-def _reply(code: int, lines: list[bytes]) -> Reply:
-    return reply_from_wire(code, [line.decode("utf-8", "replace") for line in lines])
-
-
-def _one_line(code: int, lines: list[bytes]) -> str:
-    text = f"{code} {b' '.join(lines).decode('utf-8', 'replace')}"
-    return text if len(text) <= DIAGNOSTIC_TEXT and text.isprintable() else clean_text(text, DIAGNOSTIC_TEXT)
-
-
-def _shown(data: bytes) -> str:
-    return clean_text(data.decode("utf-8", "replace"), 200)

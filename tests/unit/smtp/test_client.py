@@ -228,8 +228,12 @@ def test_null_reverse_path_and_a_labels():
 def test_an_address_cannot_smuggle_a_command():
     engine = ready()
     evil = Transaction(reverse_path=NULL, recipients=[EnvelopeRecipient(Mailbox('x"\r\nRSET', "example.net"))])
+    engine.data_to_send()
     with pytest.raises(LocalProtocolError):
         engine.begin(evil)
+    assert engine.data_to_send() == b""
+    engine.begin(transaction())
+    assert engine.connection_lost("x")[0].tag is not evil
 
 
 # --- content ----------------------------------------------------------------------------------------------------------

@@ -10,6 +10,7 @@ import pytest
 
 from bridgehead.delivery.settings import DeliverySettings
 from bridgehead.delivery.smtp_send.courier import SmtpCourierFactory
+from bridgehead.mail.address import Mailbox
 from bridgehead.mail.delivery_status import Action
 from bridgehead.mail.envelope import BodyType
 from bridgehead.mail.units import Count, Duration
@@ -98,6 +99,19 @@ async def test_dots_and_bare_line_ends_arrive_as_they_should(bench):
         (got,) = sink.transactions
         assert not got.bare_line_ends
         assert got.data == b"Subject: x\r\n\r\n.one\r\n..two\r\nbare\r\ncr\r\n.\r\nend\r\n"
+
+
+@pytest.mark.parametrize("extensions", [(), ALL_EXTENSIONS])
+async def test_an_address_that_would_break_the_line_harms_only_its_own_message(bench, extensions):
+    with Sink(extensions=extensions) as sink:
+        evil = queued()
+        evil.item.envelope.recipients[0].forward_path = Mailbox("x\r\nRSET", "example.net")
+        source = MemorySource([queued(), evil, queued()])
+        bench.start(source, smart_hosts=smart(sink))
+        await source.all_finished(3)
+        assert source.statuses(evil)[0].action is Action.DELAYED
+        assert len(sink.transactions) == 2
+        assert not any(line == "RSET" for _, line in sink.commands)
 
 
 @pytest.mark.parametrize("extensions", [(), ("PIPELINING",), ALL_EXTENSIONS])
