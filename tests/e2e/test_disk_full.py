@@ -18,13 +18,13 @@ MEGABYTE = 1024 * 1024
 
 @pytest.fixture
 def small_disk(tmp_path: Path) -> Iterator[Path]:
-    """An empty file system of 64 MB, half of which the queue sets aside for its own needs."""
+    """An empty file system of 160 MB; the queue sets aside some of it for its own needs."""
     if os.geteuid():
         pytest.skip("mounting a file system needs root")
     mount = tmp_path / "disk"
     mount.mkdir()
     done = subprocess.run(
-        ["mount", "-t", "tmpfs", "-o", "size=64m", "none", str(mount)], capture_output=True, check=False
+        ["mount", "-t", "tmpfs", "-o", "size=160m", "none", str(mount)], capture_output=True, check=False
     )
     if done.returncode:
         pytest.skip(f"no file system can be mounted here: {done.stderr.decode()}")
@@ -32,8 +32,13 @@ def small_disk(tmp_path: Path) -> Iterator[Path]:
     subprocess.run(["umount", "-l", str(mount)], check=True)
 
 
-def fill_up(file: Path) -> None:
-    """Leave no octet free."""
+def fill_up(file: Path, leave: int = 0) -> None:
+    """Leave so many octets free."""
+    if leave:
+        free = os.statvfs(file.parent).f_bavail * os.statvfs(file.parent).f_frsize
+        with file.open("wb") as filler:
+            filler.write(bytes(free - leave))
+        return
     with file.open("ab", buffering=0) as filler:
         for size in (MEGABYTE, 4096, 1):
             try:
@@ -102,6 +107,9 @@ def test_full_disk_while_a_large_message_comes(make_server: Callable[..., Server
     server = make_server(server={"data_directory": str(small_disk / "data")})
     server.data = small_disk / "data"
     server.start()
+    server.send("a@fabrikam.test", "carol@contoso.test", connector="secured")
+    server.wait_for_mail("carol")
+    fill_up(small_disk / "filler", leave=16 * MEGABYTE)
     with Talk(server.port("secured")) as talk:
         talk.hello()
         talk.expect("MAIL FROM:<a@fabrikam.test>", "250 *")
