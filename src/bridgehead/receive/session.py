@@ -73,6 +73,7 @@ class Session(asyncio.Protocol):
         """Something came since the table of sessions last looked; cheaper than a clock for each segment."""
         self._started = False
         self._upgrading = False
+        self._early_data = b""
         self._busy = False
         self._waiting_for_commit = False
         self._last_reply = False
@@ -107,7 +108,10 @@ class Session(asyncio.Protocol):
 
     def data_received(self, data: bytes) -> None:
         self._active = True
-        if self._started:
+        if self._upgrading:
+            # It came in one flight with the end of the handshake.
+            self._early_data += data
+        elif self._started:
             self.engine.receive_data(data)
             self._advance()
         elif self._proxy is not None:
@@ -155,8 +159,6 @@ class Session(asyncio.Protocol):
         source = header.source_ip or self.transport.get_extra_info("peername")[0]
         if header.source_port:
             self.client_port = header.source_port
-        if header.destination_ip:
-            self.local_ip = normalise_ip(header.destination_ip)
         self._begin(normalise_ip(source))
         if header.rest and self._started:
             self.data_received(header.rest)
@@ -358,6 +360,8 @@ class Session(asyncio.Protocol):
                 self._log_reply(out)
             self.transport.write(out)
         self._busy = True
+        # From here on only what TLS protected arrives; nothing in clear may slip in before the handshake begins.
+        self.transport.pause_reading()
         self._task = asyncio.get_running_loop().create_task(self._handshake())
 
     async def _handshake(self) -> None:
@@ -390,6 +394,9 @@ class Session(asyncio.Protocol):
         else:
             self.offer_again()
             self._greet()
+        if self._early_data and self._started:
+            early, self._early_data = self._early_data, b""
+            self.data_received(early)
 
     def _restart_after_tls(self) -> None:
         """Nothing that was learned in clear survives (RFC 3207 §4.2)."""
