@@ -101,6 +101,7 @@ class ControlServer:
         self._server: asyncio.AbstractServer | None = None
         self._tasks: set[asyncio.Task[None]] = set()
         self._inode = 0
+        self._closing = False
 
     async def start(self) -> None:
         """Listen. A socket that a dead server left behind is replaced.
@@ -125,6 +126,7 @@ class ControlServer:
 
     async def close(self) -> None:
         """Stop listening, end what is under way, remove the socket."""
+        self._closing = True
         if self._server is not None:
             self._server.close()
         for task in self._tasks:
@@ -159,9 +161,13 @@ class ControlServer:
         assert task is not None
         self._tasks.add(task)
         try:
-            await self._serve(reader, writer)
+            if not self._closing:
+                await self._serve(reader, writer)
         except (ConnectionError, TimeoutError):
             pass
+        except asyncio.CancelledError:
+            if not self._closing:  # else it is `close` that ends us, and the streams would report a cancelled task
+                raise
         finally:
             self._tasks.discard(task)
             writer.close()
@@ -172,7 +178,8 @@ class ControlServer:
             return
         while True:
             try:
-                line = await asyncio.wait_for(reader.readuntil(b"\n"), CONTROL_IDLE_SECONDS)
+                async with asyncio.timeout(CONTROL_IDLE_SECONDS):  # wait_for of 3.11 may swallow a cancellation
+                    line = await reader.readuntil(b"\n")
             except asyncio.IncompleteReadError:
                 return
             except asyncio.LimitOverrunError:
@@ -218,7 +225,8 @@ class ControlServer:
 
 async def _send(writer: asyncio.StreamWriter, answer: msgspec.Struct) -> None:
     writer.write(msgspec.json.encode(answer) + b"\n")
-    await asyncio.wait_for(writer.drain(), CONTROL_IDLE_SECONDS)
+    async with asyncio.timeout(CONTROL_IDLE_SECONDS):
+        await writer.drain()
 
 
 class ControlClient:

@@ -124,7 +124,7 @@ def verify_stopped(folder: Path) -> list[ProblemView]:
 
 
 async def list_queues(server: RunningServer, pattern: str = "") -> list[QueueView]:
-    """Queues whose identity or next hop domain matches, those with most messages first. Raises StoreFault."""
+    """Queues whose identity, next hop domain or connector fits, those with most messages first. Raises StoreFault."""
     views = [view_queue(summary) for summary in _matching(await server.queues(), pattern or "*")]
     return sorted(views, key=lambda queue: (-queue.message_count, queue.identity))
 
@@ -178,7 +178,7 @@ async def resume_queue(server: RunningServer, name: str) -> list[QueueAction]:
 
 
 async def one_queue(server: RunningServer, name: str) -> QueueSummary:
-    """The queue with this identity, or the only one that goes to this domain. Raises AdminFault."""
+    """The queue with this identity, or the only one with this next hop domain or connector. Raises AdminFault."""
     summaries = await server.queues()
     found = _matching(summaries, name)
     exact = [one for one in found if queue_identity(one.state.queue, one.state.next_hop).casefold() == name.casefold()]
@@ -203,12 +203,13 @@ async def _chosen(server: RunningServer, name: str) -> Sequence[QueueSummary]:
 
 def _matching(summaries: Sequence[QueueSummary], pattern: str) -> list[QueueSummary]:
     wanted = pattern.casefold().replace("[", "[[]")
-    return [
-        one
-        for one in summaries
-        if fnmatchcase(queue_identity(one.state.queue, one.state.next_hop).casefold(), wanted)
-        or (one.state.next_hop is not None and fnmatchcase(one.state.next_hop.domain.casefold(), wanted))
-    ]
+    return [one for one in summaries if any(fnmatchcase(text.casefold(), wanted) for text in _names(one.state))]
+
+
+def _names(state: QueueState) -> list[str]:
+    """What a queue may be called."""
+    hop = state.next_hop
+    return [queue_identity(state.queue, hop), *((hop.domain, hop.connector) if hop else ())]
 
 
 def _no_queue(name: str, summaries: Sequence[QueueSummary]) -> AdminFault:

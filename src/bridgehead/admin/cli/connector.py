@@ -141,10 +141,9 @@ def _receive_text(found: "ReceiveMatch") -> str:
         *_others(found.others),
         f"as {found.principal}, whose mail counts as coming from {'inside' if found.counts_as_inside else 'outside'}:",
     ]
-    width = max(len(right.right) for right in found.rights)
     for right in found.rights:
         mark = paint("yes", "green") if right.held else paint("no ", "red")
-        lines.append(f"  {mark} {right.right.ljust(width)}  {right.reason}")
+        lines += [f"  {mark} {right.right}", f"        {right.reason}"]
     for check in found.checks:
         reply = paint(check.reply, "green" if check.accepted else "red")
         lines.append(f"{check.command}:{check.address} → {reply}{f' ({check.reason})' if check.reason else ''}")

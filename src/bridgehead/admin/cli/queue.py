@@ -40,7 +40,7 @@ def queue() -> None:
 def list_(context: click.Context, pattern: str, as_json: bool) -> None:
     """List the queues that hold messages or are not Active, those with most messages first.
 
-    PATTERN is a queue's identity or next hop domain; * stands for any text.
+    PATTERN is a queue's identity, next hop domain or connector; * stands for any text.
 
     \b
     Examples:
@@ -64,7 +64,7 @@ def list_(context: click.Context, pattern: str, as_json: bool) -> None:
 def show(context: click.Context, name: str, limit: int, as_json: bool) -> None:
     """Show one queue with its state, last error and messages.
 
-    NAME is its identity, or the domain of its next hop.
+    NAME is its identity, or the domain or connector of its next hop where only one queue has it.
 
     \b
     Examples:

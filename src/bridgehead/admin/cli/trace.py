@@ -5,7 +5,7 @@ import csv
 import io
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 import rich_click as click
 
@@ -16,6 +16,12 @@ if TYPE_CHECKING:
     from bridgehead.admin.tracking import Trace
     from bridgehead.tracking.search import FoundEvent
     from bridgehead.tracking.story import MessageStory
+
+_COLORS: Final = {
+    "DELIVER": "green", "SEND": "green", "EXPAND": "green", "REDIRECT": "green", "DUPLICATEEXPAND": "green",
+    "FAIL": "red", "BADMAIL": "red", "POISONMESSAGE": "red", "DROP": "red", "DEFER": "yellow",
+}  # fmt: skip
+"""Events that say what became of a recipient."""
 
 
 def _moment(context: click.Context, parameter: click.Parameter, value: str | None) -> datetime | None:
@@ -127,8 +133,8 @@ def _story(story: "MessageStory", indent: str = "") -> str:
             lines.append(f"{indent}  {day} (UTC)")
         lines.append(f"{indent}  {_event(event)}")
     for outcome in story.outcomes:
-        color = {"FAIL": "red", "DEFER": "yellow"}.get(outcome.event_id, "green")
-        status = f": {outcome.status}" if outcome.status else ""
+        color = _COLORS.get(outcome.event_id, "yellow")
+        status = f": {outcome.status}" if outcome.status else "" if outcome.event_id in _COLORS else " (no outcome yet)"
         lines.append(f"{indent}  {paint('→', color)} {outcome.recipient} {paint(outcome.event_id, color)}{status}")
     for report in story.reports:
         lines.append(f"{indent}  report:")
