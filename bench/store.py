@@ -105,7 +105,7 @@ class Run:
 
 def check(fault: StoreFault | None) -> None:
     if fault is not None:
-        raise fault
+        raise SystemExit(f"the store refused: {fault}")
 
 
 def counted_batches(store: SqliteQueueStore) -> Callable[[], int]:
@@ -132,9 +132,10 @@ async def measure(name: str, directory: Path, count: int, concurrency: int) -> N
     wall, cpu = time.perf_counter(), time.process_time()
     await run.go()
     wall, cpu = time.perf_counter() - wall, time.process_time() - cpu
+    changes = count * (3 if run.whole_life else 1)
     print(
         f"{name:11} {count / wall:8.0f} messages/s  {cpu / count * 1e6:6.1f} µs CPU/message"
-        f"  {batches() / count:6.3f} syncs/message  {count * (1 if not run.whole_life else 3) / batches():6.1f} changes/batch"
+        f"  {batches() / count:6.3f} syncs/message  {changes / batches():6.1f} changes/batch"
     )
     await store.close()
 

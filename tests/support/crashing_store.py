@@ -44,9 +44,7 @@ class Worker:
         tell(f"stored {one.id}")
         forks = [entry(self.store, content_id=one.content_id, content=one.content) for _ in range(random.randint(1, 2))]
         tell(f"removing {one.id}")
-        self.store.commit(
-            Transaction(remove=[one.id], put=forks), lambda fault: self.categorized(one, forks, fault)
-        )
+        self.store.commit(Transaction(remove=[one.id], put=forks), lambda fault: self.categorized(one, forks, fault))
 
     def categorized(self, one: QueuedItem, forks: list[QueuedItem], fault: StoreFault | None) -> None:
         assert fault is None

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Final
 
 from bridgehead.queues.content_files import FOLDER_NAME, FileContent, damage_of_file, orphans
-from bridgehead.queues.database import DATABASE_NAME, check_schema, connect
+from bridgehead.queues.database import DATABASE_NAME, check_schema, connect, for_ids
 from bridgehead.queues.reading import damage_of_bytes
 from bridgehead.queues.record import ITEM_COLUMNS, entry_of, next_hop_of, state_of
 from bridgehead.queues.store import Problem, StoreFault, StoreUnreadable
@@ -121,10 +121,14 @@ def _states(connection: sqlite3.Connection) -> Iterator[Problem]:
 
 
 def _files(connection: sqlite3.Connection, folder: Path) -> Iterator[Problem]:
+    suspects: dict[int, str] = {}
     try:
         for key, size, crc, name in connection.execute("SELECT id, size, crc, name FROM content_file"):
             if text := damage_of_file(FileContent(folder / name, size, crc), read=True):
-                yield Problem(f"content {key}", text, _AT_LEASE, lost=True)
+                suspects[key] = text
+        # A running server may have delivered the message meanwhile, and its file went with it.
+        for (key,) in for_ids(connection, "SELECT id FROM content_file WHERE id IN (ids)", suspects):
+            yield Problem(f"content {key}", suspects[key], _AT_LEASE, lost=True)
     except sqlite3.DatabaseError as error:
         yield Problem("queue database", f"content files: {error}", _DAMAGED, lost=True)
 

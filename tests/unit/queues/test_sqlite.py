@@ -205,9 +205,7 @@ async def test_close_waits_for_what_was_committed(folder: Path) -> None:
 # --- what is written ----------------------------------------------------------------------------------------------
 
 
-async def test_what_comes_and_goes_within_a_batch_never_touches_the_disk(
-    store: SqliteQueueStore, folder: Path
-) -> None:
+async def test_what_comes_and_goes_within_a_batch_never_touches_the_disk(store: SqliteQueueStore, folder: Path) -> None:
     one = entry(store, content=BytesContent(b"Subject: fleeting-words\r\n\r\n"))
     store.commit(Transaction(put=[one]))
     store.commit(Transaction(remove=[one.id]))
@@ -318,6 +316,7 @@ async def test_a_damaged_content_file_sets_its_entry_aside(
     [name] = files_in(folder)
     path = folder / "content" / name
     path.unlink() if remains is None else path.write_bytes(remains)
+    assert [name in problem.what for problem in await store.verify()] == [True]
     assert await leased(store) == []
     [(key, reason)] = await poisoned(store)
     assert key == one.id
@@ -514,9 +513,7 @@ def test_an_input_output_error_refuses_and_recovers(folder: Path) -> None:
     assert outcome.stdout.splitlines() == ["StoreFault True"] * 3 + ["2 [] False"]
 
 
-async def test_a_lock_held_by_another_program_is_a_fault_not_a_hang(
-    store: SqliteQueueStore, folder: Path
-) -> None:
+async def test_a_lock_held_by_another_program_is_a_fault_not_a_hang(store: SqliteQueueStore, folder: Path) -> None:
     store._writer.connection.execute("PRAGMA busy_timeout = 10")
     intruder = sqlite3.connect(folder / DATABASE_NAME, isolation_level=None)
     intruder.execute("BEGIN IMMEDIATE")

@@ -113,9 +113,7 @@ class StoreMachine(RuleBasedStateMachine):
 
     @rule(now=TIMES)
     def past_deadline(self, now: float) -> None:
-        late = {
-            one.id for one in self.model.values() if one.status in (READY, RETRY) and 0 < one.deadline <= now
-        }
+        late = {one.id for one in self.model.values() if one.status in (READY, RETRY) and 0 < one.deadline <= now}
         taken = self.loop.run_until_complete(self.store.past_deadline(now, 1_000))
         assert {one.id for one in taken} == late
         for one in taken:
@@ -123,7 +121,9 @@ class StoreMachine(RuleBasedStateMachine):
 
     @rule()
     def next_due(self) -> None:
-        waiting = [0.0 if one.status is READY else one.due for one in self.model.values() if one.status in (READY, RETRY)]
+        waiting = [
+            0.0 if one.status is READY else one.due for one in self.model.values() if one.status in (READY, RETRY)
+        ]
         found = self.loop.run_until_complete(self.store.next_due(DELIVERY, HOP))
         assert found == min(waiting, default=None)
 
