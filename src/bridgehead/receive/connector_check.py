@@ -51,6 +51,7 @@ def check(connectors: Sequence[ReceiveConnector]) -> list[Finding]:
         if connectors[one].enabled and connectors[other].enabled:
             shared = [binding for binding in bindings[one] if binding in bindings[other] and binding.port]
             if shared:
+                findings += _check_tls_start(connectors[one], connectors[other], other, shared[0])
                 findings += _check_overlap(connectors[one], other, shared[0], ranges[one], ranges[other])
     return sorted(findings, key=lambda finding: finding.position)
 
@@ -105,6 +106,9 @@ def _check_security(index: int, connector: ReceiveConnector) -> Iterator[Finding
     tls = AuthMechanism.TLS in mechanisms or connector.implicit_tls
     if AuthMechanism.NONE in mechanisms and len(mechanisms) > 1:
         yield Finding(index, "auth_mechanism", "None stands beside other mechanisms", 'Write ["None"] alone.')
+    if connector.implicit_tls and connector.proxy_protocol_sources:
+        message = "a PROXY protocol header cannot come before implicit TLS here"
+        yield Finding(index, "implicit_tls", message, "Use STARTTLS behind this proxy, or let the proxy end TLS.")
     if AuthMechanism.BASIC_AUTH_REQUIRE_TLS in mechanisms and not tls:
         yield Finding(index, "auth_mechanism", "BasicAuthRequireTLS needs Tls", 'Add "Tls" or set implicit_tls = true.')
     if connector.require_tls and not tls:
@@ -118,6 +122,19 @@ def _check_security(index: int, connector: ReceiveConnector) -> Iterator[Finding
             yield Finding(index, "permission_groups", message, 'Add "ExchangeServers".')
     if PermissionGroup.NONE in connector.permission_groups and len(connector.permission_groups) > 1:
         yield Finding(index, "permission_groups", "None stands beside other groups", 'Remove "None".')
+
+
+def _check_tls_start(one: ReceiveConnector, other: ReceiveConnector, index: int, binding: Binding) -> Iterator[Finding]:
+    """TLS from the first octet comes before anything could tell two connectors apart."""
+    if one.implicit_tls != other.implicit_tls:
+        message = f'on {binding} connector "{one.name}" has implicit_tls = {str(one.implicit_tls).lower()}'
+        yield Finding(index, "implicit_tls", message, "Let the two agree, or let them listen on different bindings.")
+    elif one.implicit_tls and (one.tls_certificate_file, one.tls_key_file) != (
+        other.tls_certificate_file,
+        other.tls_key_file,
+    ):
+        message = f'on {binding} connector "{one.name}" shows another certificate'
+        yield Finding(index, "tls_certificate_file", message, "With implicit TLS a binding has one certificate.")
 
 
 def _check_overlap(

@@ -5,6 +5,7 @@ import asyncio
 import contextlib
 import logging
 import socket
+import ssl
 from collections.abc import Callable, Container, Coroutine
 from typing import Any
 
@@ -27,6 +28,7 @@ log = logging.getLogger("bridgehead.receive")
 
 _SWEEP_SECONDS = 1.0
 _BACKLOG = 1024
+_HANDSHAKE_SECONDS = 30.0
 
 
 class ReceiveServices:
@@ -94,10 +96,27 @@ class Listener:
         self._asyncio: asyncio.Server | None = None
 
     async def start(self) -> None:
-        """Begin to accept."""
+        """Begin to accept; on a binding for implicit TLS sessions begin after the handshake (RFC 8314)."""
+        connector = self.server.implicit_tls_on(self.binding)
         self._asyncio = await asyncio.get_running_loop().create_server(
-            lambda: Session(self), sock=self.socket, backlog=_BACKLOG
+            lambda: Session(self),
+            sock=self.socket,
+            backlog=_BACKLOG,
+            ssl=None if connector is None else self._context(connector),
+            ssl_handshake_timeout=None if connector is None else _HANDSHAKE_SECONDS,
         )
+
+    def _context(self, connector: ServedConnector) -> ssl.SSLContext:
+        """A context that takes the certificate in force at each handshake."""
+        first = connector.tls_context()
+
+        def choose(connection: ssl.SSLObject, name: str | None, context: ssl.SSLContext) -> None:
+            current = self.server.implicit_tls_on(self.binding)
+            if current is not None and (now := current.tls_context()) is not context:
+                connection.context = now
+
+        first.sni_callback = choose
+        return first
 
     def connector_for(self, local_ip: str, client_ip: str) -> ServedConnector | None:
         """The connector of a client that arrived at this local address."""
@@ -137,6 +156,13 @@ class ReceiveServer:
     def bind_all(connectors: list[ReceiveConnector]) -> dict[Binding, socket.socket]:
         """Open every socket that these connectors need: at the start, while ports below 1024 may still be had."""
         return _bind(connectors, {})
+
+    def implicit_tls_on(self, binding: Binding) -> ServedConnector | None:
+        """The connector whose certificate a binding for implicit TLS shows; None where TLS begins with STARTTLS."""
+        for served in self._served.values():
+            if served.settings.implicit_tls and served.listens_on(binding):
+                return served
+        return None
 
     def listening(self) -> list[tuple[str, list[str], int]]:
         """Each open socket: binding, connectors that share it, sessions on it."""

@@ -99,6 +99,7 @@ class Session(asyncio.Protocol):
             return
         self.client_port = peer[1]
         self.local_ip = normalise_ip(local[0])
+        self.tls_info = _tls_facts(self.transport)
         self.listener.sessions.add(self)
         client_ip = normalise_ip(peer[0])
         if self.listener.expects_proxy_header(client_ip):
@@ -182,13 +183,9 @@ class Session(asyncio.Protocol):
         self.engine = ServerConnection(self._features(), repair_bare_lf=connector.settings.bare_linefeed_repair)
         self._started = True
         self._log_line("+", "", "")
-        if connector.settings.implicit_tls:
-            self.start_tls()
-        else:
-            self._greet()
-
-    def _greet(self) -> None:
-        self.engine.greet(self.connector.greeting(self.services.clock.now()))
+        if self.tls_info:
+            self._log_line("*", "", f"TLS protocol {self.tls_info}")
+        self.engine.greet(connector.greeting(self.services.clock.now()))
         self._advance()
 
     def become(self, principal: Principal) -> None:
@@ -385,15 +382,10 @@ class Session(asyncio.Protocol):
         if upgraded is None or not self._started:
             return
         self.transport = upgraded
-        cipher = upgraded.get_extra_info("cipher")
-        self.tls_info = f"version={cipher[1]}, cipher={cipher[0]}" if cipher else "TLS"
+        self.tls_info = _tls_facts(upgraded)
         self._log_line("*", "", f"TLS protocol {self.tls_info}")
         self._active = True
-        if self.engine.state is State.HANDSHAKE:
-            self._restart_after_tls()
-        else:
-            self.offer_again()
-            self._greet()
+        self._restart_after_tls()
         if self._early_data and self._started:
             early, self._early_data = self._early_data, b""
             self.data_received(early)
@@ -441,3 +433,9 @@ class Session(asyncio.Protocol):
     def _log_reply(self, out: bytes) -> None:
         for line in out.decode("utf-8", "replace").splitlines():
             self._log_line(">", "334 <authentication data>" if line.startswith("334") else line, "")
+
+
+def _tls_facts(transport: asyncio.Transport) -> str:
+    """Protocol and cipher of a connection, "" in clear."""
+    cipher = transport.get_extra_info("cipher")
+    return f"version={cipher[1]}, cipher={cipher[0]}" if cipher else ""

@@ -86,3 +86,16 @@ def test_names_are_unique_without_regard_to_case() -> None:
 
 def test_the_default_settings_are_sound() -> None:
     assert found(connector()) == []
+
+
+def test_implicit_tls_must_agree_on_a_binding() -> None:
+    one = ReceiveConnector(name="a", bindings=["0.0.0.0:465"], implicit_tls=True)
+    other = ReceiveConnector(name="b", bindings=["0.0.0.0:465"], remote_ip_ranges=["10.0.0.0/8"])
+    assert [finding.field for finding in check([one, other])] == ["implicit_tls"]
+
+
+def test_implicit_tls_excludes_the_proxy_protocol() -> None:
+    connector = ReceiveConnector(
+        name="a", bindings=["0.0.0.0:465"], implicit_tls=True, proxy_protocol_sources=["10.0.0.1"]
+    )
+    assert [finding.field for finding in check([connector])] == ["implicit_tls"]

@@ -6,7 +6,7 @@ from bridgehead.receive.pickup import pickup_reader
 from bridgehead.receive.submission_file import Arrival, BadSubmission, Submission
 
 ARRIVAL = Arrival(internal_message_id=7, network_message_id="guid", now=1_000_000_000.0, fqdn="mx.contoso.com")
-TRACE = b"Received: from localhost by Pickup with id\r\n <7@mx.contoso.com>; Sun, 09 Sep 2001 01:46:40 -0000\r\n"
+TRACE = b"Received: from localhost by Pickup with id\r\n <7@mx.contoso.com>; Sun, 09 Sep 2001 01:46:40 +0000\r\n"
 
 
 def read(text: str, max_header_size: int = 65536, max_recipients: int = 100) -> Submission:
@@ -33,7 +33,7 @@ def test_an_ordinary_message() -> None:
 def test_date_and_message_id_are_added_where_they_are_missing() -> None:
     made = read("From: a@x.com\nTo: b@y.com\n\nb\n")
     assert (
-        b"\r\nMessage-ID: <guid@mx.contoso.com>\r\nDate: Sun, 09 Sep 2001 01:46:40 -0000\r\n\r\nb\r\n" in made.content
+        b"\r\nMessage-ID: <guid@mx.contoso.com>\r\nDate: Sun, 09 Sep 2001 01:46:40 +0000\r\n\r\nb\r\n" in made.content
     )
     assert made.item.message_id == "<guid@mx.contoso.com>"
 

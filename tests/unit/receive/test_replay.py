@@ -6,7 +6,7 @@ from bridgehead.receive.replay import read_replay
 from bridgehead.receive.submission_file import Arrival, BadSubmission, Submission
 
 ARRIVAL = Arrival(internal_message_id=7, network_message_id="guid", now=1_000_000_000.0, fqdn="mx.contoso.com")
-DATE = b"Sun, 09 Sep 2001 01:46:40 -0000"
+DATE = b"Sun, 09 Sep 2001 01:46:40 +0000"
 MESSAGE = "Received: by old\nResent-From: r@x.com\nFrom: a@x.com\nBcc: z@x.com\nMessage-ID: <1@x>\nDate: d\n\nbody\n"
 
 
