@@ -24,7 +24,10 @@ def recipient() -> None:
 
 @recipient.command(cls=AdminCommand)
 @click.argument("name")
-@click.option("--type", "type_", type=click.Choice(_TYPES, case_sensitive=False), default="Mailbox", show_default=True)
+@click.option(
+    "--type", "type_", type=click.Choice(_TYPES, case_sensitive=False), default="Mailbox", show_default=True,
+    help="What it is; a mail user or contact has its mailbox elsewhere.",
+)  # fmt: skip
 @click.option("--address", "addresses", multiple=True, required=True, help="Addresses; the first is the primary one.")
 @click.option("--display-name", default="", help="Name for people.")
 @click.option("--mailbox", default="", help="Mailbox name in the store, where it is not NAME.")
