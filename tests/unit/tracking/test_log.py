@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: MIT
 import logging
 import os
+import sys
 import threading
 from datetime import timedelta
 from pathlib import Path
@@ -146,10 +147,15 @@ def test_lines_appended_while_another_thread_writes_are_all_written_once_in_orde
     thread = threading.Thread(target=writer)
     thread.start()
     expected = [b"%d\r\n" % number for number in range(50_000)]
-    for line in expected:
-        file.append(line)
-    stop.set()
-    thread.join()
+    interval = sys.getswitchinterval()
+    sys.setswitchinterval(1e-6)  # the threads take turns as often as they can
+    try:
+        for line in expected:
+            file.append(line)
+    finally:
+        sys.setswitchinterval(interval)
+        stop.set()
+        thread.join()
     file.close()
     assert content(tmp_path / "RECV20261123-0001.log") == b"".join(expected)
 

@@ -5,6 +5,7 @@ from pathlib import Path
 import pytest
 
 from bridgehead.queues.store import MessageStatus, Problem, QueueKind, QueueState, QueueStatus
+from bridgehead.routing.next_hop import DeliveryType, NextHop
 from support.cli import Commands
 from support.running_server import CONTOSO, FABRIKAM, NOW, Running, running
 
@@ -72,6 +73,11 @@ def test_a_queue_is_shown_by_identity_or_domain(commands: Commands, server: Runn
 def test_a_name_that_fits_several_queues_is_refused(commands: Commands, server: Running) -> None:
     error = commands.json("queue", "show", "Internet", code=1)["error"]
     assert "fits 2 queues" in error["message"]
+
+
+def test_a_whole_identity_comes_before_parts_of_others(commands: Commands, server: Running) -> None:
+    server.put("x@y.example", next_hop=NextHop(DeliveryType.DNS_CONNECTOR, "y.example", "Unreachable"))
+    assert commands.json("queue", "show", "unreachable")["queue"]["type"] == "Unreachable"
 
 
 def test_an_unknown_queue_brings_the_nearest(commands: Commands, server: Running) -> None:
@@ -145,8 +151,6 @@ def test_without_a_server_the_exit_code_is_three(commands: Commands) -> None:
 
 
 def test_next_hops_with_brackets_are_found(commands: Commands, server: Running) -> None:
-    from bridgehead.routing.next_hop import DeliveryType, NextHop
-
     server.put("x@y.example", next_hop=NextHop(DeliveryType.SMART_HOST, "[192.0.2.1]", "Smart"))
     assert commands.json("queue", "show", "Smart/[192.0.2.1]")["queue"]["message_count"] == 1
     assert commands.json("queue", "show", "[192.0.2.1]")["queue"]["message_count"] == 1
