@@ -6,6 +6,7 @@ Colours go where a terminal reads, unless NO_COLOR is set (https://no-color.org)
 """
 
 import os
+import re
 import shutil
 from collections.abc import Callable, Sequence
 from datetime import UTC, datetime
@@ -15,6 +16,9 @@ import rich_click as click
 
 NEGATIVE: Final = 1
 NOT_RUNNING: Final = 3
+
+_UNSAFE = re.compile(r"\x1b(?!\[[0-9;]*m)|[\x00-\x08\x0b-\x1a\x1c-\x1f\x7f-\x9f\u2028-\u202e\u2066-\u2069]")
+"""What could move a terminal's cursor or turn text around: all controls but LF, tab and our own colours."""
 
 json_option = click.option("--json", "as_json", is_flag=True, help="Print the result as JSON.")
 
@@ -32,10 +36,15 @@ class AdminCommand(click.RichCommand):
                 error = {"code": fault.code, "message": fault.message, "remedy": fault.remedy}
                 echo_json({"error": error})
             else:
-                click.echo(f"{paint('Error:', 'red')} {fault.message}", err=True)
+                say(f"{paint('Error:', 'red')} {fault.message}", err=True)
                 if fault.remedy:
-                    click.echo(f"  {fault.remedy}", err=True)
+                    say(f"  {fault.remedy}", err=True)
             ctx.exit(NOT_RUNNING if isinstance(fault, ServerNotRunning) else NEGATIVE)
+
+
+def say(text: str, *, err: bool = False) -> None:
+    """Print text that may hold what strangers wrote: nothing in it commands the terminal."""
+    click.echo(_UNSAFE.sub("\ufffd", text), err=err)
 
 
 def paint(text: str, color: str) -> str:
@@ -55,7 +64,7 @@ def emit(value: object, as_json: bool, text: Callable[[], str]) -> None:
     if as_json:
         echo_json(value)
     else:
-        click.echo(text())
+        say(text())
 
 
 def table(headings: Sequence[str], rows: Sequence[Sequence[object]], flexible: Sequence[int] = ()) -> str:

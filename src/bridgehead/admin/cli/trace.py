@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, Final
 import rich_click as click
 
 from bridgehead.admin.cli.context import CliContext
-from bridgehead.admin.cli.output import NEGATIVE, AdminCommand, counted, echo_json, json_option, paint
+from bridgehead.admin.cli.output import NEGATIVE, AdminCommand, counted, echo_json, json_option, paint, say
 
 if TYPE_CHECKING:
     from bridgehead.admin.tracking import Trace
@@ -91,9 +91,9 @@ def trace(context: click.Context, /, as_json: bool, as_csv: bool, folder: Path |
     elif as_csv:
         click.echo(_csv(found.events), nl=False)
     else:
-        click.echo(_text(found, folder))
+        say(_text(found, folder))
     for one in found.unreadable:
-        click.echo(f"{one.file}{f':{one.line}' if one.line else ''}: {one.what}", err=True)
+        say(f"{one.file}{f':{one.line}' if one.line else ''}: {one.what}", err=True)
     context.exit(0 if found.events else NEGATIVE)
 
 

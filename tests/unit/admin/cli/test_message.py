@@ -59,6 +59,16 @@ def test_a_message_is_shown_with_envelope_recipients_and_header_but_not_its_body
     assert detail["message"]["next_attempt"]
 
 
+def test_a_header_cannot_command_the_terminal(commands: Commands, server: Running) -> None:
+    entry = server.put(
+        "a@contoso.com", content=b"Subject: \x1b]0;owned\x07\x1b[2J\x9b hi\xe2\x80\xae\r\n\tfolded\r\n\r\nx"
+    )
+    output = commands("message", "show", str(entry.id)).output
+    assert "owned" in output
+    assert "\tfolded" in output
+    assert not set(output) & set("\x1b\x07\x9b\u202e")
+
+
 def test_all_forks_are_shown_by_network_message_id(commands: Commands, server: Running) -> None:
     server.put("a@contoso.com", network_id="net-x")
     server.put("b@fabrikam.com", next_hop=FABRIKAM, network_id="net-x")
