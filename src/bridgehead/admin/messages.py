@@ -197,5 +197,8 @@ def _part(content: Content, offset: int) -> bytes:
 
 
 def _not_queued(identity: str) -> AdminFault:
-    remedy = f"it may have left already: bridgehead trace --message-id '{identity}', or bridgehead message list"
+    option = (
+        "internal-message-id" if identity.isdecimal() else "message-id" if "@" in identity else "network-message-id"
+    )
+    remedy = f"it may have left already: bridgehead trace --{option} '{identity}'"
     return AdminFault(NOT_FOUND, f"no message {identity} is queued", remedy)
