@@ -16,7 +16,7 @@ from pathlib import Path
 
 import pytest
 
-from support.crashing_server import STEPS, launcher
+from support.crashing_server import SLOW, STEPS, launcher
 from support.server import Server
 from support.sink import Sink
 from support.talk import Closed, Talk
@@ -120,7 +120,7 @@ def test_killed_at_a_step(step: str, make_server: Callable[..., Server], sink: S
 
 def test_killed_at_random_under_load(make_server: Callable[..., Server], sink: Sink) -> None:
     """Several rounds of load and SIGKILL on one queue; BRIDGEHEAD_CRASH_ROUNDS says how many."""
-    server = make_server(sink.port)
+    server = make_server(sink.port, launcher=launcher(SLOW), queues={"poison_threshold": 10})
     acknowledged: set[str] = set()
     sent: set[str] = set()
     seed = int(os.environ.get("BRIDGEHEAD_CRASH_SEED", str(random.randrange(10**6))))
@@ -136,7 +136,7 @@ def test_killed_at_random_under_load(make_server: Callable[..., Server], sink: S
         acknowledged |= senders.acknowledged
         sent |= senders.sent
     assert acknowledged
-    server.start()
+    restarted(server)
     judge(server, sink, acknowledged, sent)
 
 

@@ -12,23 +12,29 @@ import importlib
 import os
 import signal
 import sys
+import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, NamedTuple
 
 
 class Step(NamedTuple):
-    """A call: "module:Class.method" or "module:function", and which side of it."""
+    """A call: "module:Class.method" or "module:function", and which side of it.
+
+    `linger`: seconds that pass between the step and death. In the writer's thread they let the event loop go on, and
+    with it whatever would be told to clients too early.
+    """
 
     where: str
     after: bool = False
+    linger: float = 0.0
 
 
 STEPS: dict[str, Step] = {
     "content has come, nothing stored": Step("bridgehead.receive.acceptance:Acceptance.submit"),
     "accept handed to the store": Step("bridgehead.receive.acceptance:Acceptance.submit", after=True),
-    "writer is about to write": Step("bridgehead.queues.writer:Writer._commit"),
-    "written and synced, nobody told": Step("bridgehead.queues.writer:Writer._commit", after=True),
+    "writer is about to write": Step("bridgehead.queues.writer:Writer._commit", linger=0.2),
+    "written and synced, nobody told": Step("bridgehead.queues.writer:Writer._commit", after=True, linger=0.2),
     "synced, callbacks about to run": Step("bridgehead.queues.sqlite:SqliteQueueStore._completed"),
     "callbacks have run": Step("bridgehead.queues.sqlite:SqliteQueueStore._completed", after=True),
     "accepted and answered, not categorized": Step("bridgehead.categorizer.worker:Categorizer.process"),
@@ -39,6 +45,25 @@ STEPS: dict[str, Step] = {
         "bridgehead.delivery.delivery_queue:DeliveryQueue.finished", after=True
     ),
 }
+
+
+SLOW = "slow"
+"""In place of a step: nothing kills the process, but each write of the queue begins late, so that many messages are
+under way whenever death comes from outside."""
+SLOW_SECONDS = 0.03
+
+
+def slow_down() -> None:
+    """Make every write of the queue begin late."""
+    from bridgehead.queues.writer import Writer
+
+    original: Callable[..., Any] = Writer._commit
+
+    def late(*arguments: Any) -> Any:
+        time.sleep(SLOW_SECONDS)
+        return original(*arguments)
+
+    setattr(Writer, "_commit", late)  # noqa: B010
 
 
 def arm(step: Step, count: int) -> None:
@@ -57,24 +82,29 @@ def arm(step: Step, count: int) -> None:
         calls += 1
         mine = calls == count
         if mine and not step.after:
+            time.sleep(step.linger)
             os.kill(os.getpid(), signal.SIGKILL)
         result = original(*arguments, **named)
         if mine and step.after:
+            time.sleep(step.linger)
             os.kill(os.getpid(), signal.SIGKILL)
         return result
 
     setattr(owner, name, fatal)
 
 
-def launcher(step: str, count: int) -> list[str]:
+def launcher(step: str, count: int = 0) -> list[str]:
     """What `Server` takes as launcher."""
-    assert step in STEPS, step
+    assert step in STEPS or step == SLOW, step
     return [sys.executable, str(Path(__file__).resolve()), step, str(count)]
 
 
 def main() -> None:
     step, count, *arguments = sys.argv[1:]
-    arm(STEPS[step], int(count))
+    if step == SLOW:
+        slow_down()
+    else:
+        arm(STEPS[step], int(count))
     from bridgehead.__main__ import main as bridgehead_main
 
     sys.argv = ["bridgehead", *arguments]
