@@ -118,13 +118,15 @@ class FaultyStore:
     def __getattr__(self, name: str) -> object:
         return getattr(self._store, name)
 
-    def commit(self, transaction: Transaction, done: Callable[[StoreFault | None], None] | None = None) -> None:
+    def commit(
+        self, transaction: Transaction, done: Callable[[StoreFault | None], None] | None = None, *, urgent: bool = True
+    ) -> None:
         self.commits += 1
         if self.broken:
             if done is not None:
                 asyncio.get_running_loop().call_soon(done, StoreFault("no space left on the device"))
             return
-        self._store.commit(transaction, done)
+        self._store.commit(transaction, done, urgent=urgent)
 
 
 class World:

@@ -116,4 +116,6 @@ class ListLog:
 
     @property
     def text(self) -> str:
-        return "\n".join(f"{line.get('event', '')} {line.get('data', line.get('description', ''))}" for line in self.lines)
+        return "\n".join(
+            f"{line.get('event', '')} {line.get('data', line.get('description', ''))}" for line in self.lines
+        )

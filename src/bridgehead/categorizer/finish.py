@@ -22,6 +22,7 @@ from bridgehead.queues.store import MessageStatus, QueuedItem, QueueKind, Transa
 from bridgehead.routing.next_hop import NextHop
 from bridgehead.tracking.events import EventId, TrackingEvent, event_for
 
+_NOTHING = Transaction()
 NO_ROUTE = "no send connector has an address space for "
 
 
@@ -33,6 +34,7 @@ class Outcome(msgspec.Struct):
         waiting: next hops whose entries it finds on disk.
         reports: new entries in Submission, to be categorized next.
         events: to be tracked.
+        at_once: the one entry of the common case, to be delivered without a commit in between.
     """
 
     transaction: Transaction
@@ -40,6 +42,7 @@ class Outcome(msgspec.Struct):
     waiting: list[NextHop]
     reports: list[QueuedItem]
     events: list[TrackingEvent]
+    at_once: QueuedItem | None = None
 
 
 class Finisher:
@@ -89,7 +92,10 @@ class Finisher:
             deadline=deadline_of(item.received_at, self.queue_settings, recipients[0].delay_notified),
             in_doubt=entry.in_doubt,
         )
+        if in_memory and not entry.crash_count:
+            return Outcome(_NOTHING, [], [], [], [], placed)
         if in_memory:
+            # After a crash each step is written down, so that it can be told which one ends the process.
             return Outcome(Transaction((), (placed,)), [placed], [], [], [])
         return Outcome(Transaction((), (placed,)), [], [next_hop], [], [])
 

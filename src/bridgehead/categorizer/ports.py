@@ -25,6 +25,11 @@ class DeliveryIntake(Protocol):
     def has_room(self, next_hop: NextHop, size: int) -> bool:
         """True where an entry with `size` octets of content in memory may be put ACTIVE and handed over."""
 
+    def deliver_at_once(self, entry: QueuedItem) -> None:
+        """An entry that `has_room` let in, still in Submission on disk, ACTIVE there: it is tried without another sync
+        in between. The dispatcher writes down that it moved with what becomes of it, or soon after if that takes long;
+        a crash before finds it in Submission, in doubt."""
+
     def deliver(self, entries: list[QueuedItem]) -> None:
         """Committed entries, ACTIVE and with their content: the dispatcher's own from now on."""
 

@@ -131,8 +131,13 @@ class Categorizer:
         except Exception as error:
             _log.exception("message %d could not be categorized", entry.id)
             outcome = self._crashed(entry, error, now)
+        if outcome.at_once is not None:
+            self._leave_window(entry.id)
+            self._intake.deliver_at_once(outcome.at_once)
+            return
         self._under_way += 1
-        self._store.commit(outcome.transaction, partial(self._committed, outcome, entry.id))
+        urgent = bool(outcome.deliveries or outcome.reports or self._window)
+        self._store.commit(outcome.transaction, partial(self._committed, outcome, entry.id), urgent=urgent)
 
     # --- one message -----------------------------------------------------------------------------------------------
 
@@ -160,9 +165,7 @@ class Categorizer:
     def _committed(self, outcome: Outcome, entry_id: int, fault: StoreFault | None) -> None:
         """The outcome is on disk: hand on what follows from it. After a fault nothing has changed there."""
         self._under_way -= 1
-        if self._window or self._stopping:
-            self._window.discard(entry_id)
-            self._progress.set()
+        self._leave_window(entry_id)
         if fault is not None:
             self._fault = fault
             self._stuck.append(entry_id)
@@ -176,6 +179,11 @@ class Categorizer:
             self._intake.notify(next_hop)
         for report in outcome.reports:
             self.process(report)
+
+    def _leave_window(self, entry_id: int) -> None:
+        if self._window or self._stopping:
+            self._window.discard(entry_id)
+            self._progress.set()
 
     def _deferred(self, entry: QueuedItem, reason: str, now: float) -> Outcome:
         """The directory could not answer: back to Submission until the resolver's next attempt, or expired."""

@@ -42,7 +42,9 @@ class LastingCommits:
 
     def commit(self, transaction: Transaction, after: After | None = None) -> None:
         """Commit, now or as soon as the store lets it; `after` is called once that holds."""
-        self._store.commit(transaction, partial(self._done, transaction, after))
+        # Nobody waits for the results of a delivery, and until they are stored the entry is in doubt anyway. What must
+        # follow at once, such as a report, is given as `after`.
+        self._store.commit(transaction, partial(self._done, transaction, after), urgent=after is not None)
 
     @property
     def unsaved(self) -> int:

@@ -78,6 +78,7 @@ class DeliveryQueue(QueueWindow):
             return
         host = self._host
         host.bytes_in_memory -= weight(entry)
+        host.unwritten.pop(entry.id, None)
         try:
             host.recorder.conclude(entry, attempt, self.kept)
         except Exception:

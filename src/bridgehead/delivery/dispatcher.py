@@ -32,6 +32,8 @@ logger = logging.getLogger("bridgehead.delivery")
 
 LONGEST_SLEEP: Final = 30.0
 """Seconds after which the dispatcher looks at the clock again, whatever it waits for: clocks are set by hand."""
+UNWRITTEN_SECONDS: Final = 1.0
+"""How long a message may be under way before it is written down that it left Submission."""
 DEADLINE_BATCH: Final = 100
 
 CourierFor = Callable[[NextHop, WorkSource], Courier]
@@ -83,6 +85,8 @@ class Dispatcher:
         )  # fmt: skip
         self.suspects = Suspects(store, self.commits, clock)
         self.bytes_in_memory = 0
+        self.unwritten: dict[int, QueuedItem] = {}
+        self._writing: asyncio.TimerHandle | None = None
         self.window_bytes = int(delivery_settings.outbound_window_bytes)
         self.queues: dict[NextHop, DeliveryQueue] = {}
         self._random = random
@@ -116,6 +120,8 @@ class Dispatcher:
         self._running = False
         if self._timer is not None:
             self._timer.cancel()
+        if self._writing is not None:
+            self._writing.cancel()
         self.suspects.stop()
         back = [entry for queue in self.queues.values() for entry in queue.stop()]
         await asyncio.gather(*(_close(queue) for queue in self.queues.values()))
@@ -162,6 +168,20 @@ class Dispatcher:
         for entry in entries:
             assert entry.next_hop is not None
             self._queue(entry.next_hop).add(entry)
+
+    def deliver_at_once(self, entry: QueuedItem) -> None:
+        """A fresh message with its content that is still in Submission on disk, ACTIVE there."""
+        assert entry.next_hop is not None
+        self._queue(entry.next_hop).add_unwritten(entry)
+        if self._writing is None:
+            self._writing = asyncio.get_running_loop().call_later(UNWRITTEN_SECONDS, self._write_unwritten)
+
+    def _write_unwritten(self) -> None:
+        """Write down where messages are that are not through yet. Not insisted on: Submission has them still."""
+        self._writing = None
+        entries, self.unwritten = list(self.unwritten.values()), {}
+        if entries:
+            self.store.commit(Transaction(put=entries), urgent=False)
 
     def notify(self, next_hop: NextHop) -> None:
         """READY entries for `next_hop` were stored."""

@@ -48,6 +48,8 @@ class QueueHost(Protocol):
     commits: LastingCommits
     recorder: AttemptRecorder
     suspects: Suspects
+    unwritten: dict[int, QueuedItem]
+    """Entries in memory that are still in Submission on disk."""
     bytes_in_memory: int
     window_bytes: int
 
@@ -107,6 +109,11 @@ class QueueWindow:
             # One wake for all messages of a commit: sessions then find the next one to send along.
             self._waking = True
             asyncio.get_running_loop().call_soon(self._wake_soon)
+
+    def add_unwritten(self, entry: QueuedItem) -> None:
+        """A fresh message that is still in Submission on disk."""
+        self._host.unwritten[entry.id] = entry
+        self.add(entry)
 
     def _wake_soon(self) -> None:
         self._waking = False
@@ -224,8 +231,9 @@ class QueueWindow:
         """Give entries back untried; their content leaves memory."""
         if not entries:
             return
-        if self._host.suspects.on_trial:
-            for entry in entries:
+        for entry in entries:
+            self._host.unwritten.pop(entry.id, None)
+            if self._host.suspects.on_trial:
                 self._host.suspects.over(entry.id)
         self._host.commits.commit(Transaction(put=self._as_ready(entries)), self._is_on_disk)
 

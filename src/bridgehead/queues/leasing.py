@@ -107,7 +107,7 @@ def recover_slice(connection: sqlite3.Connection, after: int, before: int, epoch
         return None
     span = (ids[0], ids[-1], epoch)
     connection.execute(
-        "UPDATE item SET in_doubt = (in_doubt OR queue = 1), crash_count = crash_count + ?,"
+        "UPDATE item SET in_doubt = (in_doubt OR queue IN (0, 1)), crash_count = crash_count + ?,"
         " last_error = CASE status WHEN 5 THEN ? ELSE last_error END,"
         " status = CASE status WHEN 1 THEN 0 ELSE 3 END"
         " WHERE id BETWEEN ? AND ? AND status IN (1, 4, 5) AND epoch <> ?",

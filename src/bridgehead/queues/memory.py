@@ -56,7 +56,7 @@ class MemoryQueueStore:
             entry = self._entry(key)
             if entry.status in (MessageStatus.READY, MessageStatus.RETRY, MessageStatus.SUSPENDED):
                 continue
-            entry.in_doubt = entry.in_doubt or entry.queue is QueueKind.DELIVERY
+            entry.in_doubt = entry.in_doubt or entry.queue in (QueueKind.SUBMISSION, QueueKind.DELIVERY)
             entry.crash_count += crashed
             active = entry.status is MessageStatus.ACTIVE
             entry.status = MessageStatus.READY if active else MessageStatus.SUSPENDED
@@ -69,7 +69,7 @@ class MemoryQueueStore:
         self._next_id += 1
         return self._next_id - 1
 
-    def commit(self, transaction: Transaction, done: Done | None = None) -> None:
+    def commit(self, transaction: Transaction, done: Done | None = None, *, urgent: bool = True) -> None:
         fault = None if self._open else StoreFault("the queue store is closed")
         if fault is None:
             try:

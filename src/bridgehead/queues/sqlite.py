@@ -40,6 +40,8 @@ LOCK_NAME: Final = "lock"
 _IDS_RESERVED: Final = 1_000_000
 """Numbers that a run of the server may hand out before it notes a new upper bound on disk."""
 _FILE_THREADS: Final = 4
+_PATIENCE_SECONDS: Final = 0.005
+"""How long a transaction that is not urgent waits for others to share its sync."""
 _READER_CACHE_KIB: Final = 4096
 
 _T = TypeVar("_T")
@@ -60,6 +62,8 @@ class SqliteQueueStore:
         self._pending: list[Operation] = []
         self._busy = False
         self._scheduled = False
+        self._urgent = False
+        self._patience: asyncio.TimerHandle | None = None
         self._closed = True
         self._epoch = 0
         self._next_id = 0
@@ -177,17 +181,28 @@ class SqliteQueueStore:
 
     # --- the way to the writer and back ----------------------------------------------------------------------------
 
-    def _append(self, operation: Operation) -> None:
+    def _append(self, operation: Operation, urgent: bool = True) -> None:
         self._pending.append(operation)
-        if not self._busy and not self._scheduled:
-            # What else this turn of the loop brings shares the sync.
-            self._scheduled = True
-            self._loop.call_soon(self._hand_over)
+        if urgent:
+            self._urgent = True
+            if not self._busy and not self._scheduled:
+                # What else this turn of the loop brings shares the sync.
+                self._scheduled = True
+                self._loop.call_soon(self._hand_over)
+        elif self._patience is None:
+            self._patience = self._loop.call_later(_PATIENCE_SECONDS, self._lose_patience)
+
+    def _lose_patience(self) -> None:
+        self._patience = None
+        if self._pending:
+            self._urgent = True
+            self._hand_over()
 
     def _hand_over(self) -> None:
         self._scheduled = False
-        if self._busy or not self._pending:
+        if self._busy or not self._urgent or not self._pending:
             return
+        self._urgent = False
         batch, self._pending = self._pending, []
         self._busy = True
         self._writer.submit(batch)
@@ -259,7 +274,7 @@ class SqliteQueueStore:
             self._append(Request(partial(_reserve, number + _IDS_RESERVED), lambda result, fault: None))
         return number
 
-    def commit(self, transaction: Transaction, done: Done | None = None) -> None:
+    def commit(self, transaction: Transaction, done: Done | None = None, *, urgent: bool = True) -> None:
         """Enqueue a transaction; `done` is called on the event loop, never from within this call."""
         if self._closed:
             self._refuse(done, StoreFault("the queue store is closed"))
@@ -269,7 +284,7 @@ class SqliteQueueStore:
         except Exception as error:
             self._refuse(done, StoreFault(f"an entry cannot be stored: {error}"))
             return
-        self._append(change)
+        self._append(change, urgent)
 
     async def committed(self, transaction: Transaction) -> None:
         """Raises StoreFault."""

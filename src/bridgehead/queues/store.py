@@ -186,8 +186,9 @@ class QueueStore(Protocol):
     def allocate_id(self) -> int:
         """A number for a new entry or content, larger than all before, also across restarts."""
 
-    def commit(self, transaction: Transaction, done: Done | None = None) -> None:
-        """Enqueue a transaction. Transactions take effect in the order of the calls; many share one sync."""
+    def commit(self, transaction: Transaction, done: Done | None = None, *, urgent: bool = True) -> None:
+        """Enqueue a transaction. Transactions take effect in the order of the calls; many share one sync. One that is
+        not urgent may wait a few milliseconds for others to share theirs; an urgent one behind it takes it along."""
 
     async def committed(self, transaction: Transaction) -> None:
         """`commit` for callers that can wait. Raises StoreFault."""

@@ -3,6 +3,11 @@
 
 While it waits for the disk the event loop collects the next batch. Between batches it does the house's slow work in
 small slices: giving back what a former process held, and moving the write-ahead log into the database.
+
+Every statement that this thread runs beside a busy event loop costs two changes of the interpreter's lock, far more
+than the statement. So an ordinary small batch is written into the open transaction by the event loop itself
+(`prepare`), while this thread rests, and only the commit with its sync is left to the thread. Loop and thread never use
+the connection at the same time: the loop only between a report and the next `submit`.
 """
 
 import queue
@@ -22,6 +27,8 @@ from bridgehead.queues.reserve import Reserve
 from bridgehead.queues.store import StoreFault, StoreFull
 from bridgehead.queues.writing import Writing
 
+_PREPARED_BYTES: Final = 192 * 1024
+"""Content up to which the event loop writes a batch itself: what it takes no longer than a few messages to do."""
 _DOING: Final = "writing to the queue database"
 
 
@@ -42,6 +49,24 @@ class Request:
 
 
 Operation = Change | Request
+
+
+class Prepared:
+    """A batch of changes that stands in the open transaction, or failed to.
+
+    Attributes:
+        unused_files: content files to delete after the commit.
+        error: why it does not stand there; it is then done over by the thread.
+    """
+
+    __slots__ = ("batch", "error", "unused_files")
+
+    def __init__(self, batch: Sequence[Operation], unused_files: list[str], error: Exception | None) -> None:
+        self.batch = batch
+        self.unused_files = unused_files
+        self.error = error
+
+
 Report = Callable[[Sequence[Operation], list[StoreFault | None]], None]
 Chore = Callable[["Writer"], bool]
 """A slice of slow work, within a transaction of its own; False when nothing is left."""
@@ -56,7 +81,7 @@ class Writer:
         self.connection = connect_writer(self._path)
         self.writing = Writing(self.connection)
         self._report = report
-        self._inbox: queue.SimpleQueue[Sequence[Operation] | None] = queue.SimpleQueue()
+        self._inbox: queue.SimpleQueue[Sequence[Operation] | Prepared | None] = queue.SimpleQueue()
         self._chores: list[Chore] = []
         self._checkpointer = Checkpointer(self._path)
         self._reserve = Reserve(directory, reserve_bytes)
@@ -72,8 +97,27 @@ class Writer:
         self._thread.start()
 
     def submit(self, batch: Sequence[Operation]) -> None:
-        """Hand over a batch; `report` tells of its end from this thread."""
-        self._inbox.put(batch)
+        """Hand over a batch, while none is under way; `report` tells of its end from this thread."""
+        self._inbox.put(self._prepare(batch) or batch)
+
+    def _prepare(self, batch: Sequence[Operation]) -> Prepared | None:
+        """Write a batch into a transaction that the thread will commit; None where the thread is to do it all:
+        anything but a small batch of changes on a sound disk."""
+        if self._chores or self._broken or not self._reserve.is_there:
+            return None
+        size = 0
+        for operation in batch:
+            if not isinstance(operation, Change):
+                return None
+            for content in operation.contents.values():
+                size += content.size
+        if size > _PREPARED_BYTES:
+            return None
+        try:
+            self.connection.execute("BEGIN IMMEDIATE")
+            return Prepared(batch, self._apply(batch), None)  # type: ignore[arg-type]
+        except Exception as error:
+            return Prepared(batch, [], error)
 
     def stop(self, last: Chore) -> None:
         """Finish what was handed over, do `last`, then end. Blocks."""
@@ -91,13 +135,33 @@ class Writer:
 
     def _work(self) -> None:
         while (batch := self._next_batch()) is not None:
-            if batch:
-                self._report(batch, self._execute(batch))
+            if isinstance(batch, Prepared):
+                faults = self._finish(batch)
                 self._checkpointer.after_commit(self.connection)
+                self._report(batch.batch, faults)
+            elif batch:
+                faults = self._execute(batch)
+                self._checkpointer.after_commit(self.connection)
+                self._report(batch, faults)
             if self._chores:
                 self._do_chore()
 
-    def _next_batch(self) -> Sequence[Operation] | None:
+    def _finish(self, prepared: Prepared) -> list[StoreFault | None]:
+        """Commit what the event loop wrote; where anything failed, undo it and do the batch over with all care."""
+        error = prepared.error
+        if error is None:
+            try:
+                self.connection.execute("COMMIT")
+            except Exception as failure:
+                error = failure
+        if error is None:
+            if prepared.unused_files:
+                remove_files(self.folder, prepared.unused_files)
+            return [None] * len(prepared.batch)
+        self._recover_from(error)
+        return self._execute(prepared.batch)
+
+    def _next_batch(self) -> Sequence[Operation] | Prepared | None:
         try:
             return self._inbox.get(block=not self._chores)
         except queue.Empty:
@@ -191,7 +255,7 @@ class Writer:
         if unused_files:
             remove_files(self.folder, unused_files)
 
-    def _apply(self, changes: list[Change]) -> list[str]:
+    def _apply(self, changes: Sequence[Change]) -> list[str]:
         if not changes:
             return []
         self._checkpointer.count(changes)

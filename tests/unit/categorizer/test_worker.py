@@ -52,12 +52,19 @@ class Intake:
     """The dispatcher's place: says what there is room for, and keeps what it is given."""
 
     def __init__(self) -> None:
+        self.store: QueueStore | None = None
         self.room = True
         self.delivered: list[QueuedItem] = []
         self.notified: list[NextHop] = []
 
     def has_room(self, next_hop: NextHop, size: int) -> bool:
         return self.room
+
+    def deliver_at_once(self, entry: QueuedItem) -> None:
+        """As the dispatcher does it that has to wait: written down, not insisted on."""
+        self.delivered.append(entry)
+        if self.store is not None:
+            self.store.commit(Transaction(put=(entry,)), urgent=False)
 
     def deliver(self, entries: list[QueuedItem]) -> None:
         self.delivered += entries
@@ -100,6 +107,7 @@ class World:
         self.store = store
         self.clock = JumpingClock(NOW)
         self.intake = Intake()
+        self.intake.store = store
         self.events = Events()
         self.directory = MoodyDirectory(PEOPLE)
         self.refuse: Callable[[Transaction], bool] = lambda transaction: False
@@ -127,12 +135,14 @@ class World:
         made.directory = self.directory
         return made
 
-    def _faulty_commit(self, transaction: Transaction, done: Callable[[StoreFault | None], None] | None = None) -> None:
+    def _faulty_commit(
+        self, transaction: Transaction, done: Callable[[StoreFault | None], None] | None = None, *, urgent: bool = True
+    ) -> None:
         if self.refuse(transaction):
             if done is not None:
                 asyncio.get_running_loop().call_soon(done, StoreFault("the disk is full"))
             return
-        self._commit(transaction, done)
+        self._commit(transaction, done, urgent=urgent)
 
     async def accept(self, item: MailItem, **facts: object) -> QueuedItem:
         """Commit a message to Submission as receive does."""
@@ -490,17 +500,34 @@ async def test_nothing_is_lost_while_the_store_fails(world: World) -> None:
     world.refuse = lambda transaction: any(each.queue is QueueKind.DELIVERY for each in transaction.put)
     entries = [
         await world.categorize(message("office@contoso.com", "x@there.example")),
-        await world.categorize(message("x@there.example")),
+        await world.categorize(message("office@contoso.com", "y@there.example")),
     ]
     assert (world.intake.delivered, world.events.names) == ([], []), "what is not on disk is not told"
     assert await world.counts() == {"SUBMISSION": 2}
     world.refuse = lambda transaction: False
     world.clock.advance(60)
     world.categorizer.wake()
-    await world.until(lambda: len(world.intake.delivered) == 3)
+    await world.until(lambda: len(world.intake.delivered) == 4)
     assert {each.content_id for each in world.intake.delivered} == {entry.id for entry in entries}
-    assert sorted(world.events.names) == ["RESOLVE", "TRANSFER"]
-    assert await world.counts() == {"DELIVERY": 3}
+    assert sorted(world.events.names) == ["RESOLVE", "RESOLVE", "TRANSFER", "TRANSFER"]
+    assert await world.counts() == {"DELIVERY": 4}
+
+
+async def test_the_common_case_goes_to_delivery_without_a_commit_in_between(world: World) -> None:
+    """Submission on disk still has it, and gives it back in doubt after a crash."""
+    entry = await world.accept(message("x@there.example"))
+    world.refuse = lambda transaction: True
+    world.categorizer.process(entry)
+    assert [each.id for each in world.intake.delivered] == [entry.id]
+    assert await world.counts() == {"SUBMISSION": 1}
+
+
+async def test_after_a_crash_each_step_is_written_down(world: World) -> None:
+    entry = await world.accept(message("x@there.example"))
+    entry.crash_count = 1
+    world.refuse = lambda transaction: True
+    world.categorizer.process(entry)
+    assert world.intake.delivered == []
 
 
 async def test_a_fault_while_resubmitting_loses_nothing(world: World) -> None:
@@ -514,6 +541,7 @@ async def test_a_fault_while_resubmitting_loses_nothing(world: World) -> None:
     world.clock.advance(60)
     world.categorizer.wake()
     await world.until(lambda: bool(world.intake.delivered))
+    await world.store.committed(Transaction())
     assert await world.counts() == {"DELIVERY": 1}
 
 

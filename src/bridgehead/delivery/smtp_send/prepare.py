@@ -178,13 +178,17 @@ def settle(outgoing: Outgoing, transaction: Transaction) -> None:
     """Enter a finished transaction's outcomes. Recipients refused with 452 beside accepted ones were merely too many at
     once: they wait for another transaction (RFC 5321 §4.5.3.1.10)."""
     outgoing.reply = transaction.reply or outgoing.reply
-    again: list[int] = []
-    progress = bool(transaction.accepted)
     for index, status in zip(outgoing.current, transaction.statuses, strict=True):
-        if progress and status is not None and status.remote_mta and status.diagnostic.startswith("452 "):
-            again.append(index)
         outgoing.statuses[index] = status
-    outgoing.waiting = again + outgoing.waiting
+    accepted = transaction.accepted
+    if 0 < len(accepted) < len(outgoing.current):
+        # A 452 to the content, which recipients that were accepted share, is no such thing and waits for its time.
+        again = [
+            index
+            for position, (index, status) in enumerate(zip(outgoing.current, transaction.statuses, strict=True))
+            if position not in accepted and status and status.remote_mta and status.diagnostic.startswith("452 ")
+        ]
+        outgoing.waiting = again + outgoing.waiting
     outgoing.current = []
 
 
