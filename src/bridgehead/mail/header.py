@@ -14,6 +14,7 @@ from bridgehead.mail.address import DOT_STRING, QUOTED_STRING
 from bridgehead.mail.limits import SUBJECT_TEXT
 
 _CONTROLS = re.compile(r"[\x00-\x1f\x7f\u0085\u2028\u2029]+")
+_ANGLE_ADDRESS = re.compile(r"<([^<>]*@[^<>]*)>")
 _FIELD = re.compile(rb"([!-9;-~]+)[ \t]*:((?:[^\n]*\n[ \t])*[^\n]*\n?)")
 
 
@@ -79,7 +80,7 @@ def split_header(data: bytes) -> tuple[bytes, bytes]:
 
 def clean_text(text: str, limit: int = SUBJECT_TEXT) -> str:
     """Text from outside made safe to log: one line, no controls, bounded."""
-    return _CONTROLS.sub(" ", text)[:limit].strip()
+    return (text if text.isprintable() else _CONTROLS.sub(" ", text))[:limit].strip()
 
 
 def display_text(value: bytes, limit: int = SUBJECT_TEXT) -> str:
@@ -105,7 +106,7 @@ def first_address(value: bytes) -> str:
     Quoted display names and comments cannot pose as the address. Syntax checks belong to the rooms that decide on them.
     """
     text, depth = value[:8192].decode("utf-8", "replace"), 0
-    if not any(sign in text for sign in '"(\\'):
+    if '"' not in text and "(" not in text and "\\" not in text:
         return _address_in(text)
     outside: list[str] = []
     position = 0
@@ -130,7 +131,7 @@ def first_address(value: bytes) -> str:
 
 def _address_in(bare: str) -> str:
     """The first address in text without quotes and comments."""
-    if found := re.search(r"<([^<>]*@[^<>]*)>", bare):
+    if found := _ANGLE_ADDRESS.search(bare):
         return clean_text(found[1])
     for word in re.split(r"[\s,;:]+", bare):
         local, at, domain = word.rpartition("@")

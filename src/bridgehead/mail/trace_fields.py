@@ -42,15 +42,21 @@ def received_field(
         recipient: the only recipient; "" with several, so that none learns of the others.
         when: Unix time.
     """
-    client = f"[{'IPv6:' if ':' in client_ip else ''}{client_ip}]"
-    name = f"{client_hostname} {client}" if client_hostname else client
-    server = f" ([{'IPv6:' if ':' in server_ip else ''}{server_ip}])" if server_ip else ""
     security = f" ({tls})" if tls else ""
     wanted = f"\r\n for <{recipient}>" if recipient else ""
     return (
-        f"Received: from {_UNSAFE.sub('?', helo) or 'unknown'} ({name})\r\n by {fqdn}{server} with {protocol}{security}"
+        f"Received: {_from_and_by(helo, client_hostname, client_ip, fqdn, server_ip)} with {protocol}{security}"
         f"\r\n id {queue_id}{wanted}; {date_time(when)}\r\n"
     ).encode()
+
+
+@lru_cache(maxsize=1024)
+def _from_and_by(helo: str, client_hostname: str, client_ip: str, fqdn: str, server_ip: str) -> str:
+    """The clauses that are the same for all messages of a session."""
+    client = f"[{'IPv6:' if ':' in client_ip else ''}{client_ip}]"
+    name = f"{client_hostname} {client}" if client_hostname else client
+    server = f" ([{'IPv6:' if ':' in server_ip else ''}{server_ip}])" if server_ip else ""
+    return f"from {_UNSAFE.sub('?', helo) or 'unknown'} ({name})\r\n by {fqdn}{server}"
 
 
 def return_path_field(reverse_path: Mailbox) -> bytes:

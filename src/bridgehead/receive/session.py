@@ -113,8 +113,11 @@ class Session(asyncio.Protocol):
             # It came in one flight with the end of the handshake.
             self._early_data += data
         elif self._started:
-            self.engine.receive_data(data)
-            self._advance()
+            if self._busy or self._write_paused:
+                self.engine.receive_data(data)
+                self._advance()
+            else:
+                self._advance(self.engine.feed(data))
         elif self._proxy is not None:
             self._read_proxy_header(data)
 
@@ -235,11 +238,13 @@ class Session(asyncio.Protocol):
 
     # --- the loop -------------------------------------------------------------------------------------------------
 
-    def _advance(self) -> None:
-        """Handle events until one must wait, then send what there is."""
+    def _advance(self, event: Event | None = None) -> None:
+        """Handle `event`, then others until one must wait, then send what there is."""
         engine = self.engine
         verbose = self.connector.verbose
-        while not (self._busy or self._write_paused) and (event := engine.next_event()) is not None:
+        while event is not None or (
+            not (self._busy or self._write_paused) and (event := engine.next_event()) is not None
+        ):
             if verbose:
                 self._log_event(event)
             self._commands += 1
@@ -249,6 +254,7 @@ class Session(asyncio.Protocol):
                 self._violation(event)
             else:
                 STEPS[type(event)](self, event)
+            event = None
         out = engine.data_to_send()
         if out:
             if verbose:

@@ -17,7 +17,7 @@ class DeliveryType(StrEnum):
     UNREACHABLE = "Unreachable"
 
 
-class NextHop(msgspec.Struct, frozen=True, array_like=True):
+class NextHop(msgspec.Struct, frozen=True, array_like=True, cache_hash=True):
     """Delivery type, domain and connector. Equal keys share one delivery queue.
 
     Attributes:

@@ -7,7 +7,7 @@ Which are on is the connector's decision; `Features` carries it into the engine.
 import msgspec
 
 
-class Features(msgspec.Struct, frozen=True, kw_only=True):
+class Features(msgspec.Struct, frozen=True, kw_only=True, cache_hash=True):
     """What this session offers now. Replaced as a whole when TLS or a login changes it.
 
     Attributes:
