@@ -1,5 +1,7 @@
 # SPDX-License-Identifier: MIT
-"""Any octets in any segments give the server engine's events and replies, never an exception, and never depend on the segments."""
+"""Any octets in any segments give the server engine's events and replies, never an exception, whatever the segments."""
+
+from itertools import pairwise
 
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -30,15 +32,16 @@ class Reference:
         self.recipients = 0
 
 
-def run(stream: bytes, cuts: list[int], verdicts: list[int]) -> tuple[list[str], bytes]:
+def run(stream: bytes, cuts: list[int], verdicts: list[int], *, feed: bool = False) -> tuple[list[str], bytes]:
     """Drive the engine; `verdicts` say which answers are refusals. Returns the events (content joined) and the replies."""
     engine = ServerConnection(FEATURES)
     engine.greet(Reply(220, "", "hi"))
     out, trail, reference, content, asked, bad_chunk = b"", [], Reference(), b"", 0, False
     edges = sorted({0, len(stream), *(cut % (len(stream) + 1) for cut in cuts)})
-    for start, end in zip(edges, edges[1:], strict=False):
-        engine.receive_data(stream[start:end])
-        while (event := engine.next_event()) is not None:
+    for start, end in pairwise(edges):
+        waiting = engine.feed(stream[start:end]) if feed else engine.receive_data(stream[start:end])
+        while (event := waiting or engine.next_event()) is not None:
+            waiting = None
             if isinstance(event, ContentPiece) and not event.final:
                 content += event.data
                 continue
@@ -86,7 +89,8 @@ def _answer(
 @settings(max_examples=400, deadline=None)
 @given(STREAMS, st.lists(st.integers(0, 5000), max_size=12), st.lists(st.integers(0, 2), max_size=7))
 def test_no_octets_break_the_engine(stream: bytes, cuts: list[int], verdicts: list[int]) -> None:
-    run(b"EHLO a.test\r\n" + stream, cuts, verdicts)
+    whole = b"EHLO a.test\r\n" + stream
+    assert run(whole, cuts, verdicts) == run(whole, cuts, verdicts, feed=True)
 
 
 @settings(max_examples=300, deadline=None)
@@ -99,12 +103,13 @@ def test_no_octets_break_the_engine(stream: bytes, cuts: list[int], verdicts: li
 )  # fmt: skip
 def test_segments_make_no_difference(stream: bytes, cuts: list[int], verdicts: list[int]) -> None:
     assert run(stream, cuts, verdicts) == run(stream, [], verdicts)
+    assert run(stream, cuts, verdicts, feed=True) == run(stream, [], verdicts)
 
 
 @settings(max_examples=300, deadline=None)
 @given(st.lists(st.sampled_from([b"a", b".", b"\r\n", b"\r", b"\n", b"..", b"\r\n.", b"\0", b"\xff"]), max_size=60).map(b"".join),
-       st.lists(st.integers(0, 500), max_size=12))  # fmt: skip
-def test_content_survives_any_segments(content: bytes, cuts: list[int]) -> None:
+       st.lists(st.integers(0, 500), max_size=12), st.booleans())  # fmt: skip
+def test_content_survives_any_segments(content: bytes, cuts: list[int], feed: bool) -> None:
     lines = content.split(b"\r\n")
     stuffed = b"\r\n".join(b"." + line if line.startswith(b".") else line for line in lines)
     trail: list[bytes] = []
@@ -116,9 +121,10 @@ def test_content_survives_any_segments(content: bytes, cuts: list[int]) -> None:
         engine.reply(replies.START_MAIL_INPUT if isinstance(event, Data) else Reply(250, "2.0.0", "OK"))
     stream = stuffed + b"\r\n.\r\nNOOP\r\n"
     edges = sorted({0, len(stream), *(cut % len(stream) for cut in cuts)})
-    for start, end in zip(edges, edges[1:], strict=False):
-        engine.receive_data(stream[start:end])
-        while (event := engine.next_event()) is not None:
+    for start, end in pairwise(edges):
+        waiting = engine.feed(stream[start:end]) if feed else engine.receive_data(stream[start:end])
+        while (event := waiting or engine.next_event()) is not None:
+            waiting = None
             if isinstance(event, ContentPiece):
                 trail.append(event.data)
                 if event.final:

@@ -60,9 +60,9 @@ class ServerConnection:
     """
 
     __slots__ = (
-        "_at_line_start", "_binary", "_buffer", "_chunk_last", "_chunk_left", "_chunks", "_enhanced", "_leads_to",
-        "_out", "_position", "_repair", "_repair_after_cr", "_scanned", "_smtputf8", "features", "idle_commands",
-        "line", "state", "verb", "waiting",
+        "_at_line_start", "_binary", "_buffer", "_chunk_last", "_chunk_left", "_chunks", "_enhanced", "_held",
+        "_held_size", "_leads_to", "_out", "_position", "_repair", "_repair_after_cr", "_scanned", "_smtputf8",
+        "features", "idle_commands", "line", "state", "verb", "waiting",
     )  # fmt: skip
 
     def __init__(self, features: Features, *, repair_bare_lf: bool = False) -> None:
@@ -81,6 +81,9 @@ class ServerConnection:
         self._position = 0
         self._scanned = 0
         self._at_line_start = True
+        self._held: list[bytes] = []
+        """Segments of content not yet in the buffer."""
+        self._held_size = 0
         self._out: list[bytes] = []
         self.waiting: Event | None = None
         """The event that an answer is due to."""
@@ -100,28 +103,53 @@ class ServerConnection:
             return
         if self._repair and self._chunk_left < 0:
             data = self._repaired(data)
+        if self._held:
+            searched, self._held_size = self._held_size, 0
+            self._held.append(data)
+            self._buffer, self._position, self._scanned = b"".join(self._held), 0, searched
+            self._held.clear()
+            return
         self._buffer = self._buffer[self._position :] + data if self._position < len(self._buffer) else data
         self._scanned = max(0, self._scanned - self._position)
         self._position = 0
 
     def feed(self, data: bytes) -> Event | None:
-        """`receive_data` and `next_event` in one, quick for what comes most: one whole command, or one whole content."""
+        """`receive_data` and `next_event` in one, quick for what comes most: one whole command or content."""
         if self._position >= len(self._buffer) and self.waiting is None and self._chunk_left < 0 and not self._repair:
             state = self.state
             if state < _DATA:
                 end = len(data) - 2
-                if data.find(b"\r\n") == end <= COMMAND_LINE_BYTES:
+                if 0 <= end <= COMMAND_LINE_BYTES and data.find(b"\r\n") == end:
                     line = data[:end]
                     if b"\n" not in line and b"\r" not in line and b"\0" not in line:
                         self._buffer, self._position = b"", 0
                         return self._command(line)
-            elif state is _DATA and self._at_line_start and data.endswith(END_OF_DATA):
-                if data.find(END_OF_DATA) == len(data) - 5 and not data.startswith(_END):
-                    self._buffer, self._position = b"", 0
-                    self.line = b""
-                    return self._content_end(data[:-3])
+            elif state is _DATA:
+                if self._at_line_start and not self._held and data.endswith(END_OF_DATA):
+                    if data.find(END_OF_DATA) == len(data) - 5 and not data.startswith(_END):
+                        self._buffer, self._position = b"", 0
+                        self.line = b""
+                        return self._content_end(data[:-3])
+                elif self._hold(data):
+                    return None
         self.receive_data(data)
         return self.next_event()
+
+    def _hold(self, data: bytes) -> bool:
+        """Put a segment of content aside that cannot hold its end, to be joined with the others only once."""
+        held = self._held
+        if held:
+            if len(held[-1]) < 4 or END_OF_DATA in held[-1][-4:] + data[:4]:
+                return False
+        elif self._at_line_start and data.startswith(b"."):
+            return False
+        size = self._held_size + len(data)
+        if size >= STREAM_CHUNK_BYTES or END_OF_DATA in data:
+            return False
+        self._buffer, self._position = b"", 0
+        held.append(data)
+        self._held_size = size
+        return True
 
     def data_to_send(self) -> bytes:
         """Octets for the client, once."""
@@ -134,7 +162,7 @@ class ServerConnection:
     @property
     def pending_bytes(self) -> int:
         """Octets received and not yet looked at."""
-        return len(self._buffer) - self._position
+        return len(self._buffer) - self._position + self._held_size
 
     def _repaired(self, data: bytes) -> bytes:
         """`data` with bare LF repaired, mindful of a CR at the end of the piece before."""
