@@ -2,7 +2,7 @@
 """One running server with connectors of many kinds, for all conversations."""
 
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -82,17 +82,28 @@ def conversation_sink() -> Iterator[Sink]:
         yield sink
 
 
-@pytest.fixture(scope="session")
-def conversation_server(tmp_path_factory: pytest.TempPathFactory, conversation_sink: Sink) -> Iterator[Server]:
-    """The server, running."""
-    directory: Path = tmp_path_factory.mktemp("conversations")
+def settings_for(directory: Path, next_hop_port: int) -> tuple[Settings, list[Settings]]:
+    """Configuration and recipients of what scripts talk to."""
     settings = base(directory)
     settings["receive_connectors"] = [
         receive_connector(name, free_port(), **({} if name == "small" else TOLERANT), **kind)
         for name, kind in CONNECTORS.items()
     ]
-    settings["send_connectors"] = [send_connector("Everything", conversation_sink.port)]
-    server = Server(directory, settings, RECIPIENTS)
+    settings["send_connectors"] = [send_connector("Everything", next_hop_port)]
+    return settings, RECIPIENTS
+
+
+@pytest.fixture(scope="session")
+def conversation_settings() -> Callable[[Path, int], tuple[Settings, list[Settings]]]:
+    """Makes configuration and recipients, for tests without the server."""
+    return settings_for
+
+
+@pytest.fixture(scope="session")
+def conversation_server(tmp_path_factory: pytest.TempPathFactory, conversation_sink: Sink) -> Iterator[Server]:
+    """The server, running."""
+    directory: Path = tmp_path_factory.mktemp("conversations")
+    server = Server(directory, *settings_for(directory, conversation_sink.port))
     server.add_user("alice", "correct horse", "alice@contoso.test", "alice.a@contoso.test")
     server.add_user("carol", "battery", "carol@contoso.test")
     with server:

@@ -54,12 +54,16 @@ class Talk:
         except (BrokenPipeError, ConnectionResetError):
             pass
 
+    def receive(self) -> bytes:
+        """The octets that come next; none once the server has closed."""
+        try:
+            return self.socket.recv(65536)
+        except ConnectionResetError:
+            return b""
+
     def _line(self) -> bytes:
         while b"\n" not in self._received:
-            try:
-                data = self.socket.recv(65536)
-            except ConnectionResetError:
-                data = b""
+            data = self.receive()
             if not data:
                 raise Closed(f"left unread: {self._received!r}")
             self._received += data
@@ -113,10 +117,7 @@ class Talk:
 
     def closed(self) -> bool:
         """True when the server closes without another octet. Waits for either."""
-        try:
-            return not self._received and not self.socket.recv(1)
-        except ConnectionResetError:
-            return True
+        return not self._received and not self.receive()
 
     def scram(self, user: str, password: str) -> None:
         """SCRAM-SHA-256 up to the server's final message, whose signature is checked (RFC 5802, RFC 7677)."""
