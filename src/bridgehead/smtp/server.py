@@ -39,6 +39,7 @@ from bridgehead.smtp.extensions import Features, ehlo_lines
 from bridgehead.smtp.states import VERBS, State, Verb
 
 _END: Final = b".\r\n"
+_LINE_DOT: Final = b"\r\n."
 _DATA: Final = State.DATA
 _RCPT: Final = State.RCPT
 _AUTH: Final = State.AUTH
@@ -60,8 +61,8 @@ class ServerConnection:
     """
 
     __slots__ = (
-        "_at_line_start", "_binary", "_buffer", "_chunk_last", "_chunk_left", "_chunks", "_enhanced", "_held",
-        "_held_size", "_leads_to", "_out", "_position", "_repair", "_repair_after_cr", "_scanned", "_smtputf8",
+        "_at_line_start", "_binary", "_buffer", "_chunk_last", "_chunk_left", "_chunks", "_dotless", "_enhanced",
+        "_held", "_held_size", "_leads_to", "_out", "_position", "_repair", "_repair_after_cr", "_scanned", "_smtputf8",
         "features", "idle_commands", "line", "state", "verb", "waiting",
     )  # fmt: skip
 
@@ -84,6 +85,8 @@ class ServerConnection:
         self._held: list[bytes] = []
         """Segments of content not yet in the buffer."""
         self._held_size = 0
+        self._dotless = 0
+        """Octets at the start of the buffer that are known to hold no line beginning with a dot."""
         self._out: list[bytes] = []
         self.waiting: Event | None = None
         """The event that an answer is due to."""
@@ -107,6 +110,7 @@ class ServerConnection:
             searched, self._held_size = self._held_size, 0
             self._held.append(data)
             self._buffer, self._position, self._scanned = b"".join(self._held), 0, searched
+            self._dotless = searched
             self._held.clear()
             return
         self._buffer = self._buffer[self._position :] + data if self._position < len(self._buffer) else data
@@ -126,8 +130,9 @@ class ServerConnection:
                         return self._command(line)
             elif state is _DATA:
                 if self._at_line_start and not self._held and data.endswith(END_OF_DATA):
-                    if data.find(END_OF_DATA) == len(data) - 5 and not data.startswith(_END):
-                        self._buffer, self._position = b"", 0
+                    end = len(data) - 5
+                    if data.find(_LINE_DOT) == end and not data.startswith(b"."):
+                        self._buffer, self._position, self._dotless = b"", 0, end
                         self.line = b""
                         return self._content_end(data[:-3])
                 elif self._hold(data):
@@ -139,12 +144,12 @@ class ServerConnection:
         """Put a segment of content aside that cannot hold its end, to be joined with the others only once."""
         held = self._held
         if held:
-            if len(held[-1]) < 4 or END_OF_DATA in held[-1][-4:] + data[:4]:
+            if len(held[-1]) < 4 or _LINE_DOT in held[-1][-4:] + data[:4]:
                 return False
         elif self._at_line_start and data.startswith(b"."):
             return False
         size = self._held_size + len(data)
-        if size >= STREAM_CHUNK_BYTES or END_OF_DATA in data:
+        if size >= STREAM_CHUNK_BYTES or _LINE_DOT in data:
             return False
         self._buffer, self._position = b"", 0
         held.append(data)
@@ -305,11 +310,14 @@ class ServerConnection:
         return self._content_part(buffer, position)
 
     def _content_end(self, piece: bytes) -> Event:
-        data = unstuff(piece) if self._at_line_start else _unstuff_inner(piece)
-        self._scanned = 0
+        if self._at_line_start and piece.startswith(b"."):
+            piece = piece[1:]
+        if piece.find(_LINE_DOT, max(0, self._dotless - 4)) >= 0:
+            piece = piece.replace(_LINE_DOT, b"\r\n")
+        self._scanned = self._dotless = 0
         self.idle_commands = 0
         self.state = State.READY
-        return self._hand_out(ContentPiece(data, final=True), None)
+        return self._hand_out(ContentPiece(piece, final=True), None)
 
     def _content_part(self, buffer: bytes, position: int) -> Event:
         """A piece of long content that ends with a line, or in the middle of an endless one but never after its CR."""
@@ -320,7 +328,7 @@ class ServerConnection:
         piece = buffer[position:cut]
         data = unstuff(piece) if self._at_line_start else _unstuff_inner(piece)
         self._position, self._at_line_start = cut, complete
-        self._scanned = cut
+        self._scanned, self._dotless = cut, 0
         return ContentPiece(data, final=False)
 
     # --- BDAT -----------------------------------------------------------------------------------------------------
