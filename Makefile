@@ -69,6 +69,7 @@ $(VENV)/.runtime: $(VENV)/.created requirements.lock requirements-build.lock pyp
 	@echo "Installing Bridgehead and what it needs into $(VENV)"
 	@$(PIP) --require-hashes -r requirements.lock -r requirements-build.lock
 	@$(PIP) --no-deps --no-build-isolation --editable .
+	@$(BIN)/python -m compileall -q src
 	@touch $@
 
 $(VENV)/.dev: $(VENV)/.runtime requirements-dev.lock
