@@ -76,12 +76,14 @@ class NotifyReporter:
         now = self._clock.now()
         network_id = network_message_id(self._random_bytes(16))
         message_id = message_id_field(network_id, self._fqdn)
+        # RET speaks of failures; a report that tells of none returns only the header (RFC 3461 §4.3).
+        failed = any(status.action is Action.FAILED for _, status in concerned)
         composed = compose(
             Composition(
                 report=self._report(item, concerned, now),
                 original=read_original(
                     content,
-                    headers_only=item.envelope.ret is Return.HEADERS,
+                    headers_only=not failed or item.envelope.ret is Return.HEADERS,
                     max_size=int(self._settings.dsn_max_message_attach_size),
                 ),
                 to=item.envelope.reverse_path,

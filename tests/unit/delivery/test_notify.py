@@ -18,6 +18,7 @@ from support.clock import JumpingClock
 from support.work_source import queued
 
 FAILED = DeliveryStatus(action=Action.FAILED, status="5.1.1", diagnostic="550 5.1.1 no", remote_mta="mx.example.net")
+DELIVERED = DeliveryStatus(action=Action.DELIVERED, status="2.0.0", diagnostic="delivered to mailbox anna")
 DELAYED = DeliveryStatus(action=Action.DELAYED, status="4.4.7", diagnostic="400 4.4.7 Message delayed")
 
 
@@ -95,6 +96,17 @@ def test_what_is_returned_follows_ret_and_size() -> None:
     assert b"text/rfc822-headers" in reported(queued(ret=Return.HEADERS)).content.data  # type: ignore[union-attr,operator]
     small = reported(queued(), dsn_max_message_attach_size=ByteSize(10))
     assert b"text/rfc822-headers" in small.content.data  # type: ignore[union-attr,operator]
+
+
+@pytest.mark.parametrize("status", [DELIVERED, DELAYED])
+def test_a_report_without_failure_returns_the_header_alone_even_where_all_was_asked_for(status: DeliveryStatus) -> None:
+    entry = queued(ret=Return.FULL)
+    recipient = entry.item.envelope.recipients[0]
+    recipient.notify = Notify.SUCCESS | Notify.DELAY
+    report = reporter().report(entry.item, entry.content, [(recipient, status)])
+    assert report is not None
+    assert b"text/rfc822-headers" in report.content.data  # type: ignore[union-attr,operator]
+    assert b"message/rfc822" not in report.content.data  # type: ignore[union-attr,operator]
 
 
 def test_the_envelope_asks_for_what_the_content_needs() -> None:
