@@ -49,10 +49,13 @@ async def report_status(server: RunningServer, now: float) -> StatusReport:
     by_type: dict[str, int] = {}
     for queue in queues:
         by_type[queue.type] = by_type.get(queue.type, 0) + queue.message_count
+    alarms = list(facts.alarms)
+    if poison := by_type.get("Poison"):
+        alarms.append(f"messages in the Poison queue: {poison}; see bridgehead queue show Poison")
     started = moment(facts.started_at)
     assert started is not None
     return StatusReport(
-        healthy=not facts.alarms,
+        healthy=not alarms,
         version=facts.version,
         fqdn=facts.fqdn,
         pid=facts.pid,
@@ -69,7 +72,7 @@ async def report_status(server: RunningServer, now: float) -> StatusReport:
         failed=facts.failed,
         deferred=facts.deferred,
         lost_log_lines=facts.lost_log_lines,
-        alarms=list(facts.alarms),
+        alarms=alarms,
         queued_messages=sum(by_type.values()),
         messages_by_queue_type=by_type,
         retrying_queues=sorted(

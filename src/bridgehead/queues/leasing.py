@@ -4,6 +4,7 @@
 Runs on the writer's connection within its transaction: what a lease returns is ACTIVE on disk.
 """
 
+import logging
 import sqlite3
 from collections.abc import Mapping
 from pathlib import Path
@@ -16,6 +17,8 @@ from bridgehead.queues.faults import ContentDamaged, is_damage
 from bridgehead.queues.reading import contents_of
 from bridgehead.queues.record import CONTENT_ID, ID, SIZE, ItemRow, entry_of
 from bridgehead.queues.store import MessageStatus, QueuedItem, QueueKind, StoreUnreadable
+
+log = logging.getLogger("bridgehead.queues")
 
 _RECOVERY_SLICE: Final = 1_000
 _REMOVAL_INTERRUPTED: Final = (
@@ -71,6 +74,7 @@ def _load(connection: sqlite3.Connection, folder: Path, contents: list[int]) -> 
 
 
 def _set_aside(connection: sqlite3.Connection, key: int, reason: str) -> None:
+    log.error("message %d cannot be read and was set aside in the Poison queue: %s", key, reason)
     connection.execute(
         "UPDATE item SET queue = ?, next_hop = '', status = ?, last_error = ? WHERE id = ?",
         (int(QueueKind.POISON), int(MessageStatus.SUSPENDED), reason, key),

@@ -2,7 +2,7 @@
 from pathlib import Path
 
 from bridgehead.admin.ports import ReloadOutcome
-from bridgehead.queues.store import QueueKind, QueueState, QueueStatus
+from bridgehead.queues.store import MessageStatus, QueueKind, QueueState, QueueStatus
 from support.cli import Commands
 from support.running_server import CONTOSO, running
 
@@ -30,6 +30,13 @@ def test_alarms_are_shown_and_make_the_exit_code_one(tmp_path: Path) -> None:
         server.server.alarms = ["the disk is full"]
         assert "the disk is full" in commands("status", code=1).output
         assert not commands.json("status", code=1)["healthy"]
+
+
+def test_a_message_set_aside_is_an_alarm_until_somebody_decides(tmp_path: Path) -> None:
+    commands = Commands(tmp_path)
+    with running(commands.control_socket) as server:
+        server.put("a@contoso.com", queue=QueueKind.POISON, next_hop=None, status=MessageStatus.SUSPENDED)
+        assert "bridgehead queue show Poison" in commands("status", code=1).output
 
 
 def test_status_without_a_server_ends_with_three(tmp_path: Path) -> None:
