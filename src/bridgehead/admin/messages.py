@@ -14,7 +14,8 @@ from bridgehead.mail.content import Content
 from bridgehead.mail.envelope import Notify
 from bridgehead.mail.header import split_header
 from bridgehead.mail.limits import CONTROL_CONTENT_BYTES
-from bridgehead.queues.store import ItemFilter, QueuedItem
+from bridgehead.queues.store import ItemFilter, QueuedItem, QueueKind, QueueState, QueueStatus
+from bridgehead.routing.next_hop import NextHop
 
 
 class RecipientView(msgspec.Struct, frozen=True, kw_only=True):
@@ -37,7 +38,8 @@ class MessageView(msgspec.Struct, frozen=True, kw_only=True):
     Attributes:
         id: internal message id, what commands take.
         from_address: reverse-path, "<>" for reports.
-        next_attempt: set while it waits in Retry.
+        next_attempt: when it is tried again, or its queue where only that waits; null when nothing is waited for.
+        last_error: its own, else that of its queue.
         deadline: when the next thing is owed: delay report or expiry.
         in_doubt: the outcome of its last attempt is unknown; it may arrive twice.
     """
@@ -88,10 +90,13 @@ class ContentPart(msgspec.Struct, frozen=True, kw_only=True):
     total: int
 
 
-def view_message(entry: QueuedItem) -> MessageView:
-    """An entry of the store as people see it."""
+def view_message(entry: QueuedItem, queue: QueueState | None = None) -> MessageView:
+    """An entry of the store as people see it; `queue`: the state of the queue that it waits in, where that is known."""
     item, envelope = entry.item, entry.item.envelope
     status = entry.status.name.title().replace("_", "")
+    due = entry.due if status == "Retry" else 0.0
+    if queue is not None and queue.status is QueueStatus.RETRY and status in ("Ready", "Retry"):
+        due = max(due, queue.next_retry)
     return MessageView(
         id=item.internal_message_id,
         network_message_id=item.network_message_id,
@@ -121,10 +126,10 @@ def view_message(entry: QueuedItem) -> MessageView:
         client_hostname=item.client_hostname,
         helo=item.helo,
         principal=item.principal,
-        next_attempt=moment(entry.due) if status == "Retry" else None,
+        next_attempt=moment(due),
         deadline=moment(entry.deadline),
         retry_count=entry.retry_count,
-        last_error=entry.last_error,
+        last_error=entry.last_error or (queue.last_error if queue is not None else ""),
         in_doubt=entry.in_doubt,
         crash_count=entry.crash_count,
         is_dsn=item.is_dsn,
@@ -136,7 +141,8 @@ def view_message(entry: QueuedItem) -> MessageView:
 
 async def list_messages(server: RunningServer, wanted: ItemFilter) -> list[MessageView]:
     """Queued messages that fit, by age. Raises StoreFault."""
-    return [view_message(entry) for entry in await server.list_items(wanted)]
+    states = await _states(server)
+    return [view_message(entry, states.get((entry.queue, entry.next_hop))) for entry in await server.list_items(wanted)]
 
 
 async def show_message(server: RunningServer, identity: str) -> list[MessageDetail]:
@@ -145,6 +151,7 @@ async def show_message(server: RunningServer, identity: str) -> list[MessageDeta
     Raises AdminFault where none is queued, StoreFault.
     """
     details = []
+    states = await _states(server)
     for number in await _ids(server, identity):
         entry = await server.item(number)
         if entry is None:
@@ -154,7 +161,8 @@ async def show_message(server: RunningServer, identity: str) -> list[MessageDeta
             header = await asyncio.to_thread(_header, entry.content) if entry.content else ""
         except OSError as error:
             fault = f"the content cannot be read: {error.strerror or error}"
-        details.append(MessageDetail(message=view_message(entry), header=header, header_fault=fault))
+        message = view_message(entry, states.get((entry.queue, entry.next_hop)))
+        details.append(MessageDetail(message=message, header=header, header_fault=fault))
     if not details:
         raise _not_queued(identity)
     return details
@@ -173,6 +181,11 @@ async def read_content(server: RunningServer, internal_message_id: int, offset: 
         message = f"the content of message {internal_message_id} cannot be read: {error.strerror or error}"
         raise AdminFault(FAILED, message, "bridgehead queue verify") from None
     return ContentPart(data=data, offset=offset, total=entry.content.size)
+
+
+async def _states(server: RunningServer) -> dict[tuple[QueueKind, NextHop | None], QueueState]:
+    """The state of each queue: where its next hop cannot be reached, it is what the messages wait for."""
+    return {(one.state.queue, one.state.next_hop): one.state for one in await server.queues()}
 
 
 async def _ids(server: RunningServer, identity: str) -> list[int]:

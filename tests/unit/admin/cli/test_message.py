@@ -5,9 +5,9 @@ from pathlib import Path
 import pytest
 
 from bridgehead.mail.limits import CONTROL_CONTENT_BYTES
-from bridgehead.queues.store import MessageStatus
+from bridgehead.queues.store import MessageStatus, QueueKind, QueueState, QueueStatus
 from support.cli import Commands
-from support.running_server import FABRIKAM, Running, running
+from support.running_server import CONTOSO, FABRIKAM, NOW, Running, running
 
 
 @pytest.fixture
@@ -57,6 +57,24 @@ def test_a_message_is_shown_with_envelope_recipients_and_header_but_not_its_body
     (detail,) = commands.json("message", "show", str(entry.id))
     assert detail["message"]["status"] == "Retry"
     assert detail["message"]["next_attempt"]
+
+
+def test_a_message_that_waits_for_its_queue_says_until_when_and_why(commands: Commands, server: Running) -> None:
+    waiting = server.put("a@contoso.com")
+    other = server.put("b@fabrikam.com", next_hop=FABRIKAM)
+    server.set_state(
+        QueueState(
+            queue=QueueKind.DELIVERY, next_hop=CONTOSO, status=QueueStatus.RETRY, next_retry=NOW + 60,
+            last_error="192.0.2.1: Connection refused",
+        )
+    )  # fmt: skip
+    (detail,) = commands.json("message", "show", str(waiting.id))
+    assert detail["message"]["next_attempt"] == "2027-01-15T08:01:00Z"
+    assert "192.0.2.1: Connection refused" in commands("message", "show", str(waiting.id)).output
+    listed = {one["id"]: one for one in commands.json("message", "list")}
+    assert listed[waiting.id]["last_error"] == "192.0.2.1: Connection refused"
+    assert listed[other.id]["next_attempt"] is None
+    assert commands.json("queue", "show", "contoso.com")["messages"][0]["next_attempt"] == "2027-01-15T08:01:00Z"
 
 
 def test_a_header_cannot_command_the_terminal(commands: Commands, server: Running) -> None:
