@@ -17,12 +17,17 @@ from bridgehead.tracking.search import Criteria, Found, FoundEvent, search
 MESSAGES: Final = 50
 """Most messages whose whole story is looked up at once."""
 _STORY_EVENTS: Final = 100_000
+_LEADS_ON: Final = frozenset({"EXPAND", "REDIRECT", "RESOLVE"})
+"""Events that end the way of the address in related-recipient-address and begin that of others."""
+_NO_END: Final = _LEADS_ON | {"DUPLICATEEXPAND"}
+"""Events that decide nothing about the recipients they name, where something is known of them already."""
 _BEFORE: Final = timedelta(days=3)
 """How long before a found event a message may have come in: longer than it may wait in a queue by default."""
 
 
 class Outcome(msgspec.Struct, frozen=True, kw_only=True):
-    """What became of one recipient so far: the last event that names it decides."""
+    """What became of one recipient so far: the last event that names it decides, but for DUPLICATEEXPAND, which only
+    says that another way led to a recipient that is served already."""
 
     recipient: str
     event_id: str
@@ -112,7 +117,13 @@ def _tell(key: str, groups: dict[str, list[FoundEvent]], children: dict[str, lis
 def _outcomes(events: Sequence[FoundEvent]) -> list[Outcome]:
     last: dict[str, Outcome] = {}
     for event in events:
+        former = event.related_recipient_address
+        if event.event_id in _LEADS_ON and former in last:
+            onward = f"now {', '.join(event.recipient_address)}" if event.event_id != "EXPAND" else ""
+            last[former] = Outcome(recipient=former, event_id=event.event_id, status=onward, date_time=event.date_time)
         for index, recipient in enumerate(event.recipient_address):
+            if recipient in last and event.event_id in _NO_END:
+                continue
             status = event.recipient_status[index] if index < len(event.recipient_status) else ""
             last[recipient] = Outcome(
                 recipient=recipient, event_id=event.event_id, status=status, date_time=event.date_time

@@ -82,6 +82,33 @@ def test_each_recipient_has_the_outcome_of_its_last_event(tmp_path: Path) -> Non
     assert outcomes == [("x@b", "SEND", "250 2.0.0 OK"), ("y@c", "FAIL", "550 5.1.1 unknown")]
 
 
+def test_groups_and_aliases_end_where_others_begin_and_a_second_way_changes_nothing(tmp_path: Path) -> None:
+    def event(seconds: float, event_id: EventId, *recipients: str, related: str = "") -> TrackingEvent:
+        made = line(seconds, event_id, "net-2", "<two@a>", recipients=recipients)
+        made.related_recipient_address = related
+        return made
+
+    (one,) = told(
+        tmp_path,
+        [
+            event(0, EventId.RECEIVE, "team@b", "alias@b", "fwd@b"),
+            event(1, EventId.EXPAND, "x@b", "team@b", related="team@b"),
+            event(2, EventId.DUPLICATEEXPAND, "team@b"),
+            event(3, EventId.RESOLVE, "y@b", related="alias@b"),
+            event(4, EventId.REDIRECT, "x@b", related="fwd@b"),
+            event(5, EventId.DELIVER, "x@b"),
+            event(6, EventId.DUPLICATEEXPAND, "x@b"),
+        ],
+    )
+    assert [(outcome.recipient, outcome.event_id, outcome.status) for outcome in one.outcomes] == [
+        ("team@b", "EXPAND", ""),
+        ("alias@b", "RESOLVE", "now y@b"),
+        ("fwd@b", "REDIRECT", "now x@b"),
+        ("x@b", "DELIVER", ""),
+        ("y@b", "RESOLVE", ""),
+    ]
+
+
 def test_messages_that_share_nothing_are_stories_of_their_own_by_time(tmp_path: Path) -> None:
     stories = told(tmp_path, BOUNCED, recipient="x@b")
     assert [one.message_id for one in stories] == ["<one@a>", "<other@a>"]

@@ -18,7 +18,8 @@ if TYPE_CHECKING:
     from bridgehead.tracking.story import MessageStory
 
 _COLORS: Final = {
-    "DELIVER": "green", "SEND": "green", "EXPAND": "green", "REDIRECT": "green", "DUPLICATEEXPAND": "green",
+    "DELIVER": "green", "SEND": "green", "EXPAND": "green", "REDIRECT": "green", "RESOLVE": "green",
+    "DUPLICATEEXPAND": "green",
     "FAIL": "red", "BADMAIL": "red", "POISONMESSAGE": "red", "DROP": "red", "DEFER": "yellow",
 }  # fmt: skip
 """Events that say what became of a recipient."""
@@ -74,7 +75,7 @@ def trace(context: click.Context, /, as_json: bool, as_csv: bool, folder: Path |
     Examples:
       bridgehead trace --recipient anna@contoso.com --start 2h
       bridgehead trace --subject 'invoice march' --event-id FAIL
-      bridgehead trace --sender '*@contoso.com' --start 2026-11-01 --csv > november.csv
+      bridgehead trace --sender '*@contoso.com' --start 7d --csv > week.csv
     """
     from bridgehead.admin.tracking import trace as find
     from bridgehead.tracking.logs import MESSAGE_TRACKING_FOLDER
@@ -136,6 +137,8 @@ def _story(story: "MessageStory", indent: str = "") -> str:
         color = _COLORS.get(outcome.event_id, "yellow")
         status = f": {outcome.status}" if outcome.status else "" if outcome.event_id in _COLORS else " (no outcome yet)"
         lines.append(f"{indent}  {paint('→', color)} {outcome.recipient} {paint(outcome.event_id, color)}{status}")
+    if any(_COLORS.get(outcome.event_id, "yellow") == "yellow" for outcome in story.outcomes):
+        lines.append(f"{indent}  what it waits for: bridgehead message show {story.network_message_id}")
     for report in story.reports:
         lines.append(f"{indent}  report:")
         lines.append(_story(report, indent + "    "))
@@ -155,4 +158,4 @@ def _event(event: "FoundEvent") -> str:
     elif event.related_recipient_address:
         place = f"  for {event.related_recipient_address}"
     connector = f"  ({event.connector_id})" if event.connector_id else ""
-    return f"{event.date_time[11:23]}  {event.event_id:<8} {event.source:<11} {recipients}{place}{connector}"
+    return f"{event.date_time[11:23]}  {event.event_id:<15} {event.source:<13} {recipients}{place}{connector}"

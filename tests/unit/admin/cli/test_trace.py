@@ -57,7 +57,10 @@ def test_the_story_of_a_message_is_told_with_its_report(commands: Commands) -> N
 
 
 def test_a_message_without_an_outcome_says_so(commands: Commands) -> None:
-    assert "no outcome yet" in commands("trace", "--recipient", "old@b.example").output
+    output = commands("trace", "--recipient", "old@b.example").output
+    assert "no outcome yet" in output
+    assert "bridgehead message show net-2" in output
+    assert "bridgehead message show" not in commands("trace", "--recipient", "x@b.example").output
 
 
 def test_times_are_dates_or_spans(commands: Commands) -> None:
