@@ -32,7 +32,7 @@ class Finding(NamedTuple):
     position: int
     field: str
     message: str
-    remedy: str
+    remedy: str = ""
 
 
 def check(connectors: Sequence[ReceiveConnector]) -> list[Finding]:
@@ -64,9 +64,9 @@ def _parse_all(
         try:
             parsed.append(parse(text))
         except RangeError as error:
-            findings.append(Finding(index, field, str(error), "Correct this entry."))
+            findings.append(Finding(index, field, str(error)))
     if not texts and field != "proxy_protocol_sources":
-        findings.append(Finding(index, field, "the list is empty, so the connector can accept nobody", "Add an entry."))
+        findings.append(Finding(index, field, "the list is empty, so the connector can accept nobody", "add an entry"))
     return parsed
 
 
@@ -74,9 +74,9 @@ def _check_name(index: int, connectors: Sequence[ReceiveConnector]) -> Iterator[
     name = connectors[index].name
     if not 1 <= len(name) <= NAME_CHARACTERS or not name.isprintable():
         message = f"a name of 1 to {NAME_CHARACTERS} printable characters was expected, not {name!r}"
-        yield Finding(index, "name", message, "Choose another name.")
+        yield Finding(index, "name", message, "choose another name")
     if any(name.lower() == other.name.lower() for other in connectors[:index]):
-        yield Finding(index, "name", f'the name "{name}" is used twice', "Give each receive connector its own name.")
+        yield Finding(index, "name", f'the name "{name}" is used twice', "give each receive connector its own name")
 
 
 def _check_names_and_bounds(index: int, connector: ReceiveConnector) -> Iterator[Finding]:
@@ -87,17 +87,17 @@ def _check_names_and_bounds(index: int, connector: ReceiveConnector) -> Iterator
                 parse_domain(value)
         except AddressError as error:
             yield Finding(
-                index, field, f"{value!r} is no domain name: {error}", "Write a name such as mail.contoso.com."
+                index, field, f"{value!r} is no domain name: {error}", "write a name such as mail.contoso.com"
             )
     if connector.banner and not (connector.banner.startswith("220") and connector.banner.isprintable()):
         yield Finding(index, "banner", "a banner must be one line that begins with 220", 'Write "220 " and your text.')
     for field, low, high in _BOUNDS:
         number: int = getattr(connector, field)
         if not low <= number <= high:
-            yield Finding(index, field, f"{number} is outside {low} to {high}", f"Choose from {low} to {high}.")
+            yield Finding(index, field, f"{number} is outside {low} to {high}", f"choose from {low} to {high}")
     if connector.connection_inactivity_timeout >= connector.connection_timeout:
         message = f"{connector.connection_inactivity_timeout} is not below connection_timeout"
-        remedy = f"Choose less than {connector.connection_timeout}, or raise connection_timeout."
+        remedy = f"choose less than {connector.connection_timeout}, or raise connection_timeout"
         yield Finding(index, "connection_inactivity_timeout", message, remedy)
 
 
@@ -108,7 +108,7 @@ def _check_security(index: int, connector: ReceiveConnector) -> Iterator[Finding
         yield Finding(index, "auth_mechanism", "None stands beside other mechanisms", 'Write ["None"] alone.')
     if connector.implicit_tls and connector.proxy_protocol_sources:
         message = "a PROXY protocol header cannot come before implicit TLS here"
-        yield Finding(index, "implicit_tls", message, "Use STARTTLS behind this proxy, or let the proxy end TLS.")
+        yield Finding(index, "implicit_tls", message, "use STARTTLS behind this proxy, or let the proxy end TLS")
     if AuthMechanism.BASIC_AUTH_REQUIRE_TLS in mechanisms and not tls:
         yield Finding(index, "auth_mechanism", "BasicAuthRequireTLS needs Tls", 'Add "Tls" or set implicit_tls = true.')
     if connector.require_tls and not tls:
@@ -116,7 +116,7 @@ def _check_security(index: int, connector: ReceiveConnector) -> Iterator[Finding
     if AuthMechanism.EXTERNAL_AUTHORITATIVE in mechanisms:
         if mechanisms - {AuthMechanism.EXTERNAL_AUTHORITATIVE, AuthMechanism.TLS}:
             message = "ExternalAuthoritative may be combined with Tls only"
-            yield Finding(index, "auth_mechanism", message, "Remove the other mechanisms.")
+            yield Finding(index, "auth_mechanism", message, "remove the other mechanisms")
         if PermissionGroup.EXCHANGE_SERVERS not in connector.permission_groups:
             message = "ExternalAuthoritative needs the permission group ExchangeServers"
             yield Finding(index, "permission_groups", message, 'Add "ExchangeServers".')
@@ -128,13 +128,13 @@ def _check_tls_start(one: ReceiveConnector, other: ReceiveConnector, index: int,
     """TLS from the first octet comes before anything could tell two connectors apart."""
     if one.implicit_tls != other.implicit_tls:
         message = f'on {binding} connector "{one.name}" has implicit_tls = {str(one.implicit_tls).lower()}'
-        yield Finding(index, "implicit_tls", message, "Let the two agree, or let them listen on different bindings.")
+        yield Finding(index, "implicit_tls", message, "let the two agree, or let them listen on different bindings")
     elif one.implicit_tls and (one.tls_certificate_file, one.tls_key_file) != (
         other.tls_certificate_file,
         other.tls_key_file,
     ):
         message = f'on {binding} connector "{one.name}" shows another certificate'
-        yield Finding(index, "tls_certificate_file", message, "With implicit TLS a binding has one certificate.")
+        yield Finding(index, "tls_certificate_file", message, "with implicit TLS a binding has one certificate")
 
 
 def _check_overlap(
@@ -144,11 +144,11 @@ def _check_overlap(
         for second in other_ranges:
             if first.equals(second):
                 message = f'on {binding} the range {second.text} also belongs to connector "{one.name}"'
-                remedy = "Give it to one of the two, or let them listen on different bindings."
+                remedy = "give it to one of the two, or let them listen on different bindings"
                 yield Finding(other, "remote_ip_ranges", message, remedy)
             elif first.overlaps(second) and not first.covers(second) and not second.covers(first):
                 message = (
                     f'on {binding} the range {second.text} overlaps {first.text} of connector "{one.name}" in part'
                 )
-                remedy = "Ranges on one binding may overlap only when one contains the other: split one of the two."
+                remedy = "ranges on one binding may overlap only when one contains the other: split one of the two"
                 yield Finding(other, "remote_ip_ranges", message, remedy)

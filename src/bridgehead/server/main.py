@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Final
 import rich_click as click
 
 from bridgehead import __version__
+from bridgehead.admin.cli.output import HelpfulCommand
 
 if TYPE_CHECKING:
     from bridgehead.server.config.load import Loaded
@@ -107,14 +108,14 @@ def bridgehead(context: click.Context, config: Path | None) -> None:
     context.obj = CliContext(invocation.configuration)
 
 
-@bridgehead.command()
+@bridgehead.command(cls=HelpfulCommand)
 @click.pass_context
 def run(context: click.Context) -> None:
     """Run the server in the foreground until SIGTERM or Ctrl-C; SIGHUP reloads the configuration.
 
     \b
     Examples:
-      bridgehead run                                    embedded default, loopback only
+      bridgehead run
       bridgehead -c /etc/bridgehead/bridgehead.toml run
     """
     from bridgehead.server.config.problem import ConfigurationError
@@ -133,7 +134,7 @@ def run(context: click.Context) -> None:
     sys.exit(app.run(loaded, invocation.path))
 
 
-@bridgehead.command()
+@bridgehead.command(cls=HelpfulCommand)
 @click.option("--json", "as_json", is_flag=True, help="Print the findings as JSON.")
 @click.pass_context
 def check(context: click.Context, as_json: bool) -> None:

@@ -27,8 +27,8 @@ def test_check_prints_every_problem_and_fails(tmp_path: Path) -> None:
     done = command(tmp_path, "check")
     assert done.returncode == 1
     lines = done.stdout.splitlines()
-    assert lines[0].startswith("bridgehead.toml:7: error: servr: ")
-    assert lines[1].startswith("bridgehead.toml:6: error: receive_connectors[0].max_hop_count: 900 is out of range")
+    assert lines[0].startswith("bridgehead.toml:6: error: receive_connectors[0].max_hop_count: 900 is out of range")
+    assert lines[1].startswith("bridgehead.toml:7: error: servr: ")
     assert lines[-1] == "bridgehead.toml: 2 errors, 1 warning"
 
 
@@ -38,7 +38,7 @@ def test_check_as_json(tmp_path: Path) -> None:
     assert done.returncode == 1
     said = json.loads(done.stdout)
     assert said["ok"] is False
-    assert [(one["severity"], one["line"]) for one in said["problems"]] == [("error", 7), ("error", 6), ("warning", 3)]
+    assert [(one["severity"], one["line"]) for one in said["problems"]] == [("error", 6), ("error", 7), ("warning", 3)]
 
 
 def test_warnings_do_not_fail(tmp_path: Path) -> None:

@@ -58,8 +58,8 @@ def match(
     \b
     Examples:
       bridgehead connector match --from 10.2.0.17
-      bridgehead connector match --from 10.2.0.17 --port 587 --login scanner --sender scanner@contoso.com
-      bridgehead connector match --from 203.0.113.9 --recipient anna@contoso.com --recipient x@example.net
+      bridgehead connector match --from 10.2.0.17 --port 587 --login scanner
+      bridgehead connector match --from 203.0.113.9 --recipient x@example.net
       bridgehead connector match --recipient user@fabrikam.com
     """
     from bridgehead.admin.connectors import match_receive, match_send

@@ -5,6 +5,7 @@ Exit codes: 0 done, 1 a negative finding or a failure, 2 wrong usage (click's ow
 Colours go where a terminal reads, unless NO_COLOR is set (https://no-color.org).
 """
 
+import inspect
 import os
 import re
 import shutil
@@ -23,7 +24,21 @@ _UNSAFE = re.compile(r"\x1b(?!\[[0-9;]*m)|[\x00-\x08\x0b-\x1a\x1c-\x1f\x7f-\x9f\
 json_option = click.option("--json", "as_json", is_flag=True, help="Print the result as JSON.")
 
 
-class AdminCommand(click.RichCommand):
+class HelpfulCommand(click.RichCommand):
+    """A command whose help keeps its paragraphs apart and its examples as they were written."""
+
+    def format_help_text(self, ctx: click.Context, formatter: click.RichHelpFormatter) -> None:  # type: ignore[override]
+        """The paragraphs of the docstring; one that begins with a backspace is set as it stands (click's own sign)."""
+        from rich.padding import Padding
+        from rich.text import Text
+
+        for paragraph in inspect.cleandoc(self.help or "").split("\n\n"):
+            as_it_stands = paragraph.startswith("\b")
+            text = paragraph.strip("\b\n") if as_it_stands else paragraph.replace("\n", " ")
+            formatter.write(Padding(Text(text), (0, 1, 1, 1)))
+
+
+class AdminCommand(HelpfulCommand):
     """A command whose AdminFaults end it with words, or an `error` object with --json, and an exit code."""
 
     def invoke(self, ctx: click.Context) -> Any:

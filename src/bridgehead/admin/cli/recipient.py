@@ -49,9 +49,11 @@ def add(
 
     \b
     Examples:
-      bridgehead recipient add anna --address anna@contoso.com --address a.weber@contoso.com
-      bridgehead recipient add sales --type DistributionGroup --address sales@contoso.com --member anna
-      bridgehead recipient add bob --type MailUser --address bob@contoso.com --external-address bob@fabrikam.com
+      bridgehead recipient add anna --address anna@contoso.com
+      bridgehead recipient add sales --type DistributionGroup \\
+        --address sales@contoso.com --member anna --member bob
+      bridgehead recipient add bob --type MailUser \\
+        --address bob@contoso.com --external-address bob@fabrikam.com
     """
     from bridgehead.admin.recipients import add_recipient
 

@@ -38,7 +38,8 @@ def add(
     \b
     Examples:
       bridgehead user add scanner --address scanner@contoso.com
-      pass mail/erp | bridgehead user add erp --address erp@contoso.com --send-as '*@contoso.com' --password-stdin
+      bridgehead user add erp --address erp@contoso.com --send-as '*@contoso.com'
+      pass show erp | bridgehead user add erp --password-stdin
     """
     from bridgehead.admin.users import add_user
 

@@ -37,7 +37,7 @@ def load_checked(path: Path | None) -> Loaded:
 
 
 def check(loaded: Loaded) -> list[Problem]:
-    """All problems, those of form among them, errors first. They are also added to `loaded.findings`."""
+    """All problems, those of form among them: errors first, then by place. They are also added to `loaded.findings`."""
     configuration, findings = loaded.configuration, loaded.findings
     check_bounds(configuration, findings)
     check_server(configuration, findings)
@@ -46,7 +46,7 @@ def check(loaded: Loaded) -> list[Problem]:
     check_send_connectors(configuration, findings)
     check_queues(configuration, findings)
     check_files(loaded)
-    findings.problems.sort(key=lambda problem: problem.severity != Severity.ERROR)
+    findings.problems.sort(key=lambda problem: (problem.severity != Severity.ERROR, problem.file, problem.line))
     return findings.problems
 
 

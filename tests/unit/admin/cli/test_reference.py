@@ -1,10 +1,12 @@
 # SPDX-License-Identifier: MIT
+import inspect
 import re
 from collections.abc import Iterator
 from pathlib import Path
 
 import click
 import pytest
+from click.testing import CliRunner
 
 from bridgehead.server.main import bridgehead
 from support.command_reference import reference
@@ -52,3 +54,15 @@ def test_every_option_is_explained(path: str) -> None:
         parameter.name for parameter in ALL[path].params if isinstance(parameter, click.Option) and not parameter.help
     ]
     assert unexplained == []
+
+
+@pytest.mark.parametrize("path", ALL)
+def test_examples_are_printed_as_they_were_written(path: str) -> None:
+    """Each on a line of its own within 80 columns, ready to be copied."""
+    shown = CliRunner().invoke(bridgehead, [*path.split()[1:], "--help"], env={"COLUMNS": "80"}, terminal_width=80)
+    help_text = ALL[path].help
+    assert help_text
+    examples = inspect.cleandoc(help_text).partition("Examples:\n")[2].splitlines()
+    assert examples
+    lines = [line.rstrip() for line in shown.output.splitlines()]
+    assert [example for example in examples if f" {example}" not in lines] == []
