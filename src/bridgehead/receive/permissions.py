@@ -91,9 +91,9 @@ _KIND_OF: Final = {
 EFFECT_IF_MISSING: Final = {
     Right.SUBMIT: "MAIL and AUTH are refused",
     Right.ACCEPT_ANY_RECIPIENT: "only recipients in accepted domains; others get 550 5.7.1 Unable to relay",
-    Right.ACCEPT_ANY_SENDER: "a login sends as its own addresses only, others not as addresses in accepted domains",
-    Right.ACCEPT_AUTHORITATIVE_DOMAIN_SENDER: "senders in authoritative domains are refused",
-    Right.ACCEPT_AUTHENTICATION_FLAG: "messages count as coming from outside",
+    Right.ACCEPT_ANY_SENDER: "a login sends only as its own addresses, others only as strangers to our domains",
+    Right.ACCEPT_AUTHORITATIVE_DOMAIN_SENDER: "senders in authoritative domains are refused, but for a login's own",
+    Right.ACCEPT_AUTHENTICATION_FLAG: "messages count as coming from outside, except those of a login",
     Right.ACCEPT_HEADERS_ROUTING: "Received and Resent-* header fields are removed",
     Right.ACCEPT_HEADERS_ORGANIZATION: "X-MS-Exchange-Organization-* header fields are removed",
     Right.ACCEPT_HEADERS_FOREST: "X-MS-Exchange-Forest-* header fields are removed",
