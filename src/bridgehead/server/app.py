@@ -142,7 +142,6 @@ class Application:
         self._every(CERTIFICATE_CHECK_SECONDS, self._refresh_certificates)
         if (interval := self.notifier.watchdog_interval) is not None:
             self._every(interval, self.notifier.watchdog)
-        self.notifier.ready(f"Bridgehead {__version__} accepts mail")
 
     async def stop(self) -> None:
         """Accept no more, finish what is under way, give the rest back to the disk."""
@@ -259,8 +258,10 @@ async def _serve(loaded: Loaded, path: Path | None) -> int:
             listening.close()
         log.critical("the server cannot start: %s", error)
         return 1
-    _announce(application)
+    # Whoever hears that the server is ready may tell it to stop at once: signals are handled before anybody is told.
     _handle_signals(application)
+    application.notifier.ready(f"Bridgehead {__version__} accepts mail")
+    _announce(application)
     await application.stop_requested.wait()
     log.info("stopping")
     await application.stop()
