@@ -33,7 +33,7 @@ lint: $(VENV)/.dev ## style, format and types
 	@$(BIN)/mypy --no-error-summary
 
 bench: $(VENV)/.dev ## runs Bridgehead beside Postfix and prints ratios (see bench/README.md)
-	@tools/install-test-packages gcc libc6-dev strace
+	@tools/install-test-packages strace
 	@$(BIN)/python bench/run.py $(BENCH_ARGS)
 
 docs: $(VENV)/.runtime ## writes the generated pages of docs/reference
