@@ -4,14 +4,16 @@ with exactly one status. Nothing it sends ever holds a bare CR or LF."""
 
 import itertools
 
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from bridgehead.mail.address import parse_mailbox
 from bridgehead.mail.delivery_status import Action
-from bridgehead.mail.envelope import EnvelopeRecipient
+from bridgehead.mail.envelope import BodyType, EnvelopeRecipient
 from bridgehead.smtp.client import ClientConnection
 from bridgehead.smtp.client_events import AuthenticationFailed, ContentWanted, HelloDone, TlsAccepted, Transaction
+from bridgehead.smtp.client_replies import Transcript
 from bridgehead.smtp.client_states import ClientState
 from bridgehead.smtp.errors import RemoteProtocolError
 
@@ -106,6 +108,87 @@ def test_the_cut_makes_no_difference_to_what_is_learned(data, cuts, lmtp):
 
     whole = outcome([0, len(data)])
     assert outcome(sorted({0, len(data), *(cut % (len(data) + 1) for cut in cuts)})) == whole
+
+
+usual = st.sampled_from([
+    b"250 2.0.0 ok\r\n", b"250 2.1.0 ok\r\n250 2.1.5 ok\r\n354 go\r\n", b"250 ok\r\n250 ok\r\n250 ok\r\n354 go\r\n",
+    b"354 go\r\n", b"250 queued as 1\r\n", b"250 queued as 2\r\n",
+])  # fmt: skip
+_PATHS = ("a@example.com", "b@b\u00fccher.example", '"a b"@example.net')
+
+
+def conversation(
+    reads: list[bytes], offers: bytes, content: bytes, choices: int, transcript: Transcript | None
+) -> object:
+    """What is told and sent; a transcript makes the engine take the plain way."""
+    engine = ClientConnection("me.example", transcript=transcript)
+    engine.receive_data(b"220 x\r\n")
+    engine.receive_data(b"250-a\r\n250-8BITMIME\r\n" + offers + b"250 PIPELINING\r\n")
+    engine.data_to_send()
+    told: list[object] = []
+    begun: list[Transaction] = []
+    for read in [b"", *reads]:
+        try:
+            events = engine.receive_data(read)
+        except RemoteProtocolError as error:
+            told.append(str(error))
+            break
+        for event in events:
+            told.append(type(event))
+            if isinstance(event, ContentWanted):
+                engine.send_content(content)
+        if engine.may_begin:
+            begun.append(chosen(choices >> len(begun)))
+            engine.begin(begun[-1])
+        told += [engine.data_to_send(), engine.phase]
+    engine.connection_lost("gone")
+    return told, begun, engine.state
+
+
+def chosen(number: int) -> Transaction:
+    people = [EnvelopeRecipient(parse_mailbox(_PATHS[number % 3]))]
+    if number % 5 == 1:
+        people[0].original_recipient = "rfc822;x@example.com"
+        people.append(EnvelopeRecipient(parse_mailbox("c@example.net")))
+    return Transaction(
+        reverse_path=parse_mailbox(_PATHS[number % 2]), recipients=people, size=number % 4,
+        body=BodyType.EIGHT_BIT_MIME if number & 2 else None, envelope_id="id" if number % 7 == 1 else "",
+    )  # fmt: skip
+
+
+@settings(max_examples=600, deadline=None)
+@given(
+    st.lists(usual | usual | usual | replies, max_size=12),
+    st.sampled_from([b"", b"250-SIZE 5000\r\n", b"250-DSN\r\n250-SIZE\r\n"]),
+    st.binary(max_size=20),
+    st.integers(0, 2**10 - 1),
+)
+def test_the_quick_way_is_the_plain_one(reads, offers, content, choices):
+    quick = conversation(reads, offers, content, choices, None)
+    assert quick == conversation(reads, offers, content, choices, lambda mark, line: None)
+
+
+@pytest.mark.parametrize("other", [
+    b"250 2.0.0 queued as 7", b"251 ok", b"250-2.0.0 more", b"250", b"354 go", b"421 bye", b"452 later", b"550 no", b"",
+    b"250 a\nb", b"250 a\rb", b"250 " + b"x" * 600,
+])  # fmt: skip
+def test_the_quick_way_leaves_to_the_plain_one_what_is_not_usual(other):
+    group = [b"250 2.0.0 queued as 5", b"250 ok", b"250 ok", b"354 go"]
+    first = b"\r\n".join(group[1:]) + b"\r\n"
+    for place in range(4):
+        changed = b"\r\n".join([*group[:place], other, *group[place + 1 :]]) + b"\r\n"
+        for reads in ([first, changed, b"250 2.0.0 queued as 6\r\n"], [changed, changed], [first, first, changed]):
+            quick = conversation(reads, b"", b"x\r\n", 0, None)
+            assert quick == conversation(reads, b"", b"x\r\n", 0, lambda mark, line: None), (reads, place)
+
+
+def test_each_message_keeps_the_reply_that_it_got():
+    group = b"250 ok\r\n250 ok\r\n354 go\r\n"
+    reads = [group, *(b"250 2.0.0 queued as %d\r\n" % number + group for number in (5, 5, 6))]
+    _, begun, _ = conversation(reads, b"", b"x\r\n", 0, None)
+    told = [one.statuses[0].diagnostic for one in begun[:3]]
+    assert told == ["250 2.0.0 queued as 5", "250 2.0.0 queued as 5", "250 2.0.0 queued as 6"]
+    assert told == [one.reply for one in begun[:3]]
 
 
 def test_the_harness_reaches_a_delivery():

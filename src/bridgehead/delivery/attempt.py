@@ -31,7 +31,14 @@ logger = logging.getLogger("bridgehead.delivery")
 Stored = Callable[[QueuedItem], None]
 """Told of an entry once it is on stable storage."""
 
+_RELAYED: Final = Action.RELAYED
+_DELIVERED: Final = Action.DELIVERED
+_MAILBOX: Final = DeliveryType.MAILBOX
+_SEND: Final = EventId.SEND
+_DELIVER: Final = EventId.DELIVER
+_SMTP: Final = Source.SMTP
 _SUCCESS: Final = (Action.DELIVERED, Action.RELAYED, Action.EXPANDED)
+_EARLIER_DOUBT: Final = "S:InDoubt=an earlier attempt may have delivered this message"
 _SOURCE: Final = {DeliveryType.MAILBOX: Source.STOREDRIVER, DeliveryType.NON_SMTP_GATEWAY: Source.GATEWAY}
 
 
@@ -71,10 +78,11 @@ class AttemptRecorder:
         recipients, statuses = entry.item.envelope.recipients, attempt.statuses
         if len(recipients) == 1 and len(statuses) == 1:
             # The usual message: one recipient, taken, no report wanted. This path is budgeted in microseconds.
-            status, notify = statuses[0], recipients[0].notify
-            if (status.action is Action.RELAYED or status.action is Action.DELIVERED) and not int.__and__(notify, 1):
-                self._track_success(entry, attempt, [str(recipients[0].forward_path)], [status.diagnostic])
-                self._commits.commit(Transaction(remove=(entry.item.internal_message_id,)))
+            status, recipient = statuses[0], recipients[0]
+            action = status.action
+            if (action is _RELAYED or action is _DELIVERED) and not int.__and__(recipient.notify, 1):
+                self._track_success(entry, attempt, [str(recipient.forward_path)], [status.diagnostic])
+                self._commits.commit(Transaction((entry.item.internal_message_id,)))
                 return
         try:
             result = outcome.of_attempt(entry, statuses, self.settings, self._clock.now(), self._random())
@@ -134,10 +142,37 @@ class AttemptRecorder:
         self._submit(report)
 
     def _track_success(self, entry: QueuedItem, attempt: Attempt, addresses: list[str], replies: list[str]) -> None:
-        kind = _kind(entry.next_hop)
-        event_id = EventId.DELIVER if kind is DeliveryType.MAILBOX else EventId.SEND
-        event = event_for(entry.item, event_id, _SOURCE.get(kind, Source.SMTP), self._clock.now(), addresses)
-        self._record(event, entry, attempt, replies)
+        next_hop = entry.next_hop
+        kind = next_hop.delivery_type if next_hop is not None else DeliveryType.UNDEFINED
+        item = entry.item
+        return_path = str(item.envelope.reverse_path)
+        # All at once, since this happens for every message; `event_for` and `_record` say the same step by step.
+        self._tracker.record(
+            TrackingEvent(
+                time=self._clock.now(),
+                event_id=_DELIVER if kind is _MAILBOX else _SEND,
+                source=_SOURCE.get(kind, _SMTP),
+                internal_message_id=item.internal_message_id,
+                message_id=item.message_id,
+                network_message_id=item.network_message_id,
+                client_ip=attempt.local_ip,
+                client_hostname=self._fqdn,
+                server_ip=attempt.remote_ip,
+                server_hostname=attempt.remote_host,
+                source_context=attempt.source_context,
+                connector_id=attempt.connector or ("" if next_hop is None else next_hop.connector),
+                recipient_address=addresses,
+                recipient_status=replies,
+                total_bytes=item.size,
+                recipient_count=len(addresses),
+                message_subject=item.subject,
+                sender_address=item.header_from or return_path,
+                return_path=return_path or "<>",
+                directionality=item.directionality,
+                original_client_ip=item.client_ip,
+                custom_data=_EARLIER_DOUBT if entry.in_doubt else "",
+            )
+        )
 
     def _track(self, entry: QueuedItem, attempt: Attempt, result: Outcome) -> None:
         """One event for each kind of outcome that occurs."""
@@ -176,7 +211,7 @@ class AttemptRecorder:
         if not event.connector_id and entry.next_hop is not None:
             event.connector_id = entry.next_hop.connector
         if entry.in_doubt:
-            event.custom_data = "S:InDoubt=an earlier attempt may have delivered this message"
+            event.custom_data = _EARLIER_DOUBT
         self._tracker.record(event)
 
 

@@ -22,7 +22,7 @@ from bridgehead.delivery.queue_window import (
 )  # fmt: skip
 from bridgehead.mail.delivery_status import Action, DeliveryStatus
 from bridgehead.mail.header import clean_text
-from bridgehead.mail.limits import DIAGNOSTIC_TEXT
+from bridgehead.mail.limits import DIAGNOSTIC_TEXT, INLINE_CONTENT_BYTES
 from bridgehead.queues.retry import next_connection_retry
 from bridgehead.queues.store import QueuedItem, QueueKind, QueueState, QueueStatus, StoreFault
 from bridgehead.routing.next_hop import DeliveryType
@@ -73,12 +73,14 @@ class DeliveryQueue(QueueWindow):
 
     def finished(self, entry: QueuedItem, attempt: Attempt) -> None:
         """See `WorkSource`."""
-        if self.active.pop(entry.item.internal_message_id, None) is None:
+        key, size = entry.item.internal_message_id, entry.item.size
+        if self.active.pop(key, None) is None:
             logger.error("queue %s: message %d is reported a second time; ignored", self.next_hop, entry.id)
             return
         host = self._host
-        host.bytes_in_memory -= weight(entry)
-        host.unwritten.pop(entry.id, None)
+        if size <= INLINE_CONTENT_BYTES:  # as `weight` says
+            host.bytes_in_memory -= size
+        host.unwritten.pop(key, None)
         try:
             host.recorder.conclude(entry, attempt, self.kept)
         except Exception:

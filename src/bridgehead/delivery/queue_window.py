@@ -37,6 +37,7 @@ LEASE_BYTES: Final = 4 * 1024**2
 FAULT_PAUSE: Final = 5.0
 """Seconds until the disk is asked again after it failed."""
 SHORTEST_PAUSE: Final = 0.05
+_HIGH: Final = Priority.HIGH
 
 
 class QueueHost(Protocol):
@@ -101,7 +102,7 @@ class QueueWindow:
             self._to_disk([entry])
             return
         self._host.bytes_in_memory += weight(entry)
-        if entry.item.priority is Priority.HIGH:
+        if entry.item.priority is _HIGH:
             self._window.appendleft(entry)
         else:
             self._window.append(entry)
@@ -248,4 +249,5 @@ class QueueWindow:
 
 def weight(entry: QueuedItem) -> int:
     """Octets of content that an entry keeps in memory."""
-    return entry.item.size if entry.item.size <= INLINE_CONTENT_BYTES else 0
+    size = entry.item.size
+    return size if size <= INLINE_CONTENT_BYTES else 0

@@ -71,6 +71,7 @@ class MailItem(msgspec.Struct, kw_only=True):
         headers_utf8: header holds UTF-8, so the next hop must offer SMTPUTF8 (RFC 6532).
         stage: how far the categorizer got.
         reference: message id of the message a DSN is about, "" otherwise.
+        strict: the content is known to have no bare CR or LF, so that nobody need look again.
     """
 
     internal_message_id: int
@@ -95,3 +96,4 @@ class MailItem(msgspec.Struct, kw_only=True):
     headers_utf8: bool = False
     stage: Stage = Stage.SUBMITTED
     reference: str = ""
+    strict: bool = False

@@ -78,6 +78,7 @@ class SmtpClient(asyncio.Protocol):
         self.remote = ""
         self._seconds = {phase: min(value, longest_silence) for phase, value in phase_seconds.items()}
         self._loop = asyncio.get_running_loop()
+        self._time = self._loop.time
         self._transport: asyncio.Transport | None = None
         self._waiter: asyncio.Future[ClientEvent] | None = None
         self._early: ClientEvent | None = None
@@ -147,7 +148,7 @@ class SmtpClient(asyncio.Protocol):
         data = self.engine.data_to_send()
         if data and self._transport is not None:
             self._transport.write(data)
-        self._deadline = self._loop.time() + self._seconds[self.engine.phase]
+        self._deadline = self._time() + self._seconds[self.engine.phase]
 
     async def drained(self) -> None:
         """Wait until the transport has room again. Returns at once when the connection is over."""
@@ -188,9 +189,9 @@ class SmtpClient(asyncio.Protocol):
         for event in events:
             kind = type(event)
             if kind is TransactionDone and owner is not None:
-                owner.transaction_done(cast(TransactionDone, event).transaction)
+                owner.transaction_done(event.transaction)  # type: ignore[union-attr]
             elif kind is ContentWanted and owner is not None:
-                owner.content_wanted(cast(ContentWanted, event).transaction)
+                owner.content_wanted(event.transaction)  # type: ignore[union-attr]
             elif self._waiter is not None and not self._waiter.done():
                 self._waiter.set_result(event)
             elif kind is Closing:

@@ -41,6 +41,8 @@ class Change(msgspec.Struct):
 
 def change_of(transaction: Transaction, epoch: int, done: Done | None) -> Change:
     """Raises what msgspec raises where a record cannot be encoded."""
+    if not transaction.put:
+        return Change(tuple(transaction.remove), [], {}, (), done)
     rows, contents = [], {}
     for entry in transaction.put:
         rows.append(item_row(entry, epoch))

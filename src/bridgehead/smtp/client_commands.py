@@ -5,11 +5,13 @@ What is not offered is not sent. Text that would break a line cannot come out of
 """
 
 import re
+from functools import lru_cache
 from typing import Final
 
 from bridgehead.mail.address import Mailbox
 from bridgehead.mail.envelope import EnvelopeRecipient, Notify, Return
 from bridgehead.smtp.client_events import Extensions, Transaction
+from bridgehead.smtp.errors import LocalProtocolError
 
 _NOT_XCHAR = re.compile(r"[^!-*,-<>-~]")
 _NOT_QCHAR = re.compile(r"[^!-*,-<>-\[\]-~]")
@@ -56,6 +58,25 @@ def rcpt_command(recipient: EnvelopeRecipient, transaction: Transaction, extensi
         encode = utf8_address_xtext if kind.lower() == "utf-8" or not address.isascii() else xtext
         command += f" ORCPT={kind if address.isascii() else 'utf-8'};{encode(address)}"
     return command
+
+
+@lru_cache(maxsize=4096)
+def mail_start(reverse_path: Mailbox) -> bytes:
+    """MAIL up to its parameters, without SMTPUTF8. Raises LocalProtocolError where the address would break the line."""
+    return _whole_line(f"MAIL FROM:<{_path(reverse_path, False)}>")
+
+
+@lru_cache(maxsize=4096)
+def rcpt_and_data(forward_path: Mailbox) -> bytes:
+    """RCPT without parameters or SMTPUTF8, and DATA. Raises LocalProtocolError where the address would break the
+    line."""
+    return _whole_line(f"RCPT TO:<{_path(forward_path, False)}>") + b"\r\nDATA\r\n"
+
+
+def _whole_line(command: str) -> bytes:
+    if "\r" in command or "\n" in command:
+        raise LocalProtocolError("a command would hold a line end")
+    return command.encode()
 
 
 def notify_value(notify: Notify) -> str:

@@ -2,9 +2,12 @@
 """Counts of what happened since the start, taken from tracking events on their way to the log."""
 
 from collections import Counter
+from typing import Final
 
 from bridgehead.tracking.events import EventId, TrackingEvent
 from bridgehead.tracking.ports import Tracker
+
+_RECEIVE: Final = EventId.RECEIVE
 
 
 class CountingTracker:
@@ -19,7 +22,8 @@ class CountingTracker:
 
     def record(self, event: TrackingEvent) -> None:
         """Count, then record."""
-        if event.event_id is EventId.RECEIVE:
+        event_id = event.event_id
+        if event_id is _RECEIVE:
             self.messages_received += 1
-        self.recipients[event.event_id] += event.recipient_count
+        self.recipients[event_id] += event.recipient_count
         self._behind.record(event)

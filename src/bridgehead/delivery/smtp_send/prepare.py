@@ -9,6 +9,7 @@ import msgspec
 
 from bridgehead.delivery.ports import pending_recipients
 from bridgehead.delivery.smtp_send.downgrade import ConversionProhibited, reencode
+from bridgehead.mail.content import BytesContent
 from bridgehead.mail.delivery_status import Action, DeliveryStatus
 from bridgehead.mail.envelope import BodyType, EnvelopeRecipient
 from bridgehead.mail.header import HeaderBlock, split_header
@@ -20,6 +21,8 @@ RECIPIENTS_PER_TRANSACTION: Final = 100
 """What every server must take (RFC 5321 §4.5.3.1.8)."""
 CHUNKED_FROM_BYTES: Final = 64 * 1024
 """Content from this size goes by BDAT where the server offers CHUNKING."""
+_BINARY: Final = BodyType.BINARY_MIME
+_EIGHT_BIT: Final = BodyType.EIGHT_BIT_MIME
 _INTERNAL_PREFIXES: Final = (b"x-ms-exchange-organization-", b"x-ms-exchange-forest-")
 
 
@@ -33,6 +36,7 @@ class Outgoing(msgspec.Struct):
         waiting: positions in `recipients` that are not yet part of a transaction.
         current: positions in the transaction under way.
         data: content as it goes to the engine; None where it is streamed.
+        strict: `data` is known to have no bare CR or LF.
         conversion: content must be re-encoded before it is sent: "" no, "7bit" or "8bit" what the server takes.
         body, smtputf8, chunked, size: of the transactions.
         reply: the last reply, for the tracking log.
@@ -50,6 +54,7 @@ class Outgoing(msgspec.Struct):
     chunked: bool = False
     size: int = 0
     reply: str = ""
+    strict: bool = False
 
     def fail_waiting(self, status: DeliveryStatus) -> None:
         """Give all who wait the same outcome."""
@@ -76,6 +81,46 @@ def prepare(entry: QueuedItem, extensions: Extensions, *, preserve_routing_heade
         outgoing.size = content.size
     _settle_size(outgoing, extensions)
     return outgoing
+
+
+def usual_transaction(
+    entry: QueuedItem, extensions: Extensions, *, preserve_routing_headers: bool = True
+) -> Transaction | None:
+    """What `prepare` and `next_transaction` come to for the usual message, in one step: one recipient, content in
+    memory that goes as it is. None for every other message."""
+    item, content = entry.item, entry.content
+    envelope = item.envelope
+    recipients = envelope.recipients
+    if len(recipients) != 1 or type(content) is not BytesContent or item.headers_utf8 or not preserve_routing_headers:
+        return None
+    recipient, reverse_path, data = recipients[0], envelope.reverse_path, content.data
+    size = len(data)
+    body = None
+    if item.has_8bit:
+        if not extensions.eight_bit_mime:
+            return None
+        body = _EIGHT_BIT
+    if (
+        recipient.state
+        or not recipient.forward_path.local_part.isascii()
+        or not reverse_path.local_part.isascii()
+        or envelope.body_type is _BINARY
+        or (extensions.size and size > extensions.size)
+        or (extensions.chunking and item.size >= CHUNKED_FROM_BYTES)
+    ):
+        return None
+    end = data.find(b"\r\n\r\n")
+    if end < 0 or b"x-ms-exchange-" in data[:end].lower():
+        return None
+    return Transaction(
+        reverse_path=reverse_path,
+        recipients=recipients,
+        size=size,
+        body=body,
+        ret=envelope.ret,
+        envelope_id=envelope.envelope_id,
+        tag=Outgoing(entry, recipients, [None], [], [0], data, "", body, False, False, size, "", item.strict),
+    )
 
 
 def load(outgoing: Outgoing, data: bytes, *, preserve_routing_headers: bool) -> None:

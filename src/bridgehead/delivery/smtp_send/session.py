@@ -21,11 +21,13 @@ from bridgehead.delivery.smtp_send.prepare import (
     outbound_header,
     prepare,
     settle,
+    usual_transaction,
 )
 from bridgehead.mail.content import Content
 from bridgehead.mail.delivery_status import Action, DeliveryStatus
 from bridgehead.mail.limits import STREAM_CHUNK_BYTES
 from bridgehead.net.smtp_client import SmtpClient
+from bridgehead.queues.store import QueuedItem
 from bridgehead.routing.settings import ErrorPolicy
 from bridgehead.smtp.client_events import Transaction
 from bridgehead.smtp.errors import LocalProtocolError
@@ -111,20 +113,25 @@ class SendSession:
         if outgoing.data is None:
             self._start(self._stream(transaction, outgoing))
             return
-        self._engine.send_content(outgoing.data)
+        self._engine.send_content(outgoing.data, strict=outgoing.strict)
         self._go_on(may_quit=not outgoing.waiting)
 
     def transaction_done(self, transaction: Transaction) -> None:
         self._answered += 1
         if self._answered == 1:
             self._source.connection_succeeded()
-        outgoing = cast(Outgoing, transaction.tag)
-        settle(outgoing, transaction)
-        if outgoing.waiting and self._engine.is_ready:
-            self._pending.append(outgoing)
+        outgoing: Outgoing = transaction.tag  # type: ignore[assignment]
+        if len(outgoing.statuses) == 1 and transaction.statuses[0] is not None and not self._policy.error_policies:
+            # What the rest comes to for one recipient, who was not refused beside others.
+            self._report(outgoing.entry, transaction.statuses, transaction.reply)  # type: ignore[arg-type]
         else:
-            self._finish(outgoing)
-        self._go_on()
+            settle(outgoing, transaction)
+            if outgoing.waiting and self._engine.is_ready:
+                self._pending.append(outgoing)
+            else:
+                self._finish(outgoing)
+        if self._engine.sending is None:  # nothing may begin before its end, and it is no time to rest
+            self._go_on()
 
     def connection_ended(self, unfinished: list[Transaction], reason: str) -> None:
         if self._task is not None:
@@ -160,6 +167,8 @@ class SendSession:
             if transaction is None:
                 break
             self._begin(transaction)
+            if engine.sending is not None:
+                return
         if self._preparing or self._pending:
             return
         if self._messages >= self._max_messages or self._stopping:
@@ -183,15 +192,20 @@ class SendSession:
         """A transaction for the message at hand, or for the next one that this server can take."""
         extensions = self._engine.extensions
         while True:
-            outgoing = self._pending.popleft() if self._pending else self._take()
-            if outgoing is None:
-                return None
+            if self._pending:
+                outgoing = self._pending.popleft()
+            else:
+                taken = self._take()
+                if taken is None or type(taken) is Transaction:
+                    return taken
+                outgoing = cast(Outgoing, taken)
             transaction = next_transaction(outgoing, extensions)
             if transaction is not None:
                 return transaction
             self._finish(outgoing)
 
-    def _take(self) -> Outgoing | None:
+    def _take(self) -> Transaction | Outgoing | None:
+        """The next message; as a transaction where it is a usual one."""
         if self._preparing or self._stopping or self._messages >= self._max_messages:
             return None
         entry = self._source.take()
@@ -199,7 +213,11 @@ class SendSession:
             return None
         self._messages += 1
         preserve = self._policy.preserve_routing_headers
-        outgoing = prepare(entry, self._engine.extensions, preserve_routing_headers=preserve)
+        extensions = self._engine.extensions
+        transaction = usual_transaction(entry, extensions, preserve_routing_headers=preserve)
+        if transaction is not None:
+            return transaction
+        outgoing = prepare(entry, extensions, preserve_routing_headers=preserve)
         if outgoing.data is None and outgoing.conversion and outgoing.waiting:
             self._preparing = True
             self._start(self._convert(outgoing))
@@ -216,11 +234,14 @@ class SendSession:
             if policy.error_policies:
                 status = apply_policies(status, policy.error_policies, policy.custom_failures)
             statuses.append(status)
+        self._report(outgoing.entry, statuses, outgoing.reply)
+
+    def _report(self, entry: QueuedItem, statuses: list[DeliveryStatus], reply: str) -> None:
         self._source.finished(
-            outgoing.entry,
+            entry,
             Attempt(
                 statuses=statuses, remote_host=self.host, remote_ip=self._remote_ip, local_ip=self._local_ip,
-                connector=policy.connector, source_context=f"{self.session_id};{outgoing.reply}",
+                connector=self._policy.connector, source_context=f"{self.session_id};{reply}",
             ),
         )  # fmt: skip
 
