@@ -5,12 +5,13 @@ Every combination of line ends and octets around a dot is sent as if it ended th
 behind it. Only CR LF . CR LF may end content; everything else is refused once the true end has come.
 """
 
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import pytest
 
 from support.server import Server
-from support.sink import Sink
+from support.sink import Behaviour, Sink
 from support.talk import Talk
 
 ENDS = {
@@ -28,10 +29,10 @@ HARMLESS = {b"\x0b", b""}
 """Ends that are no line ends and no forbidden octets: the dot is then text."""
 
 
-def smuggled(unique: str) -> bytes:
+def smuggled(unique: str, decoy: str) -> bytes:
     return (
-        b"MAIL FROM:<smuggler@fabrikam.test>\r\nRCPT TO:<carol@contoso.test>\r\nDATA\r\n"
-        b"Message-ID: <smuggled-%s@client.test>\r\n\r\nsmuggled\r\n" % unique.encode()
+        b"MAIL FROM:<smuggler@fabrikam.test>\r\nRCPT TO:<%s>\r\nDATA\r\n"
+        b"Message-ID: <smuggled-%s@client.test>\r\n\r\nsmuggled\r\n" % (decoy.encode(), unique.encode())
     )
 
 
@@ -44,25 +45,70 @@ def one_of(before: bytes, after: bytes) -> str:
     return "refused"
 
 
-@pytest.mark.parametrize("after", ENDS)
-@pytest.mark.parametrize("before", ENDS)
-def test_only_crlf_dot_crlf_ends_content(
-    before: str, after: str, conversation_server: Server, unique_name: Any
-) -> None:
+CELLS = [
+    pytest.param(ENDS[before], ENDS[after], id=f"{before} . {after}")
+    for before in ENDS
+    for after in ENDS
+    if one_of(ENDS[before], ENDS[after]) != "ended"
+]
+"""Every combination but the one true end."""
+
+
+class Way:
+    """A way through the server to somebody who records what arrives.
+
+    Args:
+        connector: whom the smuggler talks to.
+        arrivals: the next hop or the mail store.
+        address: makes the recipient out of a unique text.
+        decoy: the recipient of what is smuggled.
+    """
+
+    def __init__(
+        self, server: Server, connector: str, arrivals: Sink, address: Callable[[str], str], decoy: str
+    ) -> None:  # fmt: skip
+        self.server, self.connector, self.arrivals = server, connector, arrivals
+        self.address, self.decoy = address, decoy
+
+
+@pytest.fixture(scope="module")
+def onward(conversation_server: Server, conversation_sink: Sink) -> Way:
+    """To a next hop."""
+    return Way(conversation_server, "relay", conversation_sink, "{}@adatum.test".format, "decoy@adatum.test")
+
+
+@pytest.fixture(scope="module")
+def to_mailboxes(conversation_settings: Any, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Way]:
+    """To a mail store by LMTP."""
+    directory = tmp_path_factory.mktemp("lmtp")
+    with Sink(Behaviour(lmtp=True)) as store:
+        settings, recipients = conversation_settings(directory, store.port)
+        settings["mailbox_store"] = {"name": "Store", "protocol": "LMTP", "address": f"127.0.0.1:{store.port}"}
+        with Server(directory, settings, recipients) as server:
+            yield Way(server, "anonymous", store, lambda _: "bob@contoso.test", "carol@contoso.test")
+
+
+@pytest.fixture(params=["onward", "to_mailboxes"])
+def way(request: pytest.FixtureRequest) -> Way:
+    """Each of the two."""
+    chosen: Way = request.getfixturevalue(request.param)
+    return chosen
+
+
+@pytest.mark.parametrize(("before", "after"), CELLS)
+def test_only_crlf_dot_crlf_ends_content(before: bytes, after: bytes, way: Way, unique_name: Any) -> None:
+    """One message in, exactly one out, the same text and nothing in it that anybody could take for an end; or none."""
     unique = unique_name("smuggle")
-    fate = one_of(ENDS[before], ENDS[after])
-    if fate == "ended":
-        pytest.skip("this is the true end")
-    with Talk(conversation_server.port("anonymous")) as talk:
+    fate = one_of(before, after)
+    server, recipient = way.server, way.address(unique)
+    content = b"Message-ID: <first-%s@client.test>\r\n\r\nhello%b.%b" % (unique.encode(), before, after)
+    content += smuggled(unique, way.decoy)
+    with Talk(server.port(way.connector)) as talk:
         talk.hello()
         talk.expect("MAIL FROM:<sender@fabrikam.test>", "250 *")
-        talk.expect("RCPT TO:<bob@contoso.test>", "250 *")
+        talk.expect(f"RCPT TO:<{recipient}>", "250 *")
         talk.expect("DATA", "354 *")
-        talk.send(
-            b"Message-ID: <first-%s@client.test>\r\n\r\nhello%b.%b" % (unique.encode(), ENDS[before], ENDS[after])
-            + smuggled(unique)
-            + b".\r\n"
-        )
+        talk.send(content + b".\r\n")
         reply = talk.read()
         if fate == "refused":
             assert reply.matches("550 5.6.11*"), f"not refused: {reply}"
@@ -72,13 +118,37 @@ def test_only_crlf_dot_crlf_ends_content(
             # the next reply is that to NOOP: nothing of the smuggled transaction was taken for commands
             talk.expect("NOOP", "250 2.0.0*")
             talk.expect("DATA", "503 5.5.2*")
-    conversation_server.send(
-        "sender@fabrikam.test", "bob@contoso.test", b"Message-ID: <last-%s@x>\r\n\r\n" % unique.encode(), "anonymous"
-    )
-    conversation_server.wait_for_event("RECEIVE", message_id=f"<last-{unique}@x>")
-    assert not conversation_server.events("RECEIVE", message_id=f"<smuggled-{unique}@client.test>")
-    first = conversation_server.events("RECEIVE", message_id=f"<first-{unique}@client.test>")
+    last = b"Message-ID: <last-%s@x>\r\n\r\n" % unique.encode()
+    server.send("sender@fabrikam.test", recipient, last, way.connector)
+    server.wait_for_event("RECEIVE", message_id=f"<last-{unique}@x>")
+    assert not server.events("RECEIVE", message_id=f"<smuggled-{unique}@client.test>")
+    first = server.events("RECEIVE", message_id=f"<first-{unique}@client.test>")
     assert len(first) == (fate == "text")
+    way.arrivals.wait_for(lambda one: f"<last-{unique}@x>".encode() in one.data)
+    if fate == "text":
+        arrived = way.arrivals.wait_for(lambda one: f"<first-{unique}@client.test>".encode() in one.data)
+        assert arrived.data.endswith(content.replace(b"\r\n.", b"\r\n"))
+        assert not arrived.bare_line_ends
+        assert b"\r\n.\r\n" not in arrived.wire
+    assert numbers(way, unique) == (["first", "last"] if fate == "text" else ["last"])
+
+
+def numbers(way: Way, unique: str) -> list[str]:
+    """Which messages of a run arrived, as often as they did."""
+    heads = [one.data.partition(b"\r\n\r\n")[0] for one in list(way.arrivals.transactions)]
+    return sorted(
+        which
+        for head in heads
+        for which in ("first", "last", "smuggled")
+        if f"Message-ID: <{which}-{unique}@".encode() in head
+    )
+
+
+def test_nothing_smuggled_has_arrived_in_the_end(way: Way) -> None:
+    """Once all queues are empty nobody has got anything that was only the content of another message."""
+    way.server.wait_until_empty()
+    assert way.arrivals.transactions
+    assert not way.arrivals.to(way.decoy)
 
 
 @pytest.mark.parametrize("end", [b"\n.\n", b"\r\n.\n", b"\n.\r\n", b"\r.\r"])

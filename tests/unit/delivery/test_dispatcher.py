@@ -525,3 +525,34 @@ async def test_the_clock_set_back_does_not_stop_the_queue(tmp_path: Path) -> Non
     await world.hand_over(world.entry())
     assert world.events.names == ["SEND"]
     await world.stop()
+
+
+async def test_the_clock_set_forward_by_a_day_brings_one_attempt_and_no_end(world: World) -> None:
+    world.answer = always(DEFERRED)
+    await world.hand_over(world.entry())
+    world.clock.set_wall_clock(world.clock.now() + 86400)
+    await world.pass_time(0)
+    assert len(world.courier.tried) == 2
+    await world.pass_time(1)
+    assert len(world.courier.tried) == 2
+    assert "FAIL" not in world.events.names
+    world.answer = world.courier.answer = always(RELAYED)
+    await world.pass_time(300)
+    assert world.events.of(EventId.SEND)
+    assert await world.stored() == []
+
+
+async def test_the_clock_set_back_by_a_day_and_right_again_loses_nothing(world: World) -> None:
+    world.answer = always(DEFERRED)
+    await world.hand_over(world.entry())
+    right = world.clock.now()
+    world.clock.set_wall_clock(right - 86400)
+    await world.pass_time(1)
+    assert len(world.courier.tried) == 1
+    world.answer = world.courier.answer = always(RELAYED)
+    await world.hand_over(world.entry())
+    assert len(world.events.of(EventId.SEND)) == 1
+    world.clock.set_wall_clock(right + 300)
+    await world.pass_time(1)
+    assert len(world.events.of(EventId.SEND)) == 2
+    assert await world.stored(None) == []
