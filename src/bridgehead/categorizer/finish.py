@@ -11,6 +11,7 @@ import msgspec
 
 from bridgehead.categorizer.bifurcate import Part
 from bridgehead.categorizer.ports import DeliveryIntake, Reporter
+from bridgehead.categorizer.refusals import DELAYED
 from bridgehead.categorizer.resolution import Copy, Result
 from bridgehead.mail.address import Mailbox
 from bridgehead.mail.delivery_status import Action
@@ -99,6 +100,22 @@ class Finisher:
             return Outcome(Transaction((), (placed,)), [placed], [], [], [])
         return Outcome(Transaction((), (placed,)), [], [next_hop], [], [])
 
+    def put_off(self, entry: QueuedItem, deferred: TrackingEvent, now: float) -> Outcome:
+        """The outcome for an entry that stays in Submission, with the delay report where one is due by now."""
+        outcome = Outcome(Transaction(), [], [], [], [deferred])
+        item = entry.item
+        late = now >= item.received_at + self.queue_settings.delay_notification_timeout.total_seconds()
+        untold = [one for one in item.envelope.recipients if not one.state and not one.delay_notified]
+        if late and untold:
+            self._write_report(entry, item, [(recipient, DELAYED) for recipient in untold], outcome, now)
+            told = [
+                msgspec.structs.replace(one, delay_notified=True) if one in untold else one
+                for one in item.envelope.recipients
+            ]
+            entry.item = msgspec.structs.replace(item, envelope=_envelope(item, item.envelope.reverse_path, told))
+        outcome.transaction.put = [entry, *outcome.reports]
+        return outcome
+
     def _placed(self, entry: QueuedItem, item: MailItem, part: Part, outcome: Outcome, now: float) -> QueuedItem:
         """The entry for one part: in its delivery queue, or in Unreachable."""
         placed = QueuedItem(
@@ -156,7 +173,13 @@ class Finisher:
             event = event_for(item, EventId.FAIL, Source.ROUTING, now, _addresses([each for each, _ in failed]))
             event.recipient_status = [status.diagnostic for _, status in failed]
             outcome.events.append(event)
-        report = self._reporter.report(item, entry.content, settled)
+        self._write_report(entry, item, settled, outcome, now)
+
+    def _write_report(
+        self, entry: QueuedItem, item: MailItem, results: list[Result], outcome: Outcome, now: float
+    ) -> None:
+        """Have a report written where one is called for."""
+        report = self._reporter.report(item, entry.content, results)
         if report is not None:
             report.queue, report.status = QueueKind.SUBMISSION, MessageStatus.ACTIVE
             outcome.reports.append(report)

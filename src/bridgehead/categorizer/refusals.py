@@ -28,7 +28,7 @@ TOO_LARGE_FOR_ROUTE: Final = _failed("5.3.4", "ROUTING.SizeLimit; message size e
 AUTHENTICATION_REQUIRED: Final = _failed("5.7.1", "RESOLVER.RST.AuthRequired; authentication required")
 NOT_AUTHORIZED: Final = _failed("5.7.1", "RESOLVER.RST.NotAuthorized; not authorized")
 EXPIRED: Final = _failed("5.4.7", "QUEUE.Expired; message expired")
-
+DELAYED: Final = DeliveryStatus(action=Action.DELAYED, status="4.4.7", diagnostic="400 4.4.7 Message delayed")
 EXPANDED: Final = DeliveryStatus(
     action=Action.EXPANDED, status="2.1.5", diagnostic="250 2.1.5 the group was expanded to its members"
 )

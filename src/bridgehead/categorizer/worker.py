@@ -199,7 +199,7 @@ class Categorizer:
         put.retry_count += 1
         event = event_for(item, EventId.DEFER, Source.ROUTING, now, [str(each.forward_path) for each in recipients])
         event.source_context = reason
-        return Outcome(Transaction((), (put,)), [], [], [], [event])
+        return self._finisher.put_off(put, event, now)
 
     def _crashed(self, entry: QueuedItem, error: Exception, now: float) -> Outcome:
         """Processing raised, which is a fault of ours: once more later, then aside."""

@@ -425,6 +425,24 @@ async def test_deferred_messages_can_be_retried_at_once(world: World) -> None:
     await world.until(lambda: len(world.intake.delivered) == 2)
 
 
+async def test_a_sender_hears_once_that_the_directory_keeps_a_message_waiting(world: World) -> None:
+    world.directory.trouble, world.directory.patience = DirectoryUnavailable("no answer"), 0
+    world.clock.advance(4 * 3600 + 1)
+    await world.categorize(message("x@there.example", sender="ann@a.example"))
+    waiting = [one for one in await world.queue(QueueKind.SUBMISSION) if not one.item.is_dsn]
+    assert [one.item.envelope.recipients[0].delay_notified for one in waiting] == [True]
+    assert world.events.names.count("DSN") == 1
+    (report,) = [one for one in await world.queue(QueueKind.SUBMISSION) if one.item.is_dsn]
+    stored = await world.store.get(report.id)
+    assert stored is not None
+    assert stored.content is not None
+    assert b"Action: delayed" in stored.content.data  # type: ignore[operator]
+    world.categorizer.start()
+    world.categorizer.retry_submission()
+    await world.until(lambda: world.events.names.count("DEFER") >= 3)
+    assert world.events.names.count("DSN") == 1
+
+
 async def test_a_message_expires_where_the_directory_never_comes_back(world: World) -> None:
     world.directory.trouble, world.directory.patience = DirectoryUnavailable("no answer"), 0
     world.clock.advance(2 * 86400)
