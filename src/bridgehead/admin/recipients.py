@@ -34,6 +34,7 @@ _EXPORTED_TYPE: Final = {
     RecipientType.GROUP: "MailUniversalDistributionGroup",
 }
 
+_LISTED: Final = "bridgehead recipient list shows those there are"
 _HINTED: Final = 5_000
 """Directories up to this size are searched for the nearest name."""
 
@@ -272,5 +273,5 @@ def _find(directory: _Listing, name: str) -> Recipient:
     if recipient is None:
         few = directory if len(directory) <= _HINTED else ()
         hint = nearest(name, [text for one in few for text in (one.name, str(one.primary_smtp_address))])
-        raise AdminFault(NOT_FOUND, f'there is no recipient "{name}"', hint.removeprefix("; "))
+        raise AdminFault(NOT_FOUND, f'there is no recipient "{name}"', hint.removeprefix("; ") or _LISTED)
     return recipient

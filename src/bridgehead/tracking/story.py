@@ -21,6 +21,8 @@ _LEADS_ON: Final = frozenset({"EXPAND", "REDIRECT", "RESOLVE"})
 """Events that end the way of the address in related-recipient-address and begin that of others."""
 _NO_END: Final = _LEADS_ON | {"DUPLICATEEXPAND"}
 """Events that decide nothing about the recipients they name, where something is known of them already."""
+REASON_IN_CONTEXT: Final = frozenset({"BADMAIL", "DEFER", "DROP", "POISONMESSAGE"})
+"""Events of the server's own making, whose reason stands in source-context for want of a remote server's reply."""
 _BEFORE: Final = timedelta(days=3)
 """How long before a found event a message may have come in: longer than it may wait in a queue by default."""
 
@@ -125,6 +127,8 @@ def _outcomes(events: Sequence[FoundEvent]) -> list[Outcome]:
             if recipient in last and event.event_id in _NO_END:
                 continue
             status = event.recipient_status[index] if index < len(event.recipient_status) else ""
+            if not status and event.event_id in REASON_IN_CONTEXT:
+                status = event.source_context
             last[recipient] = Outcome(
                 recipient=recipient, event_id=event.event_id, status=status, date_time=event.date_time
             )

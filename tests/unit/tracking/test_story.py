@@ -109,6 +109,13 @@ def test_groups_and_aliases_end_where_others_begin_and_a_second_way_changes_noth
     ]
 
 
+def test_what_the_server_itself_put_off_tells_its_reason(tmp_path: Path) -> None:
+    put_off = line(1, EventId.DEFER, "net-3", "<three@a>", source=Source.ROUTING, recipients=("x@b",))
+    put_off.source_context = "no send connector has an address space for b"
+    (one,) = told(tmp_path, [put_off])
+    assert [outcome.status for outcome in one.outcomes] == ["no send connector has an address space for b"]
+
+
 def test_messages_that_share_nothing_are_stories_of_their_own_by_time(tmp_path: Path) -> None:
     stories = told(tmp_path, BOUNCED, recipient="x@b")
     assert [one.message_id for one in stories] == ["<one@a>", "<other@a>"]

@@ -155,6 +155,8 @@ def _event(event: "FoundEvent") -> str:
         place = f"  from {event.client_hostname or event.client_ip}"
     elif event.event_id in ("SEND", "DEFER", "FAIL") and (event.server_hostname or event.server_ip):
         place = f"  {'to' if event.event_id == 'SEND' else 'by'} {event.server_hostname or event.server_ip}"
+    elif event.event_id in ("BADMAIL", "POISONMESSAGE") and event.source_context:
+        place = f"  {event.source_context}"
     elif event.related_recipient_address:
         place = f"  for {event.related_recipient_address}"
     connector = f"  ({event.connector_id})" if event.connector_id else ""
