@@ -38,6 +38,7 @@ class QueueView(msgspec.Struct, frozen=True, kw_only=True):
         identity: what commands take: "Submission", "Unreachable", "Poison", or "connector/next hop domain".
         type: Submission, Delivery, Unreachable or Poison.
         status: Active, Ready (nothing is being delivered at the moment), Retry or Suspended.
+        next_retry_time: null also where nothing is left to be tried.
         counts_by_status: messages by Exchange's message status.
     """
 
@@ -102,7 +103,7 @@ def view_queue(summary: QueueSummary) -> QueueView:
         oldest_received=moment(summary.oldest_received),
         first_retry_time=moment(state.first_retry),
         last_retry_time=moment(state.last_retry),
-        next_retry_time=moment(state.next_retry),
+        next_retry_time=moment(state.next_retry) if summary.message_count else None,
         retry_count=state.retry_count,
         last_error=state.last_error,
         suspended_by=state.suspended_by,

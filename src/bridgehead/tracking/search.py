@@ -257,7 +257,8 @@ def _parser(columns: list[str]) -> Callable[[bytes], "FoundEvent | str"]:
 def _event(cells: list[str]) -> FoundEvent:
     recipients, status = cells[12], cells[13]
     split_recipients = recipients.split(";") if recipients else []
-    split_status = status.split(";") if status else []
+    # Replies hold semicolons, too: what is said of one recipient is not taken apart.
+    split_status = ([status] if len(split_recipients) == 1 else status.split(";")) if status else []
     return FoundEvent(*cells[:12], split_recipients, split_status, *cells[14:])  # type: ignore[call-arg, arg-type]
 
 

@@ -123,6 +123,13 @@ def test_found_events_have_exchanges_columns_in_order(mail: Path) -> None:
     assert found.time == START + timedelta(minutes=5)
 
 
+def test_a_reply_with_semicolons_stays_whole(tmp_path: Path) -> None:
+    text = "550 5.4.7 QUEUE.Expired; message expired; last error: refused"
+    write(tmp_path, event(0, EventId.FAIL, recipient_address=["x@b.example"], recipient_status=[text]))
+    (found,) = search(tmp_path, Criteria()).events
+    assert found.recipient_status == [text]
+
+
 def test_the_newest_come_when_there_are_more_than_the_limit(tmp_path: Path) -> None:
     write(tmp_path, *(event(minute, message_subject=f"s{minute}") for minute in range(30)), file_size=1500)
     assert len(list(tmp_path.iterdir())) > 3

@@ -47,6 +47,15 @@ def test_every_queue_is_listed_largest_first(commands: Commands, server: Running
     assert queues[1]["next_retry_time"] == "2027-01-15T08:10:00Z"
 
 
+def test_a_queue_that_is_empty_again_has_no_next_retry(commands: Commands, server: Running) -> None:
+    empty = NextHop(DeliveryType.DNS_CONNECTOR, "adatum.com", "Internet")
+    server.set_state(
+        QueueState(queue=QueueKind.DELIVERY, next_hop=empty, status=QueueStatus.RETRY, next_retry=NOW + 600)
+    )
+    (shown,) = commands.json("queue", "list", "adatum.com")
+    assert (shown["message_count"], shown["next_retry_time"]) == (0, None)
+
+
 def test_the_table_fits_eighty_columns(commands: Commands, server: Running) -> None:
     server.set_state(
         QueueState(queue=QueueKind.DELIVERY, next_hop=FABRIKAM, status=QueueStatus.RETRY, last_error="refused " * 30)
