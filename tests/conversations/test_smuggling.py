@@ -32,7 +32,8 @@ HARMLESS = {b"\x0b", b""}
 def smuggled(unique: str, decoy: str) -> bytes:
     return (
         b"MAIL FROM:<smuggler@fabrikam.test>\r\nRCPT TO:<%s>\r\nDATA\r\n"
-        b"Message-ID: <smuggled-%s@client.test>\r\n\r\nsmuggled\r\n" % (decoy.encode(), unique.encode())
+        b"Message-ID: <smuggled-%s@client.test>\r\n\r\nsmuggled\r\n..\r\nbehind a dot\r\n"
+        % (decoy.encode(), unique.encode())
     )
 
 
