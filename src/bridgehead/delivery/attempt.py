@@ -23,7 +23,7 @@ from bridgehead.net.clock import Clock
 from bridgehead.queues.settings import QueueSettings
 from bridgehead.queues.store import MessageStatus, QueuedItem, QueueKind, Transaction
 from bridgehead.routing.next_hop import DeliveryType, NextHop
-from bridgehead.tracking.events import EventId, TrackingEvent, event_for
+from bridgehead.tracking.events import EventId, TrackingEvent, event_for, event_of_attempt
 from bridgehead.tracking.ports import Tracker
 
 logger = logging.getLogger("bridgehead.delivery")
@@ -33,6 +33,7 @@ Stored = Callable[[QueuedItem], None]
 
 _RELAYED: Final = Action.RELAYED
 _DELIVERED: Final = Action.DELIVERED
+_UNDEFINED: Final = DeliveryType.UNDEFINED
 _MAILBOX: Final = DeliveryType.MAILBOX
 _SEND: Final = EventId.SEND
 _DELIVER: Final = EventId.DELIVER
@@ -143,36 +144,16 @@ class AttemptRecorder:
 
     def _track_success(self, entry: QueuedItem, attempt: Attempt, addresses: list[str], replies: list[str]) -> None:
         next_hop = entry.next_hop
-        kind = next_hop.delivery_type if next_hop is not None else DeliveryType.UNDEFINED
-        item = entry.item
-        return_path = str(item.envelope.reverse_path)
-        # All at once, since this happens for every message; `event_for` and `_record` say the same step by step.
+        kind = next_hop.delivery_type if next_hop is not None else _UNDEFINED
+        # All at once, since this happens for every message; `_record` says the same step by step.
         self._tracker.record(
-            TrackingEvent(
-                time=self._clock.now(),
-                event_id=_DELIVER if kind is _MAILBOX else _SEND,
-                source=_SOURCE.get(kind, _SMTP),
-                internal_message_id=item.internal_message_id,
-                message_id=item.message_id,
-                network_message_id=item.network_message_id,
-                client_ip=attempt.local_ip,
-                client_hostname=self._fqdn,
-                server_ip=attempt.remote_ip,
-                server_hostname=attempt.remote_host,
-                source_context=attempt.source_context,
-                connector_id=attempt.connector or ("" if next_hop is None else next_hop.connector),
-                recipient_address=addresses,
-                recipient_status=replies,
-                total_bytes=item.size,
-                recipient_count=len(addresses),
-                message_subject=item.subject,
-                sender_address=item.header_from or return_path,
-                return_path=return_path or "<>",
-                directionality=item.directionality,
-                original_client_ip=item.client_ip,
-                custom_data=_EARLIER_DOUBT if entry.in_doubt else "",
+            event_of_attempt(
+                entry.item, _DELIVER if kind is _MAILBOX else _SEND, _SOURCE.get(kind, _SMTP), self._clock.now(),
+                addresses, replies, attempt.local_ip, self._fqdn, attempt.remote_ip, attempt.remote_host,
+                attempt.source_context, attempt.connector or ("" if next_hop is None else next_hop.connector),
+                _EARLIER_DOUBT if entry.in_doubt else "",
             )
-        )
+        )  # fmt: skip
 
     def _track(self, entry: QueuedItem, attempt: Attempt, result: Outcome) -> None:
         """One event for each kind of outcome that occurs."""

@@ -15,7 +15,7 @@ from bridgehead.mail.envelope import EnvelopeRecipient
 from bridgehead.queues.store import QueuedItem
 
 
-class Attempt(msgspec.Struct, kw_only=True):
+class Attempt(msgspec.Struct):
     """What became of one message in one attempt.
 
     Attributes:

@@ -21,17 +21,24 @@ def cell(text: str) -> str:
 
 
 class TimeText:
-    """Unix times as `2026-11-23T09:00:01.123Z`; the part down to the second is made once for each second."""
+    """Unix times as `2026-11-23T09:00:01.123Z`; made once a millisecond, and all before it once a second."""
 
-    __slots__ = ("_prefix", "_second")
+    __slots__ = ("_last", "_prefix", "_second", "_text")
 
     def __init__(self) -> None:
         self._second = -1
         self._prefix = ""
+        self._last = -1
+        self._text = ""
 
     def __call__(self, time: float) -> str:
-        second, millisecond = divmod(int(time * 1000 + 0.01), 1000)  # .123 may be stored as .12299
+        milliseconds = int(time * 1000 + 0.01)  # .123 may be stored as .12299
+        if milliseconds == self._last:
+            return self._text
+        second, millisecond = divmod(milliseconds, 1000)
         if second != self._second:
             self._prefix = clock.strftime("%Y-%m-%dT%H:%M:%S", clock.gmtime(second))
             self._second = second
-        return f"{self._prefix}.{millisecond:03}Z"
+        self._last = milliseconds
+        self._text = f"{self._prefix}.{millisecond:03}Z"
+        return self._text

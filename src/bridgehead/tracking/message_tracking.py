@@ -60,7 +60,7 @@ class MessageTrackingLog:
         ]  # fmt: skip
         line = ",".join(cells)
         data = line.encode("utf-8", "replace")
-        if len(data.translate(None, _CONTROLS)) != len(data):
+        if data.translate(None, _CONTROLS) != data:
             data = ",".join(map(cell, cells)).encode("utf-8", "replace")
         elif line.count(",") != _SEPARATORS or '"' in line:
             quoted = [text if "," not in text and '"' not in text else cell(text) for text in cells]

@@ -237,13 +237,9 @@ class SendSession:
         self._report(outgoing.entry, statuses, outgoing.reply)
 
     def _report(self, entry: QueuedItem, statuses: list[DeliveryStatus], reply: str) -> None:
-        self._source.finished(
-            entry,
-            Attempt(
-                statuses=statuses, remote_host=self.host, remote_ip=self._remote_ip, local_ip=self._local_ip,
-                connector=self._policy.connector, source_context=f"{self.session_id};{reply}",
-            ),
-        )  # fmt: skip
+        context = f"{self.session_id};{reply}"
+        attempt = Attempt(statuses, self.host, self._remote_ip, self._local_ip, self._policy.connector, context)
+        self._source.finished(entry, attempt)
 
     # --- large content ----------------------------------------------------------------------------------------------
 
