@@ -12,6 +12,7 @@ from support.dovecot import Dovecot
 from support.ports import free_port, wait_until
 from support.server import Server
 from support.sink import DROP, Behaviour, Sink, Transaction
+from support.talk import Talk
 
 pytestmark = pytest.mark.interop
 
@@ -74,6 +75,30 @@ def test_dovecot_takes_many(make: Callable[[str], Server]) -> None:
         dovecot.wait_for_mail("bob", 100, 30)
         wait_until(lambda: server.queued() == 0, 15, "the queues are empty")
         assert len(dovecot.messages("bob")) == 100
+
+
+FALSE_ENDS = [b"\r\n.", b".\r\n", b"\r\n.\x0b", b"\x0b.\x0b", b"\r\n..\r\n"]
+REFUSED_ENDS = [b"\n.\n", b"\r\n.\n", b"\n.\r\n", b"\r.\r", b"\r\n.\r"]
+
+
+def test_dovecot_gets_one_message_for_each_that_was_taken(make: Callable[[str], Server]) -> None:
+    """Content with what looks like its end and another transaction (CVE-2023-51764): one message, or none."""
+    inner = b"MAIL FROM:<s@fabrikam.test>\r\nRCPT TO:<carol@contoso.test>\r\nDATA\r\nSubject: smuggled\r\n\r\n"
+    with Dovecot("bob", "carol") as dovecot:
+        server = make(f"127.0.0.1:{dovecot.port}")
+        for number, end in enumerate([*REFUSED_ENDS, *FALSE_ENDS]):
+            with Talk(server.port("anonymous")) as talk:
+                talk.hello()
+                content = b"Subject: outer %d\r\n\r\nhello%b%b" % (number, end, inner)
+                expected = "250 2.6.0*" if end in FALSE_ENDS else "550 5.6.11*"
+                talk.message("a@fabrikam.test", "bob@contoso.test", content, expected)
+        mails = dovecot.wait_for_mail("bob", len(FALSE_ENDS))
+        server.wait_until_empty()
+        assert len(dovecot.messages("bob")) == len(FALSE_ENDS)
+        assert not dovecot.messages("carol")
+        for number in range(len(REFUSED_ENDS), len(REFUSED_ENDS) + len(FALSE_ENDS)):
+            (mail,) = [one for one in mails if b"Subject: outer %d" % number in one]
+            assert mail.replace(b"\r\n", b"\n").endswith(b"DATA\nSubject: smuggled\n\n")
 
 
 def test_results_differ_by_recipient_after_the_dot(make: Callable[[str], Server]) -> None:
