@@ -78,6 +78,9 @@ def test_full_disk_refuses_and_recovers(make_server: Callable[..., Server], smal
             else:
                 assert reply.code in ("452", "451"), str(reply)
                 refused += 1
+                if refused == 1:
+                    status = server.command("status")
+                    assert (status.returncode, b"mail cannot be stored" in status.stdout) == (1, True), status
         talk.expect("NOOP", "250 *")
     assert refused > 0
     assert server.process is not None
@@ -95,6 +98,7 @@ def test_full_disk_refuses_and_recovers(make_server: Callable[..., Server], smal
             return talk.read().code == "250"
 
     wait_until(accepted_again, 30, "mail is accepted again")
+    assert "all is well" in server.succeed("status")
     sink.listen()
     wait_until(lambda: sink.to("after@adatum.test"), 30, "the new message arrives")
     wait_until(lambda: all(sink.to(address) for address in acknowledged), 30, "everything acknowledged arrives")

@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Final, TypeVar
 
 from bridgehead.queues import leasing, reading
-from bridgehead.queues.batch import change_of, change_of_state
+from bridgehead.queues.batch import Change, change_of, change_of_state
 from bridgehead.queues.content_files import FOLDER_NAME, ContentFileWriter, orphans, remove_files, sync_folder
 from bridgehead.queues.database import DATABASE_NAME, connect
 from bridgehead.queues.faults import store_fault
@@ -30,6 +30,7 @@ from bridgehead.queues.store import (
     QueueState,
     QueueSummary,
     StoreFault,
+    StoreUnreadable,
     Transaction,
 )  # fmt: skip
 from bridgehead.queues.verify import verify_connection
@@ -65,6 +66,8 @@ class SqliteQueueStore:
         self._urgent = False
         self._patience: asyncio.TimerHandle | None = None
         self._closed = True
+        self.trouble = ""
+        """Why changes cannot be stored at present, "" while they can: from a fault until new content is stored."""
         self._epoch = 0
         self._next_id = 0
         self._reserve_at = 0
@@ -221,6 +224,8 @@ class SqliteQueueStore:
         self._busy = False
         self._hand_over()
         for operation, fault in zip(batch, faults, strict=True):
+            if fault is not None or self.trouble:
+                self._note_trouble(operation, fault)
             try:
                 if isinstance(operation, Request):
                     operation.finish(operation.result, fault)
@@ -232,6 +237,13 @@ class SqliteQueueStore:
                 )
         if not self._busy and not self._pending:
             self._idle.set()
+
+    def _note_trouble(self, operation: Operation, fault: StoreFault | None) -> None:
+        if fault is None:
+            if isinstance(operation, Change) and operation.brings_content:
+                self.trouble = ""
+        elif not isinstance(fault, StoreUnreadable):  # that is one message's trouble, not the store's
+            self.trouble = str(fault)
 
     def _refuse(self, done: Done | None, fault: StoreFault) -> None:
         if done is not None:

@@ -64,6 +64,10 @@ class Operations:
     def _alarms(self) -> list[str]:
         app = self._application
         alarms = []
+        if app.store.trouble:
+            alarms.append(f"mail cannot be stored: {app.store.trouble}")
+        if app.dispatcher.commits.failing:
+            alarms.append("delivery pauses, because what became of messages cannot be stored")
         if app.logs.lost_lines:
             alarms.append(f"{app.logs.lost_lines} log lines were lost: the log directory cannot be written")
         return alarms

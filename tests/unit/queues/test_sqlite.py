@@ -443,10 +443,12 @@ async def test_a_full_disk_refuses_and_recovers(small_disk: Path) -> None:
     with pytest.raises(StoreFull):
         await writer.write(os.urandom(8_000_000))
     await writer.discard()
+    assert "full" in store.trouble
     assert {one.id for one in await store.list_items(ItemFilter())} == {one.id for one in stored}
     subprocess.run(["mount", "-o", "remount,size=32m", small_disk], check=True)
     one = entry(store, content=BytesContent(os.urandom(60_000)))
     await put(store, one)
+    assert store.trouble == ""
     for known in [*stored, one]:
         assert await store.get(known.id) == known
     assert await store.verify() == []
