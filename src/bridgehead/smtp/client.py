@@ -11,10 +11,10 @@ from collections import deque
 from typing import Final
 
 from bridgehead.mail.delivery_status import Action, DeliveryStatus
-from bridgehead.mail.envelope import BodyType, Notify, Return
+from bridgehead.mail.envelope import BodyType
 from bridgehead.mail.header import clean_text
 from bridgehead.mail.limits import DIAGNOSTIC_TEXT
-from bridgehead.smtp.client_commands import mail_command, mail_start, parse_ehlo, rcpt_and_data, rcpt_command
+from bridgehead.smtp.client_commands import mail_command, parse_ehlo, rcpt_command, usual_group
 from bridgehead.smtp.client_content import OutgoingContent
 from bridgehead.smtp.client_events import (
     NO_EXTENSIONS,
@@ -46,9 +46,6 @@ _END_AND_GROUP: Final = deque((_END_OF_DATA, *_GROUP))
 _USUAL_BYTES: Final = 512
 """What the replies to the usual group have room in; longer ones are read line by line."""
 _RELAYED: Final = Action.RELAYED
-_EIGHT_BIT: Final = BodyType.EIGHT_BIT_MIME
-_NO_NOTIFY: Final = Notify.UNSPECIFIED
-_NO_RET: Final = Return.UNSPECIFIED
 
 
 class ClientConnection(ReplyReader):
@@ -87,7 +84,6 @@ class ClientConnection(ReplyReader):
         self._content: OutgoingContent | None = None
         """Made for content that comes in pieces."""
         self._sasl: SaslClient | None = None
-        self._handlers = [getattr(self, REPLIES[awaited].handler) for awaited in Awaited]
 
     # --- what the driver asks -------------------------------------------------------------------------------------
 
@@ -160,13 +156,17 @@ class ClientConnection(ReplyReader):
         """Send a transaction's commands, all at once where the server offers PIPELINING. Raises LocalProtocolError
         where an address would break a line; nothing is sent then, and the next transaction may begin."""
         self._require(self.may_begin and bool(transaction.recipients), "MAIL")
-        if self._usual and self.extensions.pipelining and self._is_usual(transaction):
-            commands_as_sent = self._usual_group(transaction)
+        extensions = self.extensions
+        if self._usual and extensions.pipelining and not self._needs_reset:
+            usual = usual_group(transaction, extensions)
+        else:
+            usual = None
+        if usual is not None:
             transaction.statuses = [None]
             transaction.accepted = []
             self._open.append(transaction)
             self.sending = transaction
-            self._out += commands_as_sent
+            self._out += usual
             self._awaited += _GROUP
             return
         kinds, commands = self._commands_of(transaction)
@@ -186,31 +186,6 @@ class ClientConnection(ReplyReader):
         else:
             self._todo.extend(zip(kinds, commands, strict=True))
             self._send_next()
-
-    def _is_usual(self, transaction: Transaction) -> bool:
-        """One recipient, DATA, and no parameters but SIZE and BODY=8BITMIME."""
-        recipients = transaction.recipients
-        if len(recipients) != 1 or transaction.smtputf8 or transaction.chunked or self._needs_reset:
-            return False
-        if transaction.body is not None and transaction.body is not _EIGHT_BIT:
-            return False
-        recipient = recipients[0]
-        return not self.extensions.dsn or (
-            recipient.notify is _NO_NOTIFY
-            and not recipient.original_recipient
-            and transaction.ret is _NO_RET
-            and not transaction.envelope_id
-        )
-
-    def _usual_group(self, transaction: Transaction) -> tuple[bytes, bytes, bytes]:
-        parameters = b"\r\n" if transaction.body is None else b" BODY=8BITMIME\r\n"
-        if transaction.size and self.extensions.size is not None:
-            parameters = b" SIZE=%d%s" % (transaction.size, parameters)
-        return (
-            mail_start(transaction.reverse_path),
-            parameters,
-            rcpt_and_data(transaction.recipients[0].forward_path),
-        )
 
     def _commands_of(self, transaction: Transaction) -> tuple[list[Awaited], list[str]]:
         kinds, commands = [Awaited.MAIL], [mail_command(transaction, self.extensions)]
@@ -321,7 +296,7 @@ class ClientConnection(ReplyReader):
         awaited = self._awaited.popleft()
         if code < 400 and code // 100 not in _POSITIVE[awaited]:
             raise RemoteProtocolError(f"{code} is no answer to {awaited.name}")
-        self._handlers[awaited](code, lines)
+        _HANDLERS[awaited](self, code, lines)
 
     # --- one handler for each row of the table --------------------------------------------------------------------
 
@@ -581,6 +556,9 @@ class ClientConnection(ReplyReader):
     def _require(self, allowed: bool, what: str) -> None:
         if not allowed:
             raise LocalProtocolError(f"{what} is not allowed in state {self.state.name}")
+
+
+_HANDLERS: Final = [getattr(ClientConnection, REPLIES[awaited].handler) for awaited in Awaited]
 
 
 def _line(command: str) -> bytes:

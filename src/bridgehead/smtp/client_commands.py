@@ -9,12 +9,15 @@ from functools import lru_cache
 from typing import Final
 
 from bridgehead.mail.address import Mailbox
-from bridgehead.mail.envelope import EnvelopeRecipient, Notify, Return
+from bridgehead.mail.envelope import BodyType, EnvelopeRecipient, Notify, Return
 from bridgehead.smtp.client_events import Extensions, Transaction
 from bridgehead.smtp.errors import LocalProtocolError
 
 _NOT_XCHAR = re.compile(r"[^!-*,-<>-~]")
 _NOT_QCHAR = re.compile(r"[^!-*,-<>-\[\]-~]")
+_EIGHT_BIT: Final = BodyType.EIGHT_BIT_MIME
+_NO_NOTIFY: Final = Notify.UNSPECIFIED
+_NO_RET: Final = Return.UNSPECIFIED
 _NOTIFY_WORDS: Final = ((Notify.SUCCESS, "SUCCESS"), (Notify.FAILURE, "FAILURE"), (Notify.DELAY, "DELAY"))
 
 
@@ -60,14 +63,39 @@ def rcpt_command(recipient: EnvelopeRecipient, transaction: Transaction, extensi
     return command
 
 
+def usual_group(transaction: Transaction, extensions: Extensions) -> tuple[bytes, bytes, bytes] | None:
+    """The commands for one recipient with DATA and no parameters but SIZE and BODY=8BITMIME; None for others.
+    Raises LocalProtocolError where an address would break a line."""
+    recipients, body = transaction.recipients, transaction.body
+    if len(recipients) != 1 or transaction.smtputf8 or transaction.chunked:
+        return None
+    recipient = recipients[0]
+    if extensions.dsn and (
+        recipient.notify is not _NO_NOTIFY
+        or recipient.original_recipient
+        or transaction.ret is not _NO_RET
+        or transaction.envelope_id
+    ):
+        return None
+    if body is None:
+        parameters = b"\r\n"
+    elif body is _EIGHT_BIT:
+        parameters = b" BODY=8BITMIME\r\n"
+    else:
+        return None
+    if extensions.size is not None and transaction.size:
+        parameters = b" SIZE=%d%s" % (transaction.size, parameters)
+    return _mail_start(transaction.reverse_path), parameters, _rcpt_and_data(recipient.forward_path)
+
+
 @lru_cache(maxsize=4096)
-def mail_start(reverse_path: Mailbox) -> bytes:
+def _mail_start(reverse_path: Mailbox) -> bytes:
     """MAIL up to its parameters, without SMTPUTF8. Raises LocalProtocolError where the address would break the line."""
     return _whole_line(f"MAIL FROM:<{_path(reverse_path, False)}>")
 
 
 @lru_cache(maxsize=4096)
-def rcpt_and_data(forward_path: Mailbox) -> bytes:
+def _rcpt_and_data(forward_path: Mailbox) -> bytes:
     """RCPT without parameters or SMTPUTF8, and DATA. Raises LocalProtocolError where the address would break the
     line."""
     return _whole_line(f"RCPT TO:<{_path(forward_path, False)}>") + b"\r\nDATA\r\n"

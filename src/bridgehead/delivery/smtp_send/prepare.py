@@ -83,15 +83,13 @@ def prepare(entry: QueuedItem, extensions: Extensions, *, preserve_routing_heade
     return outgoing
 
 
-def usual_transaction(
-    entry: QueuedItem, extensions: Extensions, *, preserve_routing_headers: bool = True
-) -> Transaction | None:
+def usual_transaction(entry: QueuedItem, extensions: Extensions) -> Transaction | None:
     """What `prepare` and `next_transaction` come to for the usual message, in one step: one recipient, content in
-    memory that goes as it is. None for every other message."""
+    memory that goes as it is, Received fields and all. None for every other message."""
     item, content = entry.item, entry.content
     envelope = item.envelope
     recipients = envelope.recipients
-    if len(recipients) != 1 or type(content) is not BytesContent or item.headers_utf8 or not preserve_routing_headers:
+    if len(recipients) != 1 or type(content) is not BytesContent or item.headers_utf8:
         return None
     recipient, reverse_path, data = recipients[0], envelope.reverse_path, content.data
     size = len(data)

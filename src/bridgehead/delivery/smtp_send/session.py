@@ -109,7 +109,7 @@ class SendSession:
     # --- the connection's side ----------------------------------------------------------------------------------------
 
     def content_wanted(self, transaction: Transaction) -> None:
-        outgoing = cast(Outgoing, transaction.tag)
+        outgoing: Outgoing = transaction.tag  # type: ignore[assignment]
         if outgoing.data is None:
             self._start(self._stream(transaction, outgoing))
             return
@@ -178,15 +178,16 @@ class SendSession:
             self._pool.session_idle(self)
 
     def _begin(self, transaction: Transaction) -> None:
-        outgoing = cast(Outgoing, transaction.tag)
         self._transactions_left -= 1
         if self._transactions_left < 0:
-            self._finish(outgoing, "the server takes no more transactions in this session (MAILMAX)")
+            self._finish(
+                cast(Outgoing, transaction.tag), "the server takes no more transactions in this session (MAILMAX)"
+            )
             return
         try:
             self._engine.begin(transaction)
         except LocalProtocolError as error:  # an address that would break the line: this message, no other, suffers
-            self._finish(outgoing, str(error))
+            self._finish(cast(Outgoing, transaction.tag), str(error))
 
     def _next(self) -> Transaction | None:
         """A transaction for the message at hand, or for the next one that this server can take."""
@@ -214,8 +215,7 @@ class SendSession:
         self._messages += 1
         preserve = self._policy.preserve_routing_headers
         extensions = self._engine.extensions
-        transaction = usual_transaction(entry, extensions, preserve_routing_headers=preserve)
-        if transaction is not None:
+        if preserve and (transaction := usual_transaction(entry, extensions)) is not None:
             return transaction
         outgoing = prepare(entry, extensions, preserve_routing_headers=preserve)
         if outgoing.data is None and outgoing.conversion and outgoing.waiting:
