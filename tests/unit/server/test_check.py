@@ -117,6 +117,17 @@ def test_names_are_unique_whatever_their_case(tmp_path: Path) -> None:
     assert path == "receive_connectors[1].name"
 
 
+@pytest.mark.parametrize("group", ["Partners", "ExchangeLegacyServers"])
+def test_groups_without_members_are_pointed_out(tmp_path: Path, group: str) -> None:
+    [(path, message)] = findings(tmp_path, DOMAIN + CONNECTOR.replace('"Anon', f'"{group}", "Anon'))
+    assert path == "receive_connectors[0].permission_groups[0]"
+    assert message.startswith(f"warning: {group} has no effect")
+    right = 'principal = "Partners"\ngrant = ["ms-Exch-SMTP-Accept-Any-Recipient"]\n'
+    [(path, message)] = findings(tmp_path, DOMAIN + CONNECTOR + "[[receive_connectors.extended_rights]]\n" + right)
+    assert path == "receive_connectors[0].extended_rights[0].principal"
+    assert "has no effect" in message
+
+
 def test_open_relays_are_pointed_out(tmp_path: Path) -> None:
     right = 'principal = "Anonymous"\ngrant = ["ms-Exch-SMTP-Accept-Any-Recipient"]\n'
     grant = "[[receive_connectors.extended_rights]]\n" + right

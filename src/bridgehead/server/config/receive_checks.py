@@ -14,6 +14,10 @@ from bridgehead.server.config.schema import Configuration
 from bridgehead.server.config.server_checks import check_host_name, check_pair
 
 _CREDENTIALS = {AuthMechanism.BASIC_AUTH, AuthMechanism.BASIC_AUTH_REQUIRE_TLS, AuthMechanism.SCRAM_SHA_256}
+_WITHOUT_MEMBERS = {
+    PermissionGroup.PARTNERS: "no client is recognised as a partner by its certificate",
+    PermissionGroup.EXCHANGE_LEGACY_SERVERS: "its members exist in an Active Directory only",
+}
 _NAME_LENGTH = 64
 _WIDE_RANGE = 2**16
 """Addresses in a range beyond which a right to relay is worth a warning."""
@@ -106,6 +110,25 @@ def _check_mechanisms(connector: ReceiveConnector, path: KeyPath, findings: Find
         findings.warning(
             (*path, "permission_groups"), "nobody may send through this connector", 'for example ["AnonymousUsers"]'
         )
+    _check_groups(connector, path, findings)
+
+
+def _check_groups(connector: ReceiveConnector, path: KeyPath, findings: Findings) -> None:
+    """Groups and principals that exist in Exchange and that no session can belong to here."""
+    for position, group in enumerate(connector.permission_groups):
+        if group in _WITHOUT_MEMBERS:
+            findings.warning(
+                (*path, "permission_groups", position),
+                f"{group.value} has no effect: {_WITHOUT_MEMBERS[group]}",
+                "trusted servers: ExternalAuthoritative with ExchangeServers; everybody: AnonymousUsers",
+            )
+    for position, extended in enumerate(connector.extended_rights):
+        if extended.principal is Grantee.PARTNERS:
+            findings.warning(
+                (*path, "extended_rights", position, "principal"),
+                f"{extended.principal.value} has no effect: {_WITHOUT_MEMBERS[PermissionGroup.PARTNERS]}",
+                'grant it to "Anonymous" on a connector with the partner\'s remote_ip_ranges',
+            )
 
 
 def _check_protocol(connector: ReceiveConnector, path: KeyPath, findings: Findings) -> None:
