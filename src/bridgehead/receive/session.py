@@ -154,7 +154,8 @@ class Session(asyncio.Protocol):
         try:
             header = self._proxy.feed(data)
         except ProxyProtocolError as error:
-            log.warning("connection from %s without a valid PROXY header: %s", self.client_port, error)
+            peer = self.transport.get_extra_info("peername")[0]
+            log.warning("connection from %s without a valid PROXY header: %s", peer, error)
             self.transport.abort()
             return
         if header is None:
