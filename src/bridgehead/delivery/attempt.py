@@ -188,7 +188,8 @@ class AttemptRecorder:
             event.server_ip = attempt.remote_ip
             event.server_hostname = attempt.remote_host
             event.connector_id = attempt.connector
-            event.source_context = attempt.source_context
+            # What follows the session id is the reply to the message, which these recipients had no part in.
+            event.source_context = attempt.source_context.partition(";")[0]
         if not event.connector_id and entry.next_hop is not None:
             event.connector_id = entry.next_hop.connector
         if entry.in_doubt:

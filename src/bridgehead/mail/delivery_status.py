@@ -2,6 +2,7 @@
 """The outcome for one recipient, in the terms of RFC 3464 §2.3. There is no other shape for a result."""
 
 from enum import StrEnum
+from typing import Final
 
 import msgspec
 
@@ -14,6 +15,9 @@ class Action(StrEnum):
     EXPANDED = "expanded"
     DELAYED = "delayed"
     FAILED = "failed"
+
+
+_CLASS: Final = {Action.DELAYED: "4", Action.FAILED: "5"}
 
 
 class DeliveryStatus(msgspec.Struct, frozen=True, kw_only=True):
@@ -37,6 +41,5 @@ class DeliveryStatus(msgspec.Struct, frozen=True, kw_only=True):
     dsn_passed_on: bool = False
 
     def __post_init__(self) -> None:
-        wanted = {"delayed": "4", "failed": "5"}.get(self.action, "2")
-        if not self.status.startswith(wanted):
+        if not self.status.startswith(_CLASS.get(self.action, "2")):
             raise ValueError(f"status {self.status} does not fit action {self.action}")

@@ -211,6 +211,7 @@ def _mail_item(session: "Session", transaction: Transaction, content: IncomingCo
         directionality=Directionality.ORIGINATING if authenticated else Directionality.INCOMING,
         has_8bit=content.has_8bit,
         headers_utf8=command.smtputf8 and not facts.is_ascii,
+        strict=command.body_type is not BodyType.BINARY_MIME,
     )
 
 

@@ -49,7 +49,7 @@ class MessageTrackingLog:
         e = event
         recipients, statuses = e.recipient_address, e.recipient_status
         recipient_text = recipients[0] if len(recipients) == 1 else ";".join(recipients)
-        status_text = statuses[0] if len(statuses) == 1 else ";".join(statuses)
+        status_text = statuses[0] if len(statuses) == 1 else _joined(statuses)
         subject = e.message_subject if self._subjects else ""
         cells = [
             self._time_text(e.time), e.client_ip, e.client_hostname, e.server_ip, e.server_hostname, e.source_context,
@@ -66,6 +66,11 @@ class MessageTrackingLog:
             quoted = [text if "," not in text and '"' not in text else cell(text) for text in cells]
             data = ",".join(quoted).encode("utf-8", "replace")
         self._append(data + _TAIL)
+
+
+def _joined(statuses: list[str]) -> str:
+    """Several statuses in one cell, in the order of the recipients: what parts them may stand in none of them."""
+    return ";".join(status.replace(";", ",") for status in statuses)
 
 
 class NoTracking:
