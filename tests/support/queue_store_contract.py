@@ -298,6 +298,18 @@ class QueueStoreContract:
         await put(store, entry(store))
         assert await store.next_due(DELIVERY, HOP) == 0.0
 
+    async def test_what_is_due_later_than_a_time_is_brought_forward(self, store: QueueStore) -> None:
+        sooner, late = entry(store, status=RETRY, due=1500.0), entry(store, status=RETRY, due=1700.0)
+        submitted = entry(store, SUBMISSION, None, status=RETRY, due=2500.0)
+        suspended = entry(store, status=MessageStatus.SUSPENDED, due=1700.0)
+        await put(store, sooner, late, submitted, suspended)
+        assert await store.bring_forward(1500.0, 1000.0) == 2
+        found = {one.id: one.due for one in await store.list_items(ItemFilter())}
+        assert found == {sooner.id: 1500.0, late.id: 700.0, submitted.id: 1500.0, suspended.id: 1700.0}
+        assert await lease(store, now=700.0) == [late.id]
+        assert await store.bring_forward(0.0, 1e11) == 2
+        assert await store.next_due(DELIVERY, HOP) == 0.0
+
     async def test_past_deadline(self, store: QueueStore) -> None:
         first = entry(store, deadline=1500.0, status=RETRY, due=9e9)
         second = entry(store, UNREACHABLE, deadline=1600.0)

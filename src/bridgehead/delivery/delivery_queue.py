@@ -163,6 +163,18 @@ class DeliveryQueue(QueueWindow):
             self.state.next_retry = self._host.clock.now()
         self._open()
 
+    def clock_set_back(self, seconds: float) -> None:
+        """Everything in memory that waits for a Unix time waits for one that much earlier."""
+        if self.wake_at:
+            self.wake_at -= seconds
+        if self._horizon:
+            self._horizon -= seconds
+        for entry in (*self._window, *self.active.values()):
+            entry.due = max(0.0, entry.due - seconds)
+        if self.state.next_retry:
+            self.state.next_retry -= seconds
+            self._set_state(self.state)
+
     def suspend(self, by: str) -> None:
         """Nothing new is begun; what is under way finishes."""
         self._close_window()

@@ -19,6 +19,7 @@ from bridgehead.delivery.commits import LastingCommits
 from bridgehead.delivery.delivery_queue import DeliveryQueue
 from bridgehead.delivery.ports import Courier, WorkSource
 from bridgehead.delivery.queue_window import QueueWindow
+from bridgehead.delivery.set_back import SetBack
 from bridgehead.delivery.settings import DeliverySettings
 from bridgehead.delivery.suspects import Suspects
 from bridgehead.mail.limits import INLINE_CONTENT_BYTES
@@ -94,6 +95,7 @@ class Dispatcher:
         self._timers: list[tuple[float, int, QueueWindow]] = []
         self._order = count()
         self._timer: asyncio.TimerHandle | None = None
+        self._set_back = SetBack(store, clock)
         self._next_sweep = 0.0
         self._sweeping = False
         self._idle: dict[NextHop, tuple[int, float]] = {}
@@ -106,8 +108,12 @@ class Dispatcher:
         """Take up what the store holds. Raises StoreFault."""
         self._running = True
         self._next_sweep = self.clock.monotonic()
+        latest = self._set_back.started(self.settings)
+        await self._set_back.catch_up()
         for summary in await self.store.queues():
             state = summary.state
+            if state.next_retry > latest:
+                state.next_retry = self.clock.now()
             if state.queue is QueueKind.DELIVERY and state.next_hop is not None:
                 queue = self.queues[state.next_hop] = DeliveryQueue(msgspec.structs.replace(state), self)
                 if state.status is QueueStatus.RETRY:
@@ -241,6 +247,7 @@ class Dispatcher:
 
     def look(self) -> None:
         """Do what is due by the clock. Called by the dispatcher's own timer, and by whoever made time jump."""
+        self._mind_set_back()
         now = self.clock.now()
         while self._timers and self._timers[0][0] <= now:
             when, _, queue = heapq.heappop(self._timers)
@@ -253,6 +260,20 @@ class Dispatcher:
             self._next_sweep = self.clock.monotonic() + self._sweep_interval
             self.spawn(self._sweep())
         self._set_timer()
+
+    def _mind_set_back(self) -> None:
+        """Keep retries to their intervals when somebody set the wall clock back."""
+        if back := self._set_back.noticed():
+            self._timers = [(when - back, order, queue) for when, order, queue in self._timers]
+            for queue in self.queues.values():
+                queue.clock_set_back(back)
+        if self._set_back.owes:
+            self.spawn(self._catch_up())
+
+    async def _catch_up(self) -> None:
+        if await self._set_back.catch_up():
+            for queue in list(self.queues.values()):
+                queue.notice_disk()
 
     @property
     def _sweep_interval(self) -> float:

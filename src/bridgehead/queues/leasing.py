@@ -20,7 +20,8 @@ from bridgehead.queues.store import MessageStatus, QueuedItem, QueueKind, StoreU
 
 log = logging.getLogger("bridgehead.queues")
 
-_RECOVERY_SLICE: Final = 1_000
+SLICE: Final = 1_000
+"""Entries changed at a time by what goes over the whole store, so that commits do not wait long for it."""
 _REMOVAL_INTERRUPTED: Final = (
     "Removal was asked for while this message was being delivered, and the server stopped before that ended."
     " Remove it again or resume it."
@@ -91,6 +92,23 @@ def give_back(connection: sqlite3.Connection, keys: list[int], epoch: int) -> No
     )
 
 
+def due_after(connection: sqlite3.Connection, later_than: float) -> list[int]:
+    """Entries in RETRY whose time is later than that; read from the index alone."""
+    rows = connection.execute("SELECT id FROM item INDEXED BY item_retry WHERE status = 2 AND due > ?", (later_than,))
+    return [row[0] for row in rows]
+
+
+def bring_forward(connection: sqlite3.Connection, keys: list[int], later_than: float, seconds: float) -> None:
+    """Make those of the entries that still are in RETRY with due > `later_than` due that much earlier."""
+    for_ids(
+        connection,
+        "UPDATE item SET due = max(0.0, due - ?) WHERE status = 2 AND due > ? AND id IN (ids)",
+        keys,
+        seconds,
+        later_than,
+    )
+
+
 def recover_slice(connection: sqlite3.Connection, after: int, before: int, epoch: int, crashed: bool) -> int | None:
     """Give back what former processes held, among the next entries with `after` < id < `before`.
 
@@ -104,7 +122,7 @@ def recover_slice(connection: sqlite3.Connection, after: int, before: int, epoch
     ids = [
         row[0]
         for row in connection.execute(
-            "SELECT id FROM item WHERE id > ? AND id < ? ORDER BY id LIMIT ?", (after, before, _RECOVERY_SLICE)
+            "SELECT id FROM item WHERE id > ? AND id < ? ORDER BY id LIMIT ?", (after, before, SLICE)
         )
     ]
     if not ids:

@@ -138,6 +138,13 @@ class MemoryQueueStore:
             taken.append(entry)
         return self._take(taken)
 
+    async def bring_forward(self, later_than: float, seconds: float) -> int:
+        late = [entry for entry in self._entries() if entry.status is MessageStatus.RETRY and entry.due > later_than]
+        for entry in late:
+            entry.due = max(0.0, entry.due - seconds)
+            self._rows[entry.id] = change_of(Transaction(put=[entry]), 0, None).rows[0]
+        return len(late)
+
     async def past_deadline(self, now: float, limit: int) -> list[QueuedItem]:
         late = [
             entry

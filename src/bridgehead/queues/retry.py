@@ -57,6 +57,19 @@ def deadline_of(received_at: float, settings: QueueSettings, delay_notified: boo
     return expiry if delay_notified else min(notice, expiry)
 
 
+def longest_retry(settings: QueueSettings) -> float:
+    """Seconds after which, at the latest, whatever waits is tried again."""
+    longest = max(
+        settings.queue_glitch_retry_interval,
+        settings.transient_failure_retry_interval,
+        settings.outbound_connection_failure_retry_interval,
+        settings.message_retry_interval,
+        settings.mailbox_delivery_queue_retry_interval,
+        settings.resolver_retry_interval,
+    )
+    return longest.total_seconds() * (1 + settings.retry_jitter)
+
+
 def jittered(interval: timedelta, jitter: float, random: float) -> float:
     """Seconds: the interval, made shorter or longer by at most the share `jitter`."""
     return interval.total_seconds() * (1 + jitter * (2 * random - 1))

@@ -335,6 +335,14 @@ class SqliteQueueStore:
             taken = await self._in_turn(run, self._give_back)
         return taken
 
+    async def bring_forward(self, later_than: float, seconds: float) -> int:
+        """See the port."""
+        keys = await self._in_turn(lambda writer: leasing.due_after(writer.connection, later_than))
+        for first in range(0, len(keys), leasing.SLICE):
+            part = keys[first : first + leasing.SLICE]
+            await self._in_turn(partial(_bring_forward, part, later_than, seconds))
+        return len(keys)
+
     async def past_deadline(self, now: float, limit: int) -> list[QueuedItem]:
         """See the port. A deadline of 0 means that nothing is owed."""
         return await self._in_turn(
@@ -399,6 +407,10 @@ class SqliteQueueStore:
 
 def _one_entry(folder: Path, key: int, connection: sqlite3.Connection) -> QueuedItem | None:
     return reading.one_entry(connection, folder, key)
+
+
+def _bring_forward(keys: list[int], later_than: float, seconds: float, writer: Writer) -> None:
+    leasing.bring_forward(writer.connection, keys, later_than, seconds)
 
 
 def _reserve(bound: int, writer: Writer) -> None:

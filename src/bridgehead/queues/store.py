@@ -206,6 +206,11 @@ class QueueStore(Protocol):
     async def next_due(self, queue: QueueKind, next_hop: NextHop | None) -> float | None:
         """When the next entry of a queue becomes due: 0.0 for at once, None when there is none to wait for."""
 
+    async def bring_forward(self, later_than: float, seconds: float) -> int:
+        """Make entries of all queues that are in RETRY with due > `later_than` due that many seconds earlier, yet not
+        before 0; returns how many. May take several steps, between which commits go on. Raises StoreFault, and then
+        some entries may have been moved."""
+
     async def past_deadline(self, now: float, limit: int) -> list[QueuedItem]:
         """Entries in Delivery or Unreachable, neither ACTIVE nor SUSPENDED, whose deadline has come; made ACTIVE like
         `lease` does, content loaded alike."""

@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from bridgehead.delivery import delivery_queue, queue_window
+from bridgehead.delivery import dispatcher as delivery_dispatcher
 from bridgehead.delivery.ports import Attempt
 from bridgehead.dsn.parse import parse_report
 from bridgehead.mail.address import NULL
@@ -455,6 +456,107 @@ async def test_retry_now_does_not_wait_for_queue_or_message(world: World, monkey
     world.dispatcher.retry_now()
     await world.settle()
     assert len(world.events.of(EventId.SEND)) == 5
+
+
+async def test_deferred_messages_keep_their_interval_when_the_clock_is_set_back(
+    world: World, caplog: pytest.LogCaptureFixture
+) -> None:
+    world.answer = always(DEFERRED)
+    await world.hand_over(world.entry())
+    await world.pass_time(100)
+    await world.hand_over(world.entry())
+    first, second = world.courier.tried
+    world.clock.set_wall_clock(world.clock.now() - 86_400)
+    await world.pass_time(delivery_dispatcher.LONGEST_SLEEP)
+    assert [record.message for record in caplog.records if "set back" in record.message] == [
+        "the system clock was set back by 86400 seconds; retries are kept to their intervals"
+    ]
+    await world.pass_time(169)
+    assert world.courier.tried == [first, second]
+    await world.pass_time(2)
+    assert world.courier.tried == [first, second, first]
+    world.courier.answer = always(RELAYED)
+    await world.pass_time(98)
+    assert world.courier.tried == [first, second, first]  # deferred again after the jump, and not due for that
+    await world.pass_time(2)
+    assert world.courier.tried == [first, second, first, second]
+    await world.pass_time(201)
+    assert world.courier.tried == [first, second, first, second, first]
+    assert await world.stored() == []
+    assert len(caplog.records) == 1
+
+
+async def test_a_queue_in_retry_keeps_its_interval_when_the_clock_is_set_back(world: World) -> None:
+    world.limit = 0
+    await world.hand_over(world.entry())
+    queue = world.dispatcher.queues[HOP]
+    queue.connection_failed("no answer")
+    world.courier.limit = 10
+    world.clock.set_wall_clock(world.clock.now() - 86_400)
+    await world.pass_time(30)
+    assert queue.state.next_retry == world.clock.now() + 30
+    (summary,) = await world.store.queues()  # type: ignore[operator]
+    assert summary.state.next_retry == queue.state.next_retry
+    await world.pass_time(29)
+    assert world.courier.tried == []
+    await world.pass_time(2)
+    assert world.events.names == ["SEND"]
+
+
+async def test_a_message_in_memory_that_goes_back_to_disk_after_the_clock_was_set_back_does_not_wait_for_it(
+    world: World,
+) -> None:
+    world.answer = always(DEFERRED)
+    await world.hand_over(world.entry())
+    world.courier.limit, world.courier.answer = 0, always(RELAYED)
+    await world.pass_time(301)
+    queue = world.dispatcher.queues[HOP]
+    assert queue.in_memory == 1
+    world.clock.set_wall_clock(world.clock.now() - 86_400)
+    await world.pass_time(30)
+    queue.connection_failed("no answer")
+    world.courier.limit = 10
+    await world.pass_time(61)
+    assert world.events.names == ["DEFER", "SEND"]
+
+
+@pytest.mark.parametrize("unreachable", ["", "no answer"])
+async def test_nothing_waits_longer_because_the_clock_was_set_back_before_a_restart(
+    world: World, unreachable: str
+) -> None:
+    world.answer = always(DEFERRED)
+    await world.hand_over(world.entry())
+    if unreachable:
+        world.dispatcher.queues[HOP].connection_failed(unreachable)
+    await world.settle()
+    await world.dispatcher.stop()
+    world.clock.set_wall_clock(world.clock.now() - 86_400)
+    world.dispatcher = world.new_dispatcher()
+    await world.dispatcher.start()
+    await world.settle()
+    assert world.events.names == ["DEFER", "DEFER"]  # tried at once, and once only
+    world.courier.answer = always(RELAYED)
+    await world.pass_time(301)
+    assert world.events.names == ["DEFER", "DEFER", "SEND"]
+
+
+async def test_what_the_store_refuses_to_bring_forward_is_brought_forward_later(world: World) -> None:
+    world.answer = always(DEFERRED)
+    await world.hand_over(world.entry())
+    real = world.store.bring_forward
+
+    async def refuse(later_than: float, seconds: float) -> int:
+        raise StoreFault("no space left on the device")
+
+    world.store.bring_forward = refuse  # type: ignore[method-assign]
+    world.clock.set_wall_clock(world.clock.now() - 86_400)
+    await world.pass_time(30)
+    await world.pass_time(271)
+    assert world.events.names == ["DEFER"]
+    world.store.bring_forward = real  # type: ignore[method-assign]
+    world.courier.answer = always(RELAYED)
+    await world.pass_time(30)
+    assert world.events.names == ["DEFER", "SEND"]
 
 
 async def test_an_empty_queue_disappears_after_a_while(world: World) -> None:
