@@ -27,7 +27,7 @@ class AddressError(ValueError):
     """The text is no address; the message says why in words fit for a log."""
 
 
-class Mailbox(msgspec.Struct, frozen=True, array_like=True, cache_hash=True):
+class Mailbox(msgspec.Struct, frozen=True, array_like=True, cache_hash=True, gc=False):
     """Local part and domain. The null reverse-path `<>` is `NULL`, bare `<postmaster>` has an empty domain.
 
     `local_part` is without quotes or quoted pairs; `domain` is as written, either a name (U-labels allowed) or an

@@ -26,7 +26,7 @@ class Content(Protocol):
         """A readable binary stream from the start. Raises OSError where it is gone or unreadable."""
 
 
-class BytesContent(msgspec.Struct, frozen=True):
+class BytesContent(msgspec.Struct, frozen=True, gc=False):
     """Content held in memory."""
 
     data: bytes

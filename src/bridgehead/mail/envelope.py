@@ -46,7 +46,7 @@ class RecipientState(IntEnum):
     DROPPED = 6
 
 
-class EnvelopeRecipient(msgspec.Struct):
+class EnvelopeRecipient(msgspec.Struct, gc=False):
     """One recipient.
 
     Attributes:
@@ -68,7 +68,7 @@ class EnvelopeRecipient(msgspec.Struct):
     mailbox: str = ""
 
 
-class Envelope(msgspec.Struct):
+class Envelope(msgspec.Struct, gc=False):
     """Reverse-path, recipients and the parameters of MAIL."""
 
     reverse_path: Mailbox = NULL

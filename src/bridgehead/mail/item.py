@@ -51,7 +51,7 @@ class Stage(IntEnum):
     CATEGORIZED = 1
 
 
-class MailItem(msgspec.Struct, kw_only=True):
+class MailItem(msgspec.Struct, kw_only=True, gc=False):
     """One message, or one fork of it.
 
     Attributes:

@@ -12,7 +12,7 @@ _ENHANCED = re.compile(r"([245])\.(\d{1,3})\.(\d{1,3})(?:[ \t]+|$)")
 _CONTROL = re.compile(r"[\x00-\x1f\x7f]+")
 
 
-class Reply(msgspec.Struct, frozen=True, cache_hash=True):
+class Reply(msgspec.Struct, frozen=True, cache_hash=True, gc=False):
     """Code, enhanced status ("" where none applies, as in 220, 354 and EHLO) and text, lines parted by LF.
 
     Raises ValueError when the classes of code and status differ, or a line would break the wire format.

@@ -8,18 +8,18 @@ from bridgehead.mail.envelope import BodyType, Notify, Return
 from bridgehead.mail.reply import Reply
 
 
-class Event(msgspec.Struct, frozen=True):
+class Event(msgspec.Struct, frozen=True, gc=False):
     """Any event."""
 
 
-class Hello(Event, frozen=True):
+class Hello(Event, frozen=True, gc=False):
     """EHLO (`extended`) or HELO; `domain` is the argument as sent, "" without one."""
 
     domain: str
     extended: bool
 
 
-class Mail(Event, frozen=True):
+class Mail(Event, frozen=True, gc=False):
     """MAIL FROM with its parameters; `size` 0 where not declared."""
 
     reverse_path: Mailbox
@@ -31,7 +31,7 @@ class Mail(Event, frozen=True):
     auth: str = ""
 
 
-class Rcpt(Event, frozen=True):
+class Rcpt(Event, frozen=True, gc=False):
     """RCPT TO with its parameters. A bare `<postmaster>` or other local part has an empty domain."""
 
     forward_path: Mailbox
@@ -39,76 +39,76 @@ class Rcpt(Event, frozen=True):
     original_recipient: str = ""
 
 
-class Data(Event, frozen=True):
+class Data(Event, frozen=True, gc=False):
     """DATA; a 354 reply starts the content."""
 
 
-class Bdat(Event, frozen=True):
+class Bdat(Event, frozen=True, gc=False):
     """BDAT: answered with `begin_chunk`, and with a reply at `ChunkEnd`."""
 
     size: int
     last: bool
 
 
-class ContentPiece(Event, frozen=True):
+class ContentPiece(Event, frozen=True, gc=False):
     """Octets of content, without dot-stuffing. Wants no reply; `final`: the end of DATA, wants the reply to it."""
 
     data: bytes
     final: bool
 
 
-class ChunkEnd(Event, frozen=True):
+class ChunkEnd(Event, frozen=True, gc=False):
     """A chunk is complete and wants its reply; with `last` the message is."""
 
     last: bool
 
 
-class Auth(Event, frozen=True):
+class Auth(Event, frozen=True, gc=False):
     """AUTH; `initial` is the decoded initial response, None without one. A 334 reply asks for `AuthResponse`."""
 
     mechanism: str
     initial: bytes | None
 
 
-class AuthResponse(Event, frozen=True):
+class AuthResponse(Event, frozen=True, gc=False):
     """The decoded answer to a challenge; None: the client cancelled with "*"."""
 
     data: bytes | None
 
 
-class StartTls(Event, frozen=True):
+class StartTls(Event, frozen=True, gc=False):
     """STARTTLS; after a positive reply call `tls_established` when the handshake is done."""
 
 
-class Rset(Event, frozen=True):
+class Rset(Event, frozen=True, gc=False):
     """RSET."""
 
 
-class Noop(Event, frozen=True):
+class Noop(Event, frozen=True, gc=False):
     """NOOP."""
 
 
-class Vrfy(Event, frozen=True):
+class Vrfy(Event, frozen=True, gc=False):
     """VRFY."""
 
     argument: str
 
 
-class Expn(Event, frozen=True):
+class Expn(Event, frozen=True, gc=False):
     """EXPN."""
 
     argument: str
 
 
-class Help(Event, frozen=True):
+class Help(Event, frozen=True, gc=False):
     """HELP."""
 
 
-class Quit(Event, frozen=True):
+class Quit(Event, frozen=True, gc=False):
     """QUIT."""
 
 
-class Violation(Event, frozen=True):
+class Violation(Event, frozen=True, gc=False):
     """The client broke the protocol: count it and send `reply`. `close`: nothing after it can be trusted."""
 
     reply: Reply
