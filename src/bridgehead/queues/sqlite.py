@@ -54,10 +54,15 @@ class SqliteQueueStore:
     Args:
         directory: folder of the store; created where missing. One process at a time may have it open.
         reserve_bytes: disk space kept back for finishing what was begun (`reserve.py`).
+        before_commit: called on the writer's thread before each commit: whatever must not be behind the queue, such as
+            the log that says why an entry is gone. Must not raise.
     """
 
-    def __init__(self, directory: Path, *, reserve_bytes: int = RESERVE_BYTES) -> None:
+    def __init__(
+        self, directory: Path, *, reserve_bytes: int = RESERVE_BYTES, before_commit: Callable[[], object] = lambda: None
+    ) -> None:
         self._directory = directory
+        self._before_commit = before_commit
         self._reserve_bytes = reserve_bytes
         self._content_folder = directory / FOLDER_NAME
         self._pending: list[Operation] = []
@@ -100,7 +105,7 @@ class SqliteQueueStore:
         self._content_folder.mkdir(mode=0o700, exist_ok=True)
         self._lock = _lock(self._directory / LOCK_NAME)
         try:
-            self._writer = Writer(self._directory, self._report, self._reserve_bytes)
+            self._writer = Writer(self._directory, self._report, self._reserve_bytes, self._before_commit)
             try:
                 crashed = self._begin_epoch(self._writer.connection)
                 self._reader = connect(self._directory / DATABASE_NAME, read_only=True, cache_kib=_READER_CACHE_KIB)

@@ -75,12 +75,15 @@ Chore = Callable[["Writer"], bool]
 class Writer:
     """Owns the writing connection. `submit` and `stop` are for the event loop, the rest is the thread's."""
 
-    def __init__(self, directory: Path, report: Report, reserve_bytes: int) -> None:
+    def __init__(
+        self, directory: Path, report: Report, reserve_bytes: int, before_commit: Callable[[], object]
+    ) -> None:
         self._path = directory / DATABASE_NAME
         self.folder = directory / FOLDER_NAME
         self.connection = connect_writer(self._path)
         self.writing = Writing(self.connection)
         self._report = report
+        self._before_commit = before_commit
         self._inbox: queue.SimpleQueue[Sequence[Operation] | Prepared | None] = queue.SimpleQueue()
         self._chores: list[Chore] = []
         self._checkpointer = Checkpointer(self._path)
@@ -151,6 +154,7 @@ class Writer:
         error = prepared.error
         if error is None:
             try:
+                self._before_commit()
                 self.connection.execute("COMMIT")
             except Exception as failure:
                 error = failure
@@ -251,6 +255,7 @@ class Writer:
             changes = []
             operation.result = operation.run(self)
         unused_files += self._apply(changes)
+        self._before_commit()
         self.connection.execute("COMMIT")
         if unused_files:
             remove_files(self.folder, unused_files)

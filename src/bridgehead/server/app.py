@@ -70,7 +70,10 @@ class Application:
         self.notifier = Notifier()
         self.logs = Logs(configuration.logs, loaded.within(configuration.logs.log_directory), self.clock.now)
         self.tracker = CountingTracker(self.logs.message_tracking)
-        self.store = SqliteQueueStore(loaded.within(configuration.queues.queue_database_path))
+        # No message leaves the queue before the log that says where it went: a killed process forgets neither.
+        self.store = SqliteQueueStore(
+            loaded.within(configuration.queues.queue_database_path), before_commit=self.logs.flush_message_tracking
+        )
         self.rooms = Rooms(loaded, self.fqdn, self.clock, self.logs)
         self._tasks: set[asyncio.Task[None]] = set()
         self._directories: list[SubmissionDirectory] = []

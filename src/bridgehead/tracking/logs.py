@@ -42,6 +42,8 @@ class Logs:
         self._wake, self._stopping = threading.Event(), False
         self._thread = threading.Thread(target=self._run, name="log writer", daemon=True)
         self._files: list[LogFile] = []
+        self.flush_message_tracking: Callable[[], None] = lambda: None
+        """Write the tracking events recorded so far, now. From any thread; never raises."""
         self._folder, self._now = folder, now
         protocol = LogLimits(
             settings.protocol_log_max_age, settings.protocol_log_max_file_size, settings.protocol_log_max_directory_size
@@ -88,6 +90,7 @@ class Logs:
             settings.message_tracking_log_max_directory_size,
         )
         file = self._file(MESSAGE_TRACKING_FOLDER, MESSAGE_TRACKING, limits)
+        self.flush_message_tracking = file.flush
         subjects = settings.message_tracking_log_subject_logging_enabled
         return MessageTrackingLog(file, subject_logging_enabled=subjects)
 

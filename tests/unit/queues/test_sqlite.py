@@ -542,3 +542,27 @@ async def test_status_of_listing_after_fault_is_unchanged(store: SqliteQueueStor
     assert isinstance(faults[0], StoreFull)
     assert again.id == one.id
     assert again.status is MessageStatus.ACTIVE
+
+
+async def test_what_must_not_be_behind_the_queue_is_written_before_each_commit(tmp_path: Path) -> None:
+    """A killed process once forgot where a message had gone whose removal was on disk already."""
+    order: list[str] = []
+    store = SqliteQueueStore(tmp_path / "queue", before_commit=lambda: order.append("log"))
+    await store.open()
+    await store.settled()
+    order.clear()
+    submitted = entry(store, SUBMISSION)
+    done = asyncio.Event()
+
+    def committed(fault: StoreFault | None) -> None:
+        order.append("done")
+        done.set()
+
+    store.commit(Transaction(put=(submitted,)), committed)
+    await done.wait()
+    assert order == ["log", "done"]
+    done.clear()
+    store.commit(Transaction(remove=(submitted.id,)), committed, urgent=False)
+    await done.wait()
+    assert order == ["log", "done"] * 2
+    await store.close()
