@@ -9,10 +9,9 @@ from typing import Final
 import msgspec
 
 from bridgehead.mail.content import Content
-from bridgehead.mail.header import HeaderBlock, split_header
+from bridgehead.mail.header import INTERNAL_FIELDS, split_header, without_fields
 from bridgehead.mail.limits import REPORTED_HEADER_BYTES, TEXT_LINE_BYTES
 
-_INTERNAL: Final = (b"x-ms-exchange-organization-", b"x-ms-exchange-forest-")
 _NOTHING_LEFT: Final = b"X-Original-Message: header not available\r\n"
 
 
@@ -59,7 +58,7 @@ def read_original(content: Content | None, *, headers_only: bool, max_size: int)
 
 def without_internal_fields(header: bytes) -> bytes:
     """The header without the fields that mean something inside the organization only."""
-    return HeaderBlock(header).without(lambda name: name.startswith(_INTERNAL))
+    return without_fields(header, INTERNAL_FIELDS)
 
 
 def _is_text(data: bytes) -> bool:

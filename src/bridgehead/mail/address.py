@@ -52,10 +52,6 @@ class Mailbox(msgspec.Struct, frozen=True, array_like=True, cache_hash=True, gc=
         return self.local_part.isascii() and self.domain.isascii()
 
     @property
-    def is_address_literal(self) -> bool:
-        return self.domain.startswith("[")
-
-    @property
     def domain_key(self) -> str:
         """The domain in the form used to compare: A-labels, lower case."""
         return domain_key(self.domain)

@@ -9,9 +9,15 @@ import re
 from collections.abc import Callable, Iterator
 from email.errors import HeaderParseError
 from email.header import decode_header
+from typing import Final
 
 from bridgehead.mail.address import DOT_STRING, QUOTED_STRING
 from bridgehead.mail.limits import SUBJECT_TEXT
+
+ORGANIZATION_FIELDS: Final = (b"x-ms-exchange-organization-",)
+FOREST_FIELDS: Final = (b"x-ms-exchange-forest-",)
+INTERNAL_FIELDS: Final = ORGANIZATION_FIELDS + FOREST_FIELDS
+"""How names of fields begin that mean something inside the organization only."""
 
 _CONTROLS = re.compile(r"[\x00-\x1f\x7f\u0085\u2028\u2029]+")
 _ANGLE_ADDRESS = re.compile(r"<([^<>]*@[^<>]*)>")
@@ -68,6 +74,52 @@ class HeaderBlock:
                 position = end
         kept.append(self.block[position:])
         return b"".join(kept)
+
+
+def without_fields(block: bytes, unwanted: tuple[bytes, ...]) -> bytes:
+    """The header section without fields whose name is, or begins with, one of these in lower case.
+
+    A name ending in "-" is the beginning of names, others are whole names.
+    """
+    if block[:1] not in (b" ", b"\t"):
+        lower = block.lower()
+        for name in unwanted:
+            if name in lower:
+                break
+        else:
+            return block
+    kept: list[bytes] = []
+    position = 0
+    for name, start, end in HeaderBlock(block).fields:
+        if start > position:
+            kept.append(_without_lines(block[position:start], unwanted, not kept))
+        if not _is_unwanted(name, unwanted):
+            kept.append(block[start:end])
+        position = end
+    if position < len(block):
+        kept.append(_without_lines(block[position:], unwanted, not kept))
+    return b"".join(kept)
+
+
+def _is_unwanted(name: bytes, unwanted: tuple[bytes, ...]) -> bool:
+    return any(name.startswith(one) if one.endswith(b"-") else name == one for one in unwanted)
+
+
+def _without_lines(lines: bytes, unwanted: tuple[bytes, ...], at_start: bool) -> bytes:
+    """Malformed lines, less those that look like an unwanted field, with what continues them.
+
+    `at_start`: nothing is before them, so that lines beginning with white space go too.
+    """
+    kept, dropping = [], at_start
+    for line in lines.splitlines(keepends=True):
+        bare = line.lstrip().lower()
+        if bare.startswith(unwanted):
+            dropping = True
+        elif line[:1] not in (b" ", b"\t"):
+            dropping = False
+        if not dropping:
+            kept.append(line)
+    return b"".join(kept)
 
 
 def split_header(data: bytes) -> tuple[bytes, bytes]:

@@ -51,7 +51,6 @@ ORIGINAL_RECIPIENT_OCTETS: Final = 500
 PARAMETERS_PER_COMMAND: Final = 16
 
 # --- content ------------------------------------------------------------------------------------------------------
-HEADER_FIELDS: Final = 10_000
 INLINE_CONTENT_BYTES: Final = 128 * 1024
 """Content up to this size lives in memory and in the queue database's row; larger goes through a file."""
 STREAM_CHUNK_BYTES: Final = 256 * 1024

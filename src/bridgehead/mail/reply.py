@@ -36,10 +36,6 @@ class Reply(msgspec.Struct, frozen=True, cache_hash=True, gc=False):
         return self.code < 400
 
     @property
-    def is_transient(self) -> bool:
-        return 400 <= self.code < 500
-
-    @property
     def is_permanent(self) -> bool:
         return self.code >= 500
 

@@ -101,10 +101,3 @@ def decode_hook(kind: type, value: object) -> object:
     if issubclass(kind, ByteSize | Count | Duration):
         return kind.parse(value)
     raise NotImplementedError(kind)
-
-
-def encode_hook(value: object) -> object:
-    """The `enc_hook` with which msgspec writes these types, in Exchange's form."""
-    if isinstance(value, ByteSize | Count | Duration):
-        return str(value)
-    raise NotImplementedError(type(value))

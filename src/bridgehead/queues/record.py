@@ -23,7 +23,6 @@ ITEM_COLUMNS: Final = (
     "id, queue, next_hop, status, priority, due, deadline, received_at, content_id, size, retry_count, in_doubt,"
     " crash_count, epoch, last_error, record"
 )
-ITEM_COLUMN_COUNT: Final = 16
 ID, PRIORITY, RECEIVED_AT, CONTENT_ID, SIZE, RECORD = 0, 4, 7, 8, 9, 15
 """Positions within an `ItemRow`."""
 

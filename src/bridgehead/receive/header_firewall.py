@@ -10,13 +10,10 @@ continue nothing. Also here, because it reads the same fields: hop counts (RFC 5
 import re
 from typing import Final
 
-from bridgehead.mail.header import HeaderBlock
+from bridgehead.mail.header import FOREST_FIELDS, INTERNAL_FIELDS, ORGANIZATION_FIELDS, without_fields
 from bridgehead.receive.settings import Right
 
 _ROUTING: Final = (b"received", b"resent-")
-_ORGANIZATION: Final = (b"x-ms-exchange-organization-",)
-_FOREST: Final = (b"x-ms-exchange-forest-",)
-_INTERNAL: Final = _ORGANIZATION + _FOREST
 
 _RECEIVED: Final = re.compile(rb"received[ \t]*:((?:[^\n]*\n[ \t])*[^\n]*)")
 
@@ -31,61 +28,15 @@ def strip_header(block: bytes, rights: frozenset[Right]) -> bytes:
     if Right.ACCEPT_HEADERS_ROUTING not in rights:
         unwanted += _ROUTING
     if Right.ACCEPT_HEADERS_ORGANIZATION not in rights:
-        unwanted += _ORGANIZATION
+        unwanted += ORGANIZATION_FIELDS
     if Right.ACCEPT_HEADERS_FOREST not in rights:
-        unwanted += _FOREST
+        unwanted += FOREST_FIELDS
     return without_fields(block, unwanted)
 
 
 def strip_for_sending(block: bytes, preserve_routing_headers: bool) -> bytes:
     """The header section as it may leave: never with internal fields, with trace only where the connector keeps it."""
-    return without_fields(block, _INTERNAL if preserve_routing_headers else _INTERNAL + _ROUTING)
-
-
-def without_fields(block: bytes, unwanted: tuple[bytes, ...]) -> bytes:
-    """The header section without fields whose name is, or begins with, one of these in lower case.
-
-    A name ending in "-" is the beginning of names, others are whole names.
-    """
-    if block[:1] not in (b" ", b"\t"):
-        lower = block.lower()
-        for name in unwanted:
-            if name in lower:
-                break
-        else:
-            return block
-    kept: list[bytes] = []
-    position = 0
-    for name, start, end in HeaderBlock(block).fields:
-        if start > position:
-            kept.append(_without_lines(block[position:start], unwanted, not kept))
-        if not _is_unwanted(name, unwanted):
-            kept.append(block[start:end])
-        position = end
-    if position < len(block):
-        kept.append(_without_lines(block[position:], unwanted, not kept))
-    return b"".join(kept)
-
-
-def _is_unwanted(name: bytes, unwanted: tuple[bytes, ...]) -> bool:
-    return any(name.startswith(one) if one.endswith(b"-") else name == one for one in unwanted)
-
-
-def _without_lines(lines: bytes, unwanted: tuple[bytes, ...], at_start: bool) -> bytes:
-    """Malformed lines, less those that look like an unwanted field, with what continues them.
-
-    `at_start`: nothing is before them, so that lines beginning with white space go too.
-    """
-    kept, dropping = [], at_start
-    for line in lines.splitlines(keepends=True):
-        bare = line.lstrip().lower()
-        if bare.startswith(unwanted):
-            dropping = True
-        elif line[:1] not in (b" ", b"\t"):
-            dropping = False
-        if not dropping:
-            kept.append(line)
-    return b"".join(kept)
+    return without_fields(block, INTERNAL_FIELDS if preserve_routing_headers else INTERNAL_FIELDS + _ROUTING)
 
 
 def count_received(block: bytes, fqdn: str) -> tuple[int, int]:

@@ -221,10 +221,6 @@ class ReceiveServer:
             for session in list(self.sessions):
                 session.check_time(now)
 
-    def connection_counts(self) -> dict[str, int]:
-        """Open connections by connector name."""
-        return {name: self.services.limits.open_connections(name) for name in self._served}
-
     async def stop(self, grace_seconds: float) -> None:
         """Accept no more, let messages under way finish, then close every session with 421."""
         for listener in self.listeners.values():

@@ -80,7 +80,8 @@ class Application:
         self._make_pipeline()
         self._make_receive()
         socket_path = loaded.within(configuration.server.control_socket)
-        self.control = ControlServer(control_methods(Operations(self), self.clock.now), socket_path)
+        self.operations = Operations(self)
+        self.control = ControlServer(control_methods(self.operations, self.clock.now), socket_path)
 
     def _make_pipeline(self) -> None:
         """Categorizer, dispatcher and reporter around the store."""
@@ -287,11 +288,10 @@ def _announce(application: Application) -> None:
 
 def _handle_signals(application: Application) -> None:
     loop = asyncio.get_running_loop()
-    operations = Operations(application)
     reloads: set[asyncio.Task[None]] = set()
 
     async def reload() -> None:
-        outcome = await operations.reload()
+        outcome = await application.operations.reload()
         for problem in outcome.problems:
             log.error("not reloaded: %s", problem)
         for change in outcome.changes:

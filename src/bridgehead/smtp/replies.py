@@ -12,7 +12,6 @@ from bridgehead.mail.reply import Reply
 
 # --- session --------------------------------------------------------------------------------------------
 SERVICE_CLOSING: Final = Reply(221, "2.0.0", "Service closing transmission channel")
-SERVICE_NOT_ACTIVE: Final = Reply(421, "4.3.2", "Service not active")
 SHUTTING_DOWN: Final = Reply(421, "4.3.2", "Service is shutting down")
 NO_CONNECTOR: Final = Reply(554, "5.7.1", "No receive connector accepts this connection")
 """RFC 5321 §3.1: the greeting that refuses; after it only QUIT is answered."""
@@ -26,8 +25,6 @@ TOO_MANY_LOGON_FAILURES: Final = Reply(421, "4.7.0", "Too many failed logons, cl
 IDLE_TIMEOUT: Final = Reply(421, "4.4.1", "Connection timed out")
 SESSION_TIMEOUT: Final = Reply(421, "4.4.2", "Connection exceeded its time limit")
 HELLO_DOMAIN_REQUIRED: Final = Reply(501, "5.5.4", "Hello requires a domain address")
-INVALID_HELLO_DOMAIN: Final = Reply(501, "5.5.4", "Invalid domain name")
-TALKED_EARLY: Final = Reply(554, "5.5.2", "Data was sent before the greeting")
 OK: Final = Reply(250, "2.0.0", "OK")
 RESET: Final = Reply(250, "2.0.0", "Resetting")
 HELP: Final = Reply(
@@ -39,7 +36,6 @@ EXPN_REFUSED: Final = Reply(550, "5.7.1", "Lists are not expanded here")
 
 # --- syntax and order of commands -----------------------------------------------------------------------
 COMMAND_UNRECOGNIZED: Final = Reply(500, "5.3.3", "Unrecognized command")
-COMMAND_NOT_IMPLEMENTED: Final = Reply(502, "5.3.3", "Command not implemented")
 LINE_TOO_LONG: Final = Reply(500, "5.5.2", "Line too long")
 BARE_CR_OR_LF_IN_COMMAND: Final = Reply(500, "5.5.2", "A line must end with CR LF and hold no other CR, LF or NUL")
 ARGUMENTS: Final = Reply(501, "5.5.4", "Invalid arguments")
@@ -47,12 +43,8 @@ PARAMETER_UNKNOWN: Final = Reply(555, "5.5.4", "Unsupported parameter")
 BAD_SEQUENCE: Final = Reply(503, "5.5.2", "Bad sequence of commands")
 SEND_HELLO_FIRST: Final = Reply(503, "5.5.2", "Send hello first")
 NEED_MAIL: Final = Reply(503, "5.5.2", "Need mail command")
-NEED_RCPT: Final = Reply(503, "5.5.2", "Need rcpt command")
-NESTED_MAIL: Final = Reply(503, "5.5.1", "Sender already specified")
 NOTHING_MAY_FOLLOW: Final = Reply(503, "5.5.1", "Nothing may be pipelined behind this command")
-PIPELINING_NOT_OFFERED: Final = Reply(503, "5.5.1", "Pipelining is not offered here")
 BINARY_NEEDS_BDAT: Final = Reply(503, "5.6.1", "A BINARYMIME message must be sent with BDAT")
-LHLO_REFUSED: Final = Reply(500, "5.5.1", "This is SMTP, send EHLO")
 
 # --- MAIL -----------------------------------------------------------------------------------------------
 SENDER_OK: Final = Reply(250, "2.1.0", "Sender OK")
@@ -61,12 +53,11 @@ NOT_AUTHENTICATED: Final = Reply(530, "5.7.1", "Client was not authenticated")
 SUBMIT_DENIED: Final = Reply(550, "5.7.1", "Client does not have permissions to submit to this server")
 SEND_AS_DENIED: Final = Reply(550, "5.7.60", "Client does not have permissions to send as this sender")
 SENDER_DOMAIN_DENIED: Final = Reply(550, "5.7.1", "Client does not have permissions to send as this sender's domain")
-SENDER_DENIED: Final = Reply(554, "5.1.0", "Sender Denied")
 SMTPUTF8_REQUIRED_SENDER: Final = Reply(550, "5.6.7", "The sender's address needs SMTPUTF8")
 RATE_LIMITED: Final = Reply(
     421, "4.4.2", "Message submission rate for this client has exceeded the configured limit"
 )  # fmt: skip
-SIZE_EXCEEDED: Final = Reply(552, "5.3.4", "Message size exceeds fixed maximum message size")
+MESSAGE_TOO_LARGE: Final = Reply(552, "5.3.4", "Message size exceeds fixed maximum message size")
 
 # --- RCPT -----------------------------------------------------------------------------------------------
 RECIPIENT_OK: Final = Reply(250, "2.1.5", "Recipient OK")
@@ -84,16 +75,10 @@ SMTPUTF8_REQUIRED_RECIPIENT: Final = Reply(553, "5.6.7", "The recipient's addres
 # --- DATA, BDAT and what came with them -----------------------------------------------------------------
 START_MAIL_INPUT: Final = Reply(354, "", "Start mail input; end with <CRLF>.<CRLF>")
 NO_VALID_RECIPIENTS: Final = Reply(554, "5.5.1", "No valid recipients")
-MESSAGE_TOO_LARGE: Final = SIZE_EXCEEDED
 HEADER_TOO_LARGE: Final = Reply(552, "5.3.4", "Header size exceeds fixed maximum size")
-TOO_MANY_HEADER_FIELDS: Final = Reply(554, "5.6.0", "The message has too many header fields")
-BAD_CONTENT: Final = Reply(554, "5.6.0", "Invalid message content")
 BARE_LF: Final = Reply(550, "5.6.11", "The message holds a bare line feed, which RFC 5321 forbids")
 BARE_CR: Final = Reply(550, "5.6.11", "The message holds a bare carriage return, which RFC 5321 forbids")
 NUL: Final = Reply(550, "5.6.11", "The message holds a NUL octet")
-INVALID_CHARACTERS: Final = Reply(550, "5.6.11", "The message holds a bare CR, a bare LF or a NUL")
-BARE_LINE_ENDS: Final = INVALID_CHARACTERS
-UTF8_HEADER_WITHOUT_SMTPUTF8: Final = Reply(550, "5.6.7", "The header holds UTF-8 but MAIL came without SMTPUTF8")
 HOP_COUNT: Final = Reply(554, "5.4.6", "Hop count exceeded - possible mail loop")
 TOO_MANY_CHUNKS: Final = Reply(554, "5.5.1", "Too many chunks")
 CHUNK_OK: Final = Reply(250, "2.6.0", "Chunk received OK")
@@ -104,7 +89,6 @@ LOCAL_ERROR: Final = Reply(451, "4.3.0", "Local error in processing, try again l
 
 # --- STARTTLS (RFC 3207) --------------------------------------------------------------------------------
 READY_FOR_TLS: Final = Reply(220, "2.0.0", "SMTP server ready")
-TLS_UNAVAILABLE: Final = Reply(454, "4.7.0", "TLS not available due to temporary reason")
 TLS_ACTIVE: Final = Reply(503, "5.5.2", "Only one STARTTLS command can be issued per session")
 TLS_NOT_OFFERED: Final = Reply(502, "5.5.1", "STARTTLS is not offered here")
 MUST_STARTTLS: Final = Reply(530, "5.7.0", "Must issue a STARTTLS command first")
@@ -112,10 +96,8 @@ MUST_STARTTLS: Final = Reply(530, "5.7.0", "Must issue a STARTTLS command first"
 # --- AUTH (RFC 4954) ------------------------------------------------------------------------------------
 AUTH_OK: Final = Reply(235, "2.7.0", "Authentication successful")
 AUTH_FAILED: Final = Reply(535, "5.7.8", "Authentication unsuccessful")
-AUTH_TEMPORARY_FAILURE: Final = Reply(454, "4.7.0", "Temporary authentication failure")
 AUTH_CANCELLED: Final = Reply(501, "5.7.0", "Authentication cancelled")
 BAD_BASE64: Final = Reply(501, "5.5.2", "Invalid base64 data")
-AUTH_LINE_TOO_LONG: Final = Reply(500, "5.5.6", "Authentication exchange line is too long")
 MECHANISM_UNRECOGNIZED: Final = Reply(504, "5.5.4", "Unrecognized authentication type")
 ENCRYPTION_REQUIRED: Final = Reply(538, "5.7.11", "Encryption required for requested authentication mechanism")
 ALREADY_AUTHENTICATED: Final = Reply(503, "5.5.1", "Already authenticated")
@@ -146,8 +128,3 @@ def queued(message_id: str, internal_message_id: int, fqdn: str) -> Reply:
 def challenge(base64_text: str) -> Reply:
     """334 with a server challenge, base64 (RFC 4954 §4)."""
     return Reply(334, "", base64_text)
-
-
-def chunk_ok(octets: int) -> Reply:
-    """250 to a chunk that is not the last (RFC 3030 §2)."""
-    return Reply(250, "2.6.0", f"CHUNK received OK, {octets} octets")

@@ -63,14 +63,12 @@ class ServerConnection:
     __slots__ = (
         "_at_line_start", "_binary", "_buffer", "_chunk_last", "_chunk_left", "_chunks", "_dotless", "_enhanced",
         "_held", "_held_size", "_leads_to", "_out", "_position", "_repair", "_repair_after_cr", "_scanned", "_smtputf8",
-        "features", "idle_commands", "line", "state", "verb", "waiting",
+        "features", "idle_commands", "line", "state", "waiting",
     )  # fmt: skip
 
     def __init__(self, features: Features, *, repair_bare_lf: bool = False) -> None:
         self.features = features
         self.state = State.CONNECTED
-        self.verb = b""
-        """The command being answered."""
         self.line = b""
         """Its line, for logs; empty for events that are no command. AUTH carries secrets."""
         self.idle_commands = 0
@@ -192,16 +190,10 @@ class ServerConnection:
             return self._next_chunk_content()
         if state >= _AUTH:
             return self._next_special(state)
-        buffer, position = self._buffer, self._position
-        end = buffer.find(b"\r\n", position)
-        if 0 <= end <= position + COMMAND_LINE_BYTES:
-            line = buffer[position:end]
-            if b"\n" not in line and b"\r" not in line and b"\0" not in line:
-                self._position = end + 2
-                return self._command(line)
-        refused = self._next_line(COMMAND_LINE_BYTES)
-        assert not isinstance(refused, bytes)
-        return None if refused is None else self._hand_out(refused, None)
+        line = self._next_line(COMMAND_LINE_BYTES)
+        if line is None:
+            return None
+        return self._command(line) if isinstance(line, bytes) else self._hand_out(line, None)
 
     def _next_special(self, state: State) -> Event | None:
         """The next event within AUTH, at STARTTLS, or after the end."""
@@ -236,7 +228,7 @@ class ServerConnection:
     def _command(self, line: bytes) -> Event:
         self.line = line
         name, _, argument = line.partition(b" ")
-        self.verb = name = name.upper()
+        name = name.upper()
         row = VERBS.get(name)
         if row is None:
             return self._hand_out(Violation(replies.COMMAND_UNRECOGNIZED), None)

@@ -12,7 +12,7 @@ from bridgehead.delivery.smtp_send.downgrade import ConversionProhibited, reenco
 from bridgehead.mail.content import BytesContent
 from bridgehead.mail.delivery_status import Action, DeliveryStatus
 from bridgehead.mail.envelope import BodyType, EnvelopeRecipient
-from bridgehead.mail.header import HeaderBlock, split_header
+from bridgehead.mail.header import INTERNAL_FIELDS, split_header, without_fields
 from bridgehead.mail.units import ByteSize
 from bridgehead.queues.store import QueuedItem
 from bridgehead.smtp.client_events import Extensions, Transaction
@@ -23,7 +23,7 @@ CHUNKED_FROM_BYTES: Final = 64 * 1024
 """Content from this size goes by BDAT where the server offers CHUNKING."""
 _BINARY: Final = BodyType.BINARY_MIME
 _EIGHT_BIT: Final = BodyType.EIGHT_BIT_MIME
-_INTERNAL_PREFIXES: Final = (b"x-ms-exchange-organization-", b"x-ms-exchange-forest-")
+_WITHOUT_TRACE: Final = (*INTERNAL_FIELDS, b"received")
 
 
 class Outgoing(msgspec.Struct):
@@ -239,14 +239,8 @@ def outbound_header(data: bytes, *, preserve_routing_headers: bool) -> bytes:
     """Content without the fields that stay in the house: X-MS-Exchange-Organization-* and -Forest-* always, Received
     unless the connector preserves routing headers (ms-Exch-Send-Headers-Routing)."""
     header, rest = split_header(data)
-    lowered = header.lower()
-    if preserve_routing_headers and b"x-ms-exchange-" not in lowered:
-        return data
-
-    def stays(name: bytes) -> bool:
-        return name.startswith(_INTERNAL_PREFIXES) or (not preserve_routing_headers and name == b"received")
-
-    return HeaderBlock(header).without(stays) + rest
+    kept = without_fields(header, INTERNAL_FIELDS if preserve_routing_headers else _WITHOUT_TRACE)
+    return data if kept is header else kept + rest
 
 
 def _failure(status: str, words: str) -> DeliveryStatus:
