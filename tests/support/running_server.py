@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from bridgehead.admin.control import ControlServer
-from bridgehead.admin.methods import control_methods
+from bridgehead.admin.methods.table import METHODS
 from bridgehead.admin.ports import ListenerFacts, ReloadOutcome, ServerFacts
 from bridgehead.mail.address import parse_mailbox
 from bridgehead.mail.content import BytesContent
@@ -39,8 +39,8 @@ Result = TypeVar("Result")
 class StoreServer:
     """What operators' commands need of a server, done on a store."""
 
-    def __init__(self, store: MemoryQueueStore) -> None:
-        self.store = store
+    def __init__(self, store: MemoryQueueStore, now: Callable[[], float] = lambda: NOW) -> None:
+        self.store, self.now = store, now
         self.alarms: list[str] = []
         self.problems: list[Problem] = []
         self.outcome = ReloadOutcome(changes=["receive_connectors changed"], needs_restart=["logs"])
@@ -155,8 +155,8 @@ def running(path: Path, now: Callable[[], float] = lambda: NOW) -> Iterator[Runn
     loop = asyncio.new_event_loop()
     thread = threading.Thread(target=loop.run_forever, daemon=True)
     thread.start()
-    server = StoreServer(MemoryQueueStore())
-    control = ControlServer(control_methods(server, now), path)
+    server = StoreServer(MemoryQueueStore(), now)
+    control = ControlServer(METHODS, server, path)
     one = Running(loop, server, path)
     one.do(server.store.open())
     one.do(control.start())

@@ -7,19 +7,20 @@ One JSON object to a line, in both directions:
     {"id":1,"result":[…]}          or     {"id":1,"error":{"code":"not_found","message":"…","remedy":"…"}}
 
 The socket is for the server's own account and root alone (mode 0600, and SO_PEERCRED on each connection). Which
-methods there are is `methods.py`; why a socket of our own, ADR 2.
+methods there are is `methods/`; why a socket of our own, ADR 2.
 """
 
 import asyncio
 import logging
 import os
+import pwd
 import socket
 import stat
 import struct
-from collections.abc import Awaitable, Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, Final, TypeVar
+from typing import Final, TypeVar
 
 import msgspec
 
@@ -33,6 +34,8 @@ from bridgehead.admin.faults import (
     AdminFault,
     ServerNotRunning,
 )  # fmt: skip
+from bridgehead.admin.method import Caller, Method, perform
+from bridgehead.admin.ports import RunningServer
 from bridgehead.mail.header import clean_text
 from bridgehead.mail.limits import (
     CONTROL_CONNECTIONS,
@@ -52,17 +55,13 @@ _PATH_BYTES: Final = 100
 Result = TypeVar("Result")
 
 
-class Method(msgspec.Struct, frozen=True):
-    """A method of the channel: the type of its parameters, and what answers."""
-
-    params: type[msgspec.Struct]
-    answer: Callable[[Any], Awaitable[object]]
-
-
 class _Request(msgspec.Struct):
+    """`caller`: on whose behalf; without one, the account at the other end."""
+
     id: int
     method: str
     params: msgspec.Raw = msgspec.Raw(b"{}")
+    caller: Caller | None = None
 
 
 class _Error(msgspec.Struct, omit_defaults=True):
@@ -92,11 +91,12 @@ class ControlServer:
 
     Args:
         methods: what may be called, by name.
+        server: what the methods act on.
         path: of the socket; its folder must exist.
     """
 
-    def __init__(self, methods: Mapping[str, Method], path: Path) -> None:
-        self._methods, self._path = methods, path
+    def __init__(self, methods: Mapping[str, Method], server: RunningServer, path: Path) -> None:
+        self._methods, self._running, self._path = methods, server, path
         self._requests = msgspec.json.Decoder(_Request)
         self._server: asyncio.AbstractServer | None = None
         self._tasks: set[asyncio.Task[None]] = set()
@@ -173,9 +173,11 @@ class ControlServer:
             writer.close()
 
     async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        if refusal := self._refusal(writer):
+        uid = _peer(writer)
+        if refusal := self._refusal(uid):
             await _send(writer, _OutgoingError(0, refusal))
             return
+        caller = Caller(_account(uid))
         while True:
             try:
                 async with asyncio.timeout(CONTROL_IDLE_SECONDS):  # wait_for of 3.11 may swallow a cancellation
@@ -186,19 +188,17 @@ class ControlServer:
                 error = _Error(TOO_LARGE, f"a request of at most {CONTROL_REQUEST_BYTES} octets was expected")
                 await _send(writer, _OutgoingError(0, error))
                 return
-            await _send(writer, await self._answer(line))
+            await _send(writer, await self._answer(line, caller))
 
-    def _refusal(self, writer: asyncio.StreamWriter) -> _Error | None:
+    def _refusal(self, uid: int) -> _Error | None:
         if len(self._tasks) > CONTROL_CONNECTIONS:
             return _Error(FAILED, f"{CONTROL_CONNECTIONS} commands are at work already", "try again in a moment")
-        peer = writer.get_extra_info("socket")
-        _, uid, _ = _CREDENTIALS.unpack(peer.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, _CREDENTIALS.size))
         if uid in (0, os.geteuid()):
             return None
         log.warning("the control channel refused a command of user id %d", uid)
         return _Error(FORBIDDEN, "only the server's own account and root may give commands")
 
-    async def _answer(self, line: bytes) -> msgspec.Struct:
+    async def _answer(self, line: bytes, account: Caller) -> msgspec.Struct:
         try:
             request = self._requests.decode(line)
         except _UNREADABLE as error:
@@ -213,14 +213,28 @@ class ControlServer:
         except _UNREADABLE as error:
             return _OutgoingError(request.id, _Error(INVALID, f"{request.method}: {error}"))
         try:
-            result = msgspec.Raw(msgspec.json.encode(await method.answer(params)))
-            return _OutgoingResult(request.id, result)
+            answer = await perform(method, self._running, params, request.caller or account)
+            return _OutgoingResult(request.id, msgspec.Raw(msgspec.json.encode(answer)))
         except AdminFault as fault:
             return _OutgoingError(request.id, _Error(fault.code, fault.message, fault.remedy))
         except Exception as error:
             log.exception("the command %s failed", request.method)
             message = f"{request.method} failed: {type(error).__name__}: {clean_text(str(error))}"
             return _OutgoingError(request.id, _Error(FAILED, message, "the server's log says more"))
+
+
+def _peer(writer: asyncio.StreamWriter) -> int:
+    """User id of the process at the other end."""
+    peer = writer.get_extra_info("socket")
+    _, uid, _ = _CREDENTIALS.unpack(peer.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, _CREDENTIALS.size))
+    return int(uid)
+
+
+def _account(uid: int) -> str:
+    try:
+        return pwd.getpwuid(uid).pw_name
+    except KeyError:
+        return str(uid)
 
 
 async def _send(writer: asyncio.StreamWriter, answer: msgspec.Struct) -> None:

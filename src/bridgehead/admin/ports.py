@@ -77,6 +77,9 @@ class RunningServer(Protocol):
     Methods that reach the store raise StoreFault where it cannot answer.
     """
 
+    def now(self) -> float:
+        """Unix time."""
+
     def facts(self) -> ServerFacts: ...
 
     async def reload(self) -> ReloadOutcome:

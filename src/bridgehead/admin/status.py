@@ -42,7 +42,7 @@ class StatusReport(msgspec.Struct, frozen=True, kw_only=True):
     retrying_queues: list[QueueView]
 
 
-async def report_status(server: RunningServer, now: float) -> StatusReport:
+async def report_status(server: RunningServer) -> StatusReport:
     """Ask the server and its queues. Raises StoreFault."""
     facts = server.facts()
     queues = [view_queue(summary) for summary in await server.queues()]
@@ -60,7 +60,7 @@ async def report_status(server: RunningServer, now: float) -> StatusReport:
         fqdn=facts.fqdn,
         pid=facts.pid,
         started=started,
-        uptime_seconds=max(0, int(now - facts.started_at)),
+        uptime_seconds=max(0, int(server.now() - facts.started_at)),
         data_directory=facts.data_directory,
         configuration_files=list(facts.configuration_files),
         configuration_read=moment(facts.configuration_read_at),

@@ -19,7 +19,7 @@ from pathlib import Path
 from bridgehead import __version__
 from bridgehead.admin.control import ControlServer
 from bridgehead.admin.faults import AdminFault
-from bridgehead.admin.methods import control_methods
+from bridgehead.admin.methods.table import METHODS
 from bridgehead.categorizer.worker import Categorizer
 from bridgehead.delivery.dispatcher import Dispatcher
 from bridgehead.delivery.notify import NotifyReporter
@@ -81,7 +81,7 @@ class Application:
         self._make_receive()
         socket_path = loaded.within(configuration.server.control_socket)
         self.operations = Operations(self)
-        self.control = ControlServer(control_methods(self.operations, self.clock.now), socket_path)
+        self.control = ControlServer(METHODS, self.operations, socket_path)
 
     def _make_pipeline(self) -> None:
         """Categorizer, dispatcher and reporter around the store."""

@@ -35,6 +35,10 @@ class Operations:
     def __init__(self, application: "Application") -> None:
         self._application = application
 
+    def now(self) -> float:
+        """Unix time."""
+        return self._application.clock.now()
+
     def facts(self) -> ServerFacts:
         """Counters and names; no I/O."""
         app = self._application

@@ -2,6 +2,7 @@
 import asyncio
 import json
 import os
+import pwd
 import socket
 import stat
 from pathlib import Path
@@ -10,8 +11,9 @@ from typing import Any
 import msgspec
 import pytest
 
-from bridgehead.admin.control import ControlClient, ControlServer, Method
+from bridgehead.admin.control import ControlClient, ControlServer
 from bridgehead.admin.faults import INVALID, NOT_FOUND, AdminFault, ServerNotRunning
+from bridgehead.admin.method import Caller, Method, Role
 from bridgehead.mail.limits import CONTROL_CONNECTIONS, CONTROL_REQUEST_BYTES
 
 
@@ -19,17 +21,22 @@ class Text(msgspec.Struct, forbid_unknown_fields=True):
     text: str = ""
 
 
-async def shout(params: Text) -> list[str]:
+async def shout(_: Any, params: Text, caller: Caller) -> list[str]:
     if params.text == "fault":
         raise AdminFault(NOT_FOUND, "there is no such thing", "look elsewhere")
     if params.text == "bug":
         raise RuntimeError("oops\r\nforged")
+    if params.text == "who":
+        return [caller.name]
     if params.text == "unfit":
         return [object()]  # type: ignore[list-item]
     return [params.text.upper()]
 
 
-METHODS = {"shout": Method(Text, shout)}
+METHODS = {
+    "shout": Method(params=Text, result=list[str], answer=shout, role=Role.VIEWER, route="GET /shout"),
+}
+NO_SERVER: Any = None
 
 
 @pytest.fixture
@@ -39,7 +46,7 @@ def path(tmp_path: Path) -> Path:
 
 @pytest.fixture
 async def server(path: Path) -> Any:
-    server = ControlServer(METHODS, path)
+    server = ControlServer(METHODS, NO_SERVER, path)
     await server.start()
     yield server
     await server.close()
@@ -183,7 +190,7 @@ async def test_the_socket_of_a_dead_server_is_replaced(path: Path) -> None:
     dead = socket.socket(socket.AF_UNIX)
     dead.bind(str(path))
     dead.close()
-    server = ControlServer(METHODS, path)
+    server = ControlServer(METHODS, NO_SERVER, path)
     await server.start()
     assert await call(path, "on") == ["ON"]
     await server.close()
@@ -191,19 +198,19 @@ async def test_the_socket_of_a_dead_server_is_replaced(path: Path) -> None:
 
 async def test_a_living_servers_socket_is_left_alone(server: ControlServer, path: Path) -> None:
     with pytest.raises(AdminFault, match="another server"):
-        await ControlServer(METHODS, path).start()
+        await ControlServer(METHODS, NO_SERVER, path).start()
     assert await call(path, "on") == ["ON"]
 
 
 async def test_a_file_in_the_sockets_place_is_left_alone(path: Path) -> None:
     path.write_text("precious")
     with pytest.raises(AdminFault, match="not a socket"):
-        await ControlServer(METHODS, path).start()
+        await ControlServer(METHODS, NO_SERVER, path).start()
     assert path.read_text() == "precious"
 
 
 async def test_close_removes_the_socket_and_ends_idle_connections(path: Path) -> None:
-    server = ControlServer(METHODS, path)
+    server = ControlServer(METHODS, NO_SERVER, path)
     await server.start()
     reader, writer = await asyncio.open_unix_connection(str(path))
     writer.write(b'{"id":1,"method":"shout"}\n')
@@ -218,7 +225,7 @@ async def test_close_removes_the_socket_and_ends_idle_connections(path: Path) ->
 async def test_a_path_too_long_for_a_socket_address_works(tmp_path: Path) -> None:
     folder = tmp_path / ("x" * 120)
     folder.mkdir()
-    server = ControlServer(METHODS, folder / "control.sock")
+    server = ControlServer(METHODS, NO_SERVER, folder / "control.sock")
     await server.start()
     assert await call(folder / "control.sock", "on") == ["ON"]
     await server.close()
@@ -250,3 +257,16 @@ def test_a_server_that_never_answers_is_given_up(path: Path) -> None:
         silent.listen()
         with pytest.raises(AdminFault, match="did not answer"):
             ControlClient(path, 0.05).call("shout", None, list[str])
+
+
+async def test_the_caller_is_the_account_at_the_other_end(server: ControlServer, path: Path) -> None:
+    assert await call(path, "who") == [pwd.getpwuid(os.geteuid()).pw_name]
+
+
+async def test_the_http_interface_names_the_caller_it_speaks_for(server: ControlServer, path: Path) -> None:
+    request = {"id": 1, "method": "shout", "params": {"text": "who"}, "caller": {"name": "anna", "role": 2}}
+    reader, writer = await asyncio.open_unix_connection(str(path))
+    writer.write(json.dumps(request).encode() + b"\n")
+    answer = json.loads(await reader.readline())
+    writer.close()
+    assert answer["result"] == ["anna"]

@@ -39,7 +39,7 @@ def list_(context: click.Context, /, as_json: bool, limit: int, **filters: str) 
       bridgehead message list --sender '*@contoso.com' --status Retry
     """
     from bridgehead.admin.messages import MessageView
-    from bridgehead.admin.methods import MessageListParameters
+    from bridgehead.admin.methods.messages import MessageListParameters
 
     cli: CliContext = context.obj
     with cli.control() as control:
@@ -63,7 +63,7 @@ def show(context: click.Context, identity: str, content: bool, as_json: bool) ->
       bridgehead message show 4711 --content > message.eml
     """
     from bridgehead.admin.messages import MessageDetail
-    from bridgehead.admin.methods import MessageParameters
+    from bridgehead.admin.methods.messages import MessageParameters
 
     cli: CliContext = context.obj
     with cli.control() as control:
@@ -90,7 +90,7 @@ def _recipients(one: "MessageView") -> str:
 
 def _print_content(control: "ControlClient", number: int) -> None:
     from bridgehead.admin.messages import ContentPart
-    from bridgehead.admin.methods import ContentParameters
+    from bridgehead.admin.methods.messages import ContentParameters
 
     offset = 0
     output = sys.stdout.buffer

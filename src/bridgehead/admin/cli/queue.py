@@ -1,7 +1,6 @@
 # SPDX-License-Identifier: MIT
 """`bridgehead queue list|show|retry|suspend|resume|verify`."""
 
-import getpass
 from typing import TYPE_CHECKING
 
 import rich_click as click
@@ -47,12 +46,12 @@ def list_(context: click.Context, pattern: str, as_json: bool) -> None:
       bridgehead queue list
       bridgehead queue list '*contoso.com'
     """
-    from bridgehead.admin.methods import QueueParameters
+    from bridgehead.admin.methods.queues import QueuePattern
     from bridgehead.admin.queues import QueueView
 
     cli: CliContext = context.obj
     with cli.control() as control:
-        queues = control.call("queues.list", QueueParameters(name=pattern), list[QueueView])
+        queues = control.call("queues.list", QueuePattern(name=pattern), list[QueueView])
     emit(queues, as_json, lambda: _list_text(queues))
 
 
@@ -72,12 +71,12 @@ def show(context: click.Context, name: str, limit: int, as_json: bool) -> None:
       bridgehead queue show 'To internet/contoso.com'
       bridgehead queue show contoso.com
     """
-    from bridgehead.admin.methods import QueueParameters
+    from bridgehead.admin.methods.queues import QueueShow
     from bridgehead.admin.queues import QueueDetail
 
     cli: CliContext = context.obj
     with cli.control() as control:
-        detail = control.call("queues.show", QueueParameters(name=name, limit=limit), QueueDetail)
+        detail = control.call("queues.show", QueueShow(name=name, limit=limit), QueueDetail)
     emit(detail, as_json, lambda: _show_text(detail))
 
 
@@ -155,12 +154,12 @@ def verify(context: click.Context, as_json: bool) -> None:
 
 
 def _act(context: click.Context, method: str, name: str, as_json: bool) -> None:
-    from bridgehead.admin.methods import QueueParameters
+    from bridgehead.admin.methods.queues import QueueName
     from bridgehead.admin.queues import QueueAction
 
     cli: CliContext = context.obj
     with cli.control() as control:
-        actions = control.call(method, QueueParameters(name=name, who=getpass.getuser()), list[QueueAction])
+        actions = control.call(method, QueueName(name=name), list[QueueAction])
     emit(actions, as_json, lambda: _acted(actions))
 
 

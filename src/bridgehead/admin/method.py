@@ -1,0 +1,76 @@
+# SPDX-License-Identifier: MIT
+"""What a method is: one thing that operators may ask of the running server, said once for every way to ask it.
+
+The tables of methods are in `methods/`, one file for each subject, joined in `methods/table.py`. From them follow the
+internal channel (`control.py`) and the HTTP interface with its description; commands use the latter.
+"""
+
+from collections.abc import Awaitable, Callable
+from enum import IntEnum
+from typing import Any
+
+import msgspec
+
+from bridgehead.admin.faults import FAILED, AdminFault
+from bridgehead.admin.ports import RunningServer
+from bridgehead.queues.store import StoreFault
+
+
+class Role(IntEnum):
+    """What somebody may do; each role may do what those before it may.
+
+    HELP_DESK sees queues, messages and traces without subjects; VIEWER sees everything that is not secret; OPERATOR
+    acts on queues and messages; ADMINISTRATOR changes the server itself.
+    """
+
+    HELP_DESK = 1
+    VIEWER = 2
+    OPERATOR = 3
+    ADMINISTRATOR = 4
+
+
+class Caller(msgspec.Struct, frozen=True):
+    """Who asks: an account of this machine or a login of the HTTP interface, and what it may do."""
+
+    name: str
+    role: Role = Role.ADMINISTRATOR
+
+
+class NoParameters(msgspec.Struct, forbid_unknown_fields=True):
+    """For methods that take none."""
+
+
+Answer = Callable[[RunningServer, Any, Caller], Awaitable[Any]]
+"""(server, parameters, caller) → result. Raises AdminFault."""
+
+
+class Method(msgspec.Struct, frozen=True, kw_only=True):
+    """One method.
+
+    Attributes:
+        params: type of its parameters; unknown ones are refused.
+        result: type of what it gives, for the description and for those who decode it.
+        answer: does the work; its docstring describes the method to people.
+        role: the least that may call it.
+        route: HTTP verb and path, "POST /queues/{name}/suspend"; names in braces are fields of `params`, the other
+            fields travel in the query (GET, DELETE) or the body. GET methods change nothing; all others are audited.
+    """
+
+    params: type[msgspec.Struct]
+    result: Any
+    answer: Answer
+    role: Role
+    route: str
+
+    @property
+    def changes(self) -> bool:
+        """Whether it may change something."""
+        return not self.route.startswith("GET ")
+
+
+async def perform(method: Method, server: RunningServer, params: msgspec.Struct, caller: Caller) -> Any:
+    """Run a method. Raises AdminFault, also for what the store cannot answer."""
+    try:
+        return await method.answer(server, params, caller)
+    except StoreFault as fault:
+        raise AdminFault(FAILED, f"the queue store cannot answer: {fault}", "bridgehead queue verify") from fault

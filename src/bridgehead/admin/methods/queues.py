@@ -1,0 +1,95 @@
+# SPDX-License-Identifier: MIT
+"""Methods about queues: list, show, retry, suspend, resume, verify."""
+
+from typing import Final
+
+import msgspec
+
+from bridgehead.admin.method import Caller, Method, NoParameters, Role
+from bridgehead.admin.ports import RunningServer
+from bridgehead.admin.queues import (
+    ProblemView,
+    QueueAction,
+    QueueDetail,
+    QueueView,
+    list_queues,
+    resume_queue,
+    retry_queues,
+    show_queue,
+    suspend_queue,
+    view_problems,
+)
+from bridgehead.mail.limits import LIST_RESULTS
+
+
+class QueuePattern(msgspec.Struct, forbid_unknown_fields=True, omit_defaults=True):
+    """`name`: a queue's identity, next hop domain or connector, or a `*` pattern for several; "" for all."""
+
+    name: str = ""
+
+
+class QueueName(msgspec.Struct, forbid_unknown_fields=True):
+    """`name`: a queue's identity, or the domain or connector of its next hop where only one queue has it."""
+
+    name: str
+
+
+class QueueShow(msgspec.Struct, forbid_unknown_fields=True, omit_defaults=True):
+    """`limit`: the most messages shown."""
+
+    name: str
+    limit: int = LIST_RESULTS
+
+
+async def list_(server: RunningServer, params: QueuePattern, _: Caller) -> list[QueueView]:
+    """Queues that hold messages or are not Active, those with most messages first."""
+    return await list_queues(server, params.name)
+
+
+async def show(server: RunningServer, params: QueueShow, _: Caller) -> QueueDetail:
+    """One queue with its first messages."""
+    return await show_queue(server, params.name, params.limit)
+
+
+async def retry(server: RunningServer, params: QueueName, _: Caller) -> list[QueueAction]:
+    """Try a queue again now, or all that match a `*` pattern."""
+    return await retry_queues(server, params.name)
+
+
+async def suspend(server: RunningServer, params: QueueName, caller: Caller) -> list[QueueAction]:
+    """Stop delivery from a queue; attempts under way finish."""
+    return await suspend_queue(server, params.name, caller.name)
+
+
+async def resume(server: RunningServer, params: QueueName, _: Caller) -> list[QueueAction]:
+    """Let a suspended queue deliver again."""
+    return await resume_queue(server, params.name)
+
+
+async def verify(server: RunningServer, _: NoParameters, __: Caller) -> list[ProblemView]:
+    """Check the whole queue store without changing it."""
+    return view_problems(await server.verify())
+
+
+METHODS: Final = {
+    "queues.list": Method(
+        params=QueuePattern, result=list[QueueView], answer=list_, role=Role.HELP_DESK, route="GET /queues"
+    ),
+    "queues.show": Method(
+        params=QueueShow, result=QueueDetail, answer=show, role=Role.HELP_DESK, route="GET /queues/{name}"
+    ),
+    "queues.retry": Method(
+        params=QueueName, result=list[QueueAction], answer=retry, role=Role.OPERATOR, route="POST /queues/{name}/retry"
+    ),
+    "queues.suspend": Method(
+        params=QueueName, result=list[QueueAction], answer=suspend, role=Role.OPERATOR,
+        route="POST /queues/{name}/suspend",
+    ),
+    "queues.resume": Method(
+        params=QueueName, result=list[QueueAction], answer=resume, role=Role.OPERATOR,
+        route="POST /queues/{name}/resume",
+    ),
+    "queues.verify": Method(
+        params=NoParameters, result=list[ProblemView], answer=verify, role=Role.VIEWER, route="GET /queue-store/problems"
+    ),
+}  # fmt: skip
