@@ -90,6 +90,7 @@ METHODS: Final = {
         route="POST /queues/{name}/resume",
     ),
     "queues.verify": Method(
-        params=NoParameters, result=list[ProblemView], answer=verify, role=Role.VIEWER, route="GET /queue-store/problems"
+        params=NoParameters, result=list[ProblemView], answer=verify, role=Role.VIEWER,
+        route="GET /queue-store/problems",
     ),
 }  # fmt: skip
