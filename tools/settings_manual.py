@@ -85,7 +85,7 @@ def _type_name(kind: Any) -> str:
     if get_origin(kind) is list:
         inner = get_args(kind)[0]
         listed = isinstance(inner, type) and issubclass(inner, StrEnum)
-        return f"list of {_type_name(inner)}" if listed else "list of texts"
+        return f"list of {_type_name(inner)}" if listed else f"list of {_type_name(inner)}s"
     if get_origin(kind) is UnionType:
         return _type_name(get_args(kind)[0])
     if issubclass(kind, StrEnum):

@@ -50,6 +50,15 @@ TABLES: dict[str, tuple[str, str, str]] = {
     "delivery": ("Delivery and reports", "Set-TransportService and Set-TransportConfig", "One table."),
     "pickup": ("Pickup and replay directories", "Set-TransportService", "One table."),
     "logs": ("Logs", "Set-TransportService", "One table."),
+    "alarms": (
+        "Alarms",
+        "",
+        (
+            "One table: who is told when something is wrong, and from where on it is. "
+            "[Watch the server](../howto/monitoring.md) shows how to set it up."
+        ),
+    ),
+    "monitoring": ("Numbers and probes", "", "One table."),
 }
 
 TEXTS: dict[str, dict[str, str]] = {
@@ -189,6 +198,16 @@ OWN: dict[str, set[str]] = {
         "fqdn", "data_directory", "dns_servers", "tls_certificate_file", "tls_key_file", "control_socket", "user",
         "group",
     },
+    "AlarmSettings": {
+        "mail_to", "mail_from", "mail_server", "mail_tls", "mail_ca_file", "mail_username", "mail_password",
+        "webhook_url", "webhook_secret", "webhook_ca_file", "command", "channel_timeout", "check_interval",
+        "reminder_interval", "all_clear_delay", "hold_time", "oldest_message_age", "time_to_drain",
+        "aggregate_delivery_queue_length_warning", "aggregate_delivery_queue_length_critical",
+        "active_delivery_queue_length", "submission_queue_length", "unreachable_queue_length", "poison_queue_length",
+        "peer_failure_share", "peer_failure_messages", "peer_failure_period", "certificate_expiry_days",
+        "source_silence_enabled", "source_habit_days", "source_silence_factor", "source_silence_minimum", "sources",
+    },
+    "MonitoringSettings": {"probe_listen", "destinations"},
 }  # fmt: skip
 
 EXCHANGE_NAMES: dict[str, str] = {

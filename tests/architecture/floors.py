@@ -13,6 +13,7 @@ FLOORS: dict[str, int] = {
     "receive": 3,
     "categorizer": 3,
     "delivery": 3,
+    "monitoring": 3,
     "admin": 4,
     "server": 5,
 }

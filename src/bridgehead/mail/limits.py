@@ -101,3 +101,12 @@ CONTROL_CONTENT_BYTES: Final = 512 * 1024
 """Octets of a message's content in one response."""
 LIST_RESULTS: Final = 1_000
 """Default ResultSize of every list (Exchange)."""
+
+# --- monitoring -------------------------------------------------------------------------------------------------------
+ALARMS: Final = 500
+"""Alarms that stand at once; with more the server is past telling them apart."""
+ALARM_SILENCES: Final = 500
+ALARM_TEXT: Final = 500
+"""Characters of an alarm's sentence, of its remedy and of a silence's reason."""
+ALARM_CHANNELS_FORGOTTEN_SECONDS: Final = 86_400.0
+"""After this time the end of an alarm is no longer told by a channel that could tell nobody of it."""

@@ -25,6 +25,7 @@ from bridgehead.delivery.dispatcher import Dispatcher
 from bridgehead.delivery.notify import NotifyReporter
 from bridgehead.directory.lookup import DirectoryUnavailable
 from bridgehead.directory.users import UserFile, UserFileError
+from bridgehead.monitoring.book import AlarmBook
 from bridgehead.net.certificates import CertificateError, CertificatePair, CertificateStore, ensure_self_signed
 from bridgehead.net.clock import SystemClock
 from bridgehead.net.ip_range import Binding
@@ -68,6 +69,11 @@ class Application:
         self.started_at = self.configured_at = self.clock.now()
         self.stop_requested = asyncio.Event()
         self.notifier = Notifier()
+        self.alarms = AlarmBook(
+            self.clock.now,
+            reminder_interval=configuration.alarms.reminder_interval.total_seconds(),
+            all_clear_delay=configuration.alarms.all_clear_delay.total_seconds(),
+        )
         self.logs = Logs(configuration.logs, loaded.within(configuration.logs.log_directory), self.clock.now)
         self.tracker = CountingTracker(self.logs.message_tracking)
         # No message leaves the queue before the log that says where it went: a killed process forgets neither.

@@ -13,6 +13,7 @@ import msgspec
 from bridgehead.categorizer.settings import CategorizerSettings
 from bridgehead.delivery.settings import DeliverySettings
 from bridgehead.mail.units import UNLIMITED, ByteSize, Duration
+from bridgehead.monitoring.settings import AlarmSettings, MonitoringSettings
 from bridgehead.queues.settings import QueueSettings
 from bridgehead.receive.settings import PickupSettings, ReceiveConnector
 from bridgehead.routing.settings import ForeignConnector, MailboxStore, SendConnector
@@ -143,4 +144,27 @@ BOUNDS: Final[dict[type[msgspec.Struct], dict[str, Bound]]] = {
         "connectivity_log_max_directory_size": _LOG_DIRECTORY,
         "flush_interval": _time(timedelta(milliseconds=10), _MINUTE),
     },
+    AlarmSettings: {
+        "channel_timeout": _time(_SECOND, 10 * _MINUTE),
+        "check_interval": _time(timedelta(milliseconds=100), _HOUR),
+        "reminder_interval": _time(timedelta(0), 365 * _DAY),
+        "all_clear_delay": _time(timedelta(0), _DAY),
+        "hold_time": _time(timedelta(0), _DAY),
+        "oldest_message_age": _time(timedelta(0), 90 * _DAY),
+        "time_to_drain": _time(timedelta(0), 90 * _DAY),
+        "aggregate_delivery_queue_length_warning": Bound(1, _INT32, unlimited=True),
+        "aggregate_delivery_queue_length_critical": Bound(1, _INT32, unlimited=True),
+        "active_delivery_queue_length": Bound(1, _INT32, unlimited=True),
+        "submission_queue_length": Bound(1, _INT32, unlimited=True),
+        "unreachable_queue_length": Bound(0, _INT32),
+        "poison_queue_length": Bound(0, _INT32),
+        "peer_failure_share": Bound(0, 1),
+        "peer_failure_messages": Bound(1, _INT32),
+        "peer_failure_period": _time(_SECOND, _DAY),
+        "source_habit_days": Bound(1, 365),
+        "source_silence_factor": Bound(1, 100),
+        "source_silence_minimum": _time(_MINUTE, 90 * _DAY),
+        "sources": Bound(1, 10_000),
+    },
+    MonitoringSettings: {"destinations": Bound(1, 200)},
 }

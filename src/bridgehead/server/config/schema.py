@@ -6,6 +6,7 @@ import msgspec
 from bridgehead.categorizer.settings import CategorizerSettings
 from bridgehead.delivery.settings import DeliverySettings
 from bridgehead.directory.settings import DirectorySettings
+from bridgehead.monitoring.settings import AlarmSettings, MonitoringSettings
 from bridgehead.queues.settings import QueueSettings
 from bridgehead.receive.settings import PickupSettings, ReceiveConnector
 from bridgehead.routing.settings import AcceptedDomain, ForeignConnector, MailboxStore, SendConnector
@@ -44,6 +45,8 @@ class Configuration(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fi
     delivery: DeliverySettings = DeliverySettings()
     directory: DirectorySettings = DirectorySettings()
     logs: LogSettings = LogSettings()
+    alarms: AlarmSettings = AlarmSettings()
+    monitoring: MonitoringSettings = MonitoringSettings()
     pickup: PickupSettings = PickupSettings()
     accepted_domains: list[AcceptedDomain] = []
     receive_connectors: list[ReceiveConnector] = []
