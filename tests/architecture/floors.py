@@ -24,6 +24,7 @@ PURE_FLOOR = 1
 
 PURE_FILES = frozenset(
     {
+        "admin/filter.py",
         "categorizer/bifurcate.py",
         "categorizer/expand.py",
         "categorizer/resolve.py",

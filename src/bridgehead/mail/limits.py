@@ -110,3 +110,32 @@ ALARM_TEXT: Final = 500
 """Characters of an alarm's sentence, of its remedy and of a silence's reason."""
 ALARM_CHANNELS_FORGOTTEN_SECONDS: Final = 86_400.0
 """After this time the end of an alarm is no longer told by a channel that could tell nobody of it."""
+
+# --- diagnosis -------------------------------------------------------------------------------------------------------
+EXPLAINED_TEXT: Final = 20_000
+"""Characters of an error text or report that `why` reads."""
+FLIGHT_DESTINATIONS: Final = 256
+"""Pairs of queue and address whose failed sessions are kept; the longest unused makes room."""
+FLIGHTS_PER_DESTINATION: Final = 8
+"""Failures of different kinds kept for one of them."""
+FLIGHT_TRANSCRIPT_BYTES: Final = 4_096
+"""Characters of one kept transcript."""
+REFUSED_SOURCES: Final = 512
+"""Clients whose refusals at our door are kept."""
+REFUSALS_PER_SOURCE: Final = 8
+
+# --- filters and actions of administrators -----------------------------------------------------------------------
+FILTER_CHARACTERS: Final = 4_096
+FILTER_COMPARISONS: Final = 100
+FILTER_DEPTH: Final = 32
+REASON_TEXT: Final = 500
+"""Why an administrator did something, as it is kept and shown."""
+ACTION_BATCH: Final = 200
+"""Queued messages that an action changes in one step; other mail goes on between steps."""
+ACTION_SAMPLE: Final = 20
+"""Messages that a dry run names."""
+ACTION_TARGETS: Final = 1_000
+"""Messages that one action names by id; more are named by a filter."""
+ACTIONS_KEPT: Final = 10_000
+STANDING_RULES: Final = 100
+"""Standing rules at a time: each is compared with every message that enters a delivery queue."""
