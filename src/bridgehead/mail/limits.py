@@ -92,15 +92,48 @@ READABLE_HEADER_BYTES: Final = 32_768
 DSN_FIELDS_BYTES: Final = 8 * 1024 * 1024
 """message/delivery-status that `dsn.parse` reads."""
 
+# --- tests of connectors ----------------------------------------------------------------------------------------------
+PROBE_TEXT: Final = 1_000
+"""Characters of one sentence or detail in a test's tree."""
+PROBE_DETAILS: Final = 60
+"""Lines of evidence in one step."""
+PROBE_ADDRESSES: Final = 16
+"""Addresses that one test connects to."""
+PROBE_HOSTS: Final = 8
+"""Mail hosts whose addresses one test asks each DNS server for."""
+PROBE_CHAIN: Final = 10
+"""Certificates of a server that a test describes."""
+PROBES_AT_ONCE: Final = 4
+"""Tests that operators run at the same time."""
+EXPECTATIONS: Final = 50
+"""Expectations of one connector."""
+
 # --- control socket and command line ----------------------------------------------------------------------------
 CONTROL_REQUEST_BYTES: Final = 1024 * 1024
 CONTROL_RESPONSE_BYTES: Final = 64 * 1024 * 1024
 CONTROL_CONNECTIONS: Final = 64
 CONTROL_IDLE_SECONDS: Final = 300.0
+API_CORE_CONNECTIONS: Final = 16
+"""Questions of the HTTP interface that are with the process that moves mail at a time."""
+API_CORE_SECONDS: Final = 120.0
+API_CONNECTIONS: Final = 128
+"""Open connections of the HTTP interface, local ones and others counted apart."""
+API_HEADER_BYTES: Final = 32 * 1024
+"""Request line and header fields."""
+API_REQUEST_SECONDS: Final = 30.0
+"""From a request's first octet, or the connection's beginning, to its last."""
+API_IDLE_SECONDS: Final = 30
+"""A connection without a request."""
+AUDITED_TEXT: Final = 1_000
+"""Characters of one parameter in the audit log."""
+AUDITED_ITEMS: Final = 100
+"""Items of one list there."""
 CONTROL_CONTENT_BYTES: Final = 512 * 1024
 """Octets of a message's content in one response."""
 LIST_RESULTS: Final = 1_000
 """Default ResultSize of every list (Exchange)."""
+LIST_WINDOW: Final = 100_000
+"""Items of one list that can be reached through its parts."""
 
 # --- monitoring -------------------------------------------------------------------------------------------------------
 ALARMS: Final = 500

@@ -10,7 +10,7 @@ import ssl
 from collections.abc import Mapping
 from typing import Any, Final, Protocol, cast
 
-from bridgehead.net.tls import TlsFacts, facts, handshake_error
+from bridgehead.net.tls import TlsFacts, facts, handshake_error, sent_chain
 from bridgehead.smtp.client import ClientConnection
 from bridgehead.smtp.client_events import (
     ClientEvent,
@@ -123,6 +123,20 @@ class SmtpClient(asyncio.Protocol):
         self._transport = transport
         self.tls = facts(transport.get_extra_info("ssl_object"))
 
+    async def begin_tls(self, context: ssl.SSLContext, server_hostname: str, *, seconds: float) -> None:
+        """TLS before the greeting, as on port 465 (RFC 8314 §3); `hello` follows. Raises TlsFailed, ConnectionLost."""
+        if self._ended is not None:
+            raise self._ended
+        await self._upgrade(context, server_hostname, seconds)
+        self.engine.tls_established()
+
+    async def ask(self, command: str) -> ClientEvent:
+        """One command outside of transactions: Answered, or Closing where the server ended the session with it.
+        Raises ConnectionLost, LocalProtocolError."""
+        self.engine.ask(command)
+        self.flush()
+        return await self._event()
+
     async def authenticate(self, sasl: SaslClient) -> ClientEvent:
         """AUTH: Authenticated or AuthenticationFailed. Raises ConnectionLost."""
         self.engine.authenticate(sasl)
@@ -140,6 +154,12 @@ class SmtpClient(asyncio.Protocol):
             return await self._waiter
         finally:
             self._waiter = None
+
+    @property
+    def sent_chain(self) -> tuple[bytes, ...]:
+        """The certificates that the server sent, DER, its own first; empty without TLS."""
+        ssl_object = self._transport.get_extra_info("ssl_object") if self._transport is not None else None
+        return sent_chain(ssl_object) if ssl_object is not None else ()
 
     # --- transactions ---------------------------------------------------------------------------------------------
 

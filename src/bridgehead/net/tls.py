@@ -70,6 +70,15 @@ def facts(ssl_object: ssl.SSLObject | ssl.SSLSocket) -> TlsFacts:
     return TlsFacts(ssl_object.version() or "", cipher[0] if cipher else "", tuple(names))
 
 
+def sent_chain(ssl_object: ssl.SSLObject | ssl.SSLSocket) -> tuple[bytes, ...]:
+    """The certificates as the other side sent them, DER, verified or not."""
+    if hasattr(ssl_object, "get_unverified_chain"):  # public from Python 3.13 on
+        return tuple(ssl_object.get_unverified_chain())
+    inner: Any = getattr(ssl_object, "_sslobj", None)
+    chain = inner.get_unverified_chain() if inner is not None else None
+    return tuple(ssl.PEM_cert_to_DER_cert(one.public_bytes()) for one in chain or ())
+
+
 def handshake_error(error: Exception) -> str:
     """Why a handshake failed, in words fit for a log."""
     if isinstance(error, ssl.SSLCertVerificationError):

@@ -18,6 +18,7 @@ from bridgehead.smtp.client_commands import mail_command, parse_ehlo, rcpt_comma
 from bridgehead.smtp.client_content import OutgoingContent
 from bridgehead.smtp.client_events import (
     NO_EXTENSIONS,
+    Answered,
     Authenticated,
     AuthenticationFailed,
     ClientEvent,
@@ -218,6 +219,12 @@ class ClientConnection(ReplyReader):
         if last:
             transaction.committed = True
             self.sending = None
+
+    def ask(self, command: str) -> None:
+        """Send one command by itself, outside of transactions; `Answered` brings its reply. For tests of a server,
+        which say MAIL and RCPT and never DATA. Raises LocalProtocolError where it would hold a line end."""
+        self._require(self.is_idle, "a single command")
+        self._command(Awaited.ASKED, command)
 
     def quit(self) -> None:
         """Send QUIT; with PIPELINING also behind transactions whose content was sent."""
@@ -457,6 +464,9 @@ class ClientConnection(ReplyReader):
         self._end(transaction)
         self.state = ClientState.CLOSED
         self._events.append(Closing(reply_of(code, lines)))
+
+    def _on_asked(self, code: int, lines: list[bytes]) -> None:
+        self._events.append(Answered(reply_of(code, lines)))
 
     # --- transactions ---------------------------------------------------------------------------------------------
 

@@ -124,6 +124,12 @@ class AuthenticationFailed(msgspec.Struct, frozen=True):
     reply: Reply
 
 
+class Answered(msgspec.Struct, frozen=True):
+    """The reply to a single command (`ClientConnection.ask`)."""
+
+    reply: Reply
+
+
 class ContentWanted(msgspec.Struct, frozen=True):
     """The server waits for content. Answer with `send_content`."""
 
@@ -144,6 +150,6 @@ class Closing(msgspec.Struct, frozen=True):
 
 
 ClientEvent = (
-    HelloDone | Refused | TlsAccepted | TlsRefused | Authenticated | AuthenticationFailed | ContentWanted
+    HelloDone | Refused | TlsAccepted | TlsRefused | Authenticated | AuthenticationFailed | Answered | ContentWanted
     | TransactionDone | Closing
 )  # fmt: skip

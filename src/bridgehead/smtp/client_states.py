@@ -49,6 +49,8 @@ class Awaited(IntEnum):
     CHUNK = 11
     LAST_CHUNK = 12
     QUIT = 13
+    ASKED = 14
+    """A single command outside of transactions, sent by a test."""
 
 
 class Row(NamedTuple):
@@ -79,4 +81,5 @@ REPLIES: Final[dict[Awaited, Row]] = {
     Awaited.CHUNK: Row("2", "_on_chunk", "block"),
     Awaited.LAST_CHUNK: Row("2", "_on_end_of_data", "final"),
     Awaited.QUIT: Row("2", "_on_quit", "quit"),
+    Awaited.ASKED: Row("23", "_on_asked", "command"),
 }  # fmt: skip

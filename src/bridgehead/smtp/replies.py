@@ -29,7 +29,7 @@ OK: Final = Reply(250, "2.0.0", "OK")
 RESET: Final = Reply(250, "2.0.0", "Resetting")
 HELP: Final = Reply(
     214, "2.0.0", "This server supports the following commands:\n"
-    "HELO EHLO STARTTLS RCPT DATA RSET MAIL QUIT HELP AUTH BDAT NOOP VRFY",
+    "HELO EHLO STARTTLS RCPT DATA RSET MAIL QUIT HELP AUTH BDAT NOOP VRFY EXPN",
 )  # fmt: skip
 CANNOT_VERIFY: Final = Reply(252, "2.1.5", "Cannot VRFY user")
 EXPN_REFUSED: Final = Reply(550, "5.7.1", "Lists are not expanded here")

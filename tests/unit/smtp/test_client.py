@@ -8,6 +8,7 @@ from bridgehead.mail.delivery_status import Action
 from bridgehead.mail.envelope import BodyType, EnvelopeRecipient, Notify, Return
 from bridgehead.smtp.client import ClientConnection
 from bridgehead.smtp.client_events import (
+    Answered,
     Authenticated,
     AuthenticationFailed,
     Closing,
@@ -368,6 +369,24 @@ def test_a_refusal_in_the_midst_of_content_ends_the_conversation_with_that_outco
     (result,) = done(events)
     assert result.statuses[0].status == "5.3.4"
     assert isinstance(events[-1], Closing)
+
+
+def test_a_single_command_is_answered_by_itself_and_carries_no_line_end():
+    engine = ready()
+    engine.ask("MAIL FROM:<>")
+    assert engine.data_to_send() == b"MAIL FROM:<>\r\n"
+    with pytest.raises(LocalProtocolError):
+        engine.ask("RCPT TO:<b@example.net>")  # the reply before it is still due
+    (event,) = engine.receive_data(b"250 2.1.0 OK\r\n")
+    assert isinstance(event, Answered)
+    engine.ask("RCPT TO:<b@example.net>")
+    (event,) = engine.receive_data(b"550 5.7.1 no\r\n")
+    assert isinstance(event, Answered)
+    assert str(event.reply) == "550 5.7.1 no"
+    with pytest.raises(LocalProtocolError):
+        engine.ask("RSET\r\nDATA")
+    engine.quit()
+    assert engine.data_to_send().endswith(b"QUIT\r\n")
 
 
 def test_quit_may_follow_the_last_dot():

@@ -116,6 +116,11 @@ def in_state(state: State) -> Driver:
     return driver
 
 
+def test_help_names_every_command_there_is() -> None:
+    named = replies.HELP.text.partition("\n")[2].split()
+    assert sorted(named) == sorted(verb.decode() for verb in VERBS if verb != b"LHLO")
+
+
 @pytest.mark.parametrize(("state", "verb"), list(itertools.product(TO_STATE, VERBS)))
 def test_every_cell_of_the_table(state: State, verb: bytes) -> None:
     driver = in_state(state)

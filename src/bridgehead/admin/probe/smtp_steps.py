@@ -1,0 +1,438 @@
+# SPDX-License-Identifier: MIT
+"""The SMTP part of a test: one address from TCP to RCPT, never DATA, as delivery would do it (RFC 5321, RFC 3207).
+
+TLS, its policy, the certificate's names and the log-on are delivery's own functions. What was seen is kept for
+expectations in `Observed`.
+"""
+
+import re
+from collections.abc import Callable, Sequence
+from typing import Final
+
+import msgspec
+
+from bridgehead.admin.probe.certificate import Certificate, expires_soon, read_chain, why_untrusted
+from bridgehead.admin.probe.conversation import Conversation, NotConnected
+from bridgehead.admin.probe.steps import StepBuilder
+from bridgehead.delivery.smtp_send.destination import Target
+from bridgehead.delivery.smtp_send.security import HostUnusable, TlsBroken, log_on, secure_session
+from bridgehead.mail.address import NULL, Mailbox
+from bridgehead.mail.envelope import EnvelopeRecipient
+from bridgehead.mail.reply import Reply
+from bridgehead.net.dialer import shown, source_for
+from bridgehead.net.smtp_client import ConnectionLost, TlsFailed
+from bridgehead.net.tls import ClientContexts
+from bridgehead.routing.settings import SendConnector, SmartHostAuthMechanism
+from bridgehead.routing.tls_policy import TlsPolicy, TlsUse, tls_policy
+from bridgehead.smtp.client_commands import mail_command, rcpt_command
+from bridgehead.smtp.client_events import Extensions, HelloDone, Refused, Transaction
+
+_ASTERISKS: Final = re.compile(r"\*{4,}")
+_SLOW_SECONDS: Final = 5.0
+_INSPECTION = "turn off SMTP inspection (Cisco: fixup, Mailguard, inspect esmtp) on the firewalls in between"
+_LOG_ON_REMEDIES: Final = {
+    "4.7.8": "correct authentication_username and the password, or allow SMTP AUTH for this account there",
+    "4.7.4": "the server must offer STARTTLS and a mechanism that we know; ask its administrator",
+    "4.3.5": "correct authentication_password",
+}
+
+
+class Observed(msgspec.Struct, kw_only=True):
+    """What one address showed, as far as the test came.
+
+    Attributes:
+        address: "192.0.2.1:25".
+        reachable: it greeted us and answered EHLO.
+        before, after: what was offered in clear and over TLS; `after` is None without TLS.
+        tls_version: "TLSv1.3", "" without TLS.
+        chain: as sent.
+        trusted: whether the chain leads to a trust anchor and is valid; None where nobody looked.
+        logged_on: whether the log-on worked; None where there was none.
+        replies: to RCPT by recipient; MAIL's under "".
+    """
+
+    address: str
+    source: str = ""
+    reachable: bool = False
+    before: Extensions | None = None
+    after: Extensions | None = None
+    tls_version: str = ""
+    chain: list[Certificate] = []
+    trusted: bool | None = None
+    logged_on: bool | None = None
+    replies: dict[str, Reply] = {}
+
+    @property
+    def offered(self) -> Extensions | None:
+        """What counts: after TLS where there is TLS."""
+        return self.after or self.before
+
+
+class SmtpProbe:
+    """Tests addresses for one connector.
+
+    Args:
+        connector: whose TLS, login and source addresses are used.
+        fqdn: our name in EHLO.
+        seconds: for the connection and each reply.
+        sender: reverse-path of the transaction that is never finished.
+        recipients: tried with RCPT; empty: MAIL and RCPT are left out.
+        guessed: the recipients are our guess, so that a refusal only warns.
+        implicit_tls: TLS before the greeting.
+    """
+
+    def __init__(
+        self, connector: SendConnector, *, fqdn: str, seconds: float, time: Callable[[], float],
+        now: Callable[[], float], sender: Mailbox = NULL, recipients: Sequence[Mailbox] = (), guessed: bool = False,
+        implicit_tls: bool = False, lmtp: bool = False,
+    ) -> None:  # fmt: skip
+        self._connector = connector
+        self._fqdn = connector.fqdn or fqdn
+        self._seconds = seconds
+        self._time, self._now = time, now
+        self._sender, self._recipients, self._guessed = sender, recipients, guessed
+        self._implicit_tls, self._lmtp = implicit_tls, lmtp
+        self._contexts = ClientContexts()
+        """Made anew for each test: a trust anchor that was repaired counts at once."""
+
+    async def run(self, above: StepBuilder, target: Target) -> Observed:
+        """The steps for one address, up to the first that fails."""
+        where = shown(target.address, target.port)
+        seen = Observed(address=where, source=source_for(target.address, self._connector.source_ip_addresses))
+        with above.step(f"Testing {target.host} at {where}") as step:
+            policy = tls_policy(self._connector, target.tls_name)
+            try:
+                conversation = await self._connect(step, target, policy)
+            except NotConnected:
+                step.say(f"{target.host} at {where} cannot be reached")
+                return seen
+            if conversation is None:
+                step.say(f"{target.host} at {where} cannot be used")
+                return seen
+            try:
+                await self._session(step, conversation, target, policy, seen)
+            except ConnectionLost as error:
+                step.failed(f"{where} ended the conversation: {error}", "ask the administrator of the server")
+                step.add(*conversation.said())
+            finally:
+                await conversation.close()
+            if step.has_failed:
+                step.add(*conversation.said())
+            else:
+                step.say(f"{target.host} at {where} would take our mail")
+        return seen
+
+    # --- connecting -----------------------------------------------------------------------------------------------
+
+    async def _connect(self, above: StepBuilder, target: Target, policy: TlsPolicy) -> Conversation | None:
+        """The TCP connection. Raises NotConnected."""
+        where = shown(target.address, target.port)
+        source = source_for(target.address, self._connector.source_ip_addresses)
+        with above.step(f"Connecting to {where}") as step:
+            try:
+                conversation = await self._open(target, policy)
+            except NotConnected as error:
+                step.failed(str(error), error.remedy)
+                raise
+            except (TlsFailed, ConnectionLost) as error:
+                step.failed(
+                    f"{where} does not begin TLS with the first octet: {error}",
+                    f"see whether port {target.port} is for implicit TLS; try without --implicit-tls",
+                )
+                return None
+            local = conversation.client.local
+            step.passed(f"{where} accepts connections, from {local}{'' if source else ' (the system chose)'}")
+        return conversation
+
+    async def _open(self, target: Target, policy: TlsPolicy, *, verify: bool | None = None) -> Conversation:
+        context = None
+        if self._implicit_tls:
+            checked = policy.verify_chain if verify is None else verify
+            context = self._contexts.get(verify=checked, ca_file=policy.ca_file)
+        return await Conversation.open(
+            target.address, target.port, fqdn=self._fqdn, host=_sni(target.host), implicit_tls=context,
+            sources=self._connector.source_ip_addresses, seconds=self._seconds, time=self._time,
+            force_helo=self._connector.force_helo, lmtp=self._lmtp,
+        )  # fmt: skip
+
+    async def _session(
+        self, above: StepBuilder, conversation: Conversation, target: Target, policy: TlsPolicy, seen: Observed
+    ) -> None:  # fmt: skip
+        hello = await self._greeting(above, conversation, target)
+        if hello is None:
+            return
+        seen.reachable = True
+        if self._implicit_tls:
+            seen.before, seen.after = hello.extensions, hello.extensions
+            self._tls_facts(above, conversation, policy, seen)
+        else:
+            seen.before = hello.extensions
+            secured = await self._tls(above, conversation, hello, target, policy, seen)
+            if secured is None:
+                return
+            hello = secured
+        if await self._log_on(above, conversation, hello, target, seen):
+            await self._envelope(above, conversation, hello, seen)
+
+    async def _greeting(self, above: StepBuilder, conversation: Conversation, target: Target) -> HelloDone | None:
+        """Banner and EHLO; None where they end the test."""
+        with above.step("Waiting for the banner") as step:
+            try:
+                banner = await conversation.banner()
+            except ConnectionLost as error:
+                step.failed(
+                    f"{target.host} accepts the connection and sends no banner: {error}",
+                    "what listens there is no mail server or hangs; a firewall that answers in its place looks alike",
+                )
+                return None
+            _judge_banner(step, banner, conversation)
+        with above.step("Saying EHLO") as step:
+            try:
+                event = await conversation.hello()
+            except ConnectionLost as error:
+                step.failed(f"{target.host} ended the conversation at EHLO: {error}", "ask its administrator why")
+                return None
+            if isinstance(event, HelloDone):
+                _judge_hello(step, event, conversation)
+                return event
+            reply = event.reply if isinstance(event, Refused) else "nothing of use"
+            step.failed(f"{target.host} refuses us: {reply}", _refusal_remedy(str(reply)))
+        return None
+
+    # --- TLS --------------------------------------------------------------------------------------------------------
+
+    async def _tls(
+        self, above: StepBuilder, conversation: Conversation, hello: HelloDone, target: Target, policy: TlsPolicy,
+        seen: Observed,
+    ) -> HelloDone | None:  # fmt: skip
+        """STARTTLS as delivery does it; the hello that counts, None where the policy is not satisfied."""
+        with above.step("Starting TLS") as step:
+            try:
+                secured = await secure_session(
+                    conversation.client, hello, policy, self._contexts, target.host, self._seconds
+                )
+            except HostUnusable as error:
+                await self._tls_failed(step, error, target, policy, seen, hello)
+                if policy.use is TlsUse.OPPORTUNISTIC and isinstance(error, TlsBroken):
+                    return await self._in_clear(conversation, target)
+                return None
+            if conversation.client.tls is None:
+                _judge_clear(step, policy, hello, target.host)
+                return secured
+            seen.after = secured.extensions
+            self._describe_tls(step, conversation, policy, seen)
+        return secured
+
+    def _tls_facts(self, above: StepBuilder, conversation: Conversation, policy: TlsPolicy, seen: Observed) -> None:
+        with above.step("Looking at TLS") as step:
+            self._describe_tls(step, conversation, policy, seen)
+
+    def _describe_tls(self, step: StepBuilder, conversation: Conversation, policy: TlsPolicy, seen: Observed) -> None:
+        tls = conversation.client.tls
+        assert tls is not None
+        seen.tls_version = tls.version
+        seen.chain = read_chain(conversation.client.sent_chain)
+        step.add(*(f"certificate {number} as sent: {one}" for number, one in enumerate(seen.chain, 1)))
+        step.add("no certificate of ours is presented: send connectors have none")
+        if policy.verify_chain:
+            seen.trusted = True
+            name = f" and carries the name {policy.match_name}" if policy.match_name else ""
+            if soon := expires_soon(seen.chain, self._now()):
+                step.warned(f"{soon}; then mail will wait", "have its owner renew it")
+            else:
+                step.passed(f"TLS works ({tls}); the certificate is valid{name}")
+            return
+        step.passed(f"TLS works ({tls}); this connector does not ask whose certificate it is")
+
+    async def _tls_failed(
+        self, step: StepBuilder, error: HostUnusable, target: Target, policy: TlsPolicy, seen: Observed,
+        hello: HelloDone,
+    ) -> None:  # fmt: skip
+        """Why TLS did not come about, with the chain that a second connection gets without checking it."""
+        sentence, remedy = str(error), ""
+        if hello.extensions.starttls and policy.use is not TlsUse.NEVER:
+            seen.chain, seen.tls_version = await self._fetch_chain(target, policy)
+            seen.trusted = False if seen.chain else None
+        step.add(*(f"certificate {number} as sent: {one}" for number, one in enumerate(seen.chain, 1)))
+        if not hello.extensions.starttls:
+            remedy = "have STARTTLS offered there; where it was before, look for a firewall that removes it"
+        elif seen.chain and policy.verify_chain and "is for" not in sentence:
+            reason = why_untrusted(seen.chain, self._now())
+            sentence = f"{target.host}: {reason} ({sentence})"
+            remedy = _certificate_remedy(reason)
+        elif "is for" in sentence:
+            remedy = (
+                "set tls_domain to a name that the certificate carries, or have a certificate for this name installed"
+            )
+        elif isinstance(error, TlsBroken):
+            remedy = "the server must offer TLS 1.2 or later; its administrator sees more in its log"
+        if policy.use is TlsUse.OPPORTUNISTIC and isinstance(error, TlsBroken):
+            step.warned(f"{sentence}; mail goes in clear", remedy)
+        else:
+            step.failed(sentence, remedy)
+
+    async def _fetch_chain(self, target: Target, policy: TlsPolicy) -> tuple[list[Certificate], str]:
+        """The chain as sent, whoever it belongs to."""
+        unchecked = TlsPolicy(TlsUse.REQUIRED)
+        try:
+            conversation = await self._open(target, policy, verify=False)
+        except (NotConnected, ConnectionLost, TlsFailed):
+            return [], ""
+        try:
+            hello = await conversation.hello()
+            if isinstance(hello, HelloDone) and not self._implicit_tls:
+                await secure_session(conversation.client, hello, unchecked, self._contexts, target.host, self._seconds)
+            version = conversation.client.tls.version if conversation.client.tls else ""
+            return read_chain(conversation.client.sent_chain), version
+        except (ConnectionLost, HostUnusable):
+            return [], ""
+        finally:
+            await conversation.close()
+
+    async def _in_clear(self, conversation: Conversation, target: Target) -> HelloDone | None:
+        """Delivery comes back in clear after opportunistic TLS broke; so does the test."""
+        again = await self._open(target, TlsPolicy(TlsUse.NEVER))
+        conversation.client, conversation.lines = again.client, [*conversation.lines, *again.lines]
+        event = await again.hello()
+        return event if isinstance(event, HelloDone) else None
+
+    # --- log-on and envelope ----------------------------------------------------------------------------------------
+
+    async def _log_on(
+        self, above: StepBuilder, conversation: Conversation, hello: HelloDone, target: Target, seen: Observed
+    ) -> bool:  # fmt: skip
+        """AUTH with the connector's credentials; whether the test goes on."""
+        offered = " ".join(hello.extensions.auth)
+        mechanism = self._connector.smart_host_auth_mechanism
+        basic = (SmartHostAuthMechanism.BASIC_AUTH, SmartHostAuthMechanism.BASIC_AUTH_REQUIRE_TLS)
+        if mechanism not in basic:
+            with above.step("") as step:
+                step.noted(f"No login is configured; the server offers {f'AUTH {offered}' if offered else 'none'}")
+            return True
+        with above.step(f"Logging on as {self._connector.authentication_username}") as step:
+            before = len(conversation.lines)
+            try:
+                await log_on(conversation.client, hello, self._connector, target.host)
+            except HostUnusable as error:
+                seen.logged_on = False
+                step.failed(str(error), _LOG_ON_REMEDIES.get(error.status, ""))
+                step.add(*conversation.said(before))
+                return False
+            seen.logged_on = True
+            step.passed(f"{target.host} takes the log-on of {self._connector.authentication_username}")
+        return True
+
+    async def _envelope(
+        self, above: StepBuilder, conversation: Conversation, hello: HelloDone, seen: Observed
+    ) -> None:  # fmt: skip
+        """MAIL and each RCPT, then RSET; DATA never."""
+        if not self._recipients:
+            with above.step("") as step:
+                step.noted("MAIL and RCPT were not tried: there is no recipient to try; give one with --recipient")
+            return
+        transaction = Transaction(
+            reverse_path=self._sender, recipients=[EnvelopeRecipient(one) for one in self._recipients],
+            smtputf8=hello.extensions.smtputf8 and not all(one.is_ascii for one in (self._sender, *self._recipients)),
+        )  # fmt: skip
+        with above.step(f"Saying MAIL FROM:<{self._sender}>") as step:
+            reply = await conversation.ask(mail_command(transaction, hello.extensions))
+            seen.replies[""] = reply
+            if not _judge_reply(step, reply, f"the sender <{self._sender}>", guessed=False):
+                return
+        for recipient in transaction.recipients:
+            path = recipient.forward_path
+            with above.step(f"Saying RCPT TO:<{path}>") as step:
+                reply = await conversation.ask(rcpt_command(recipient, transaction, hello.extensions))
+                seen.replies[str(path)] = reply
+                _judge_reply(step, reply, f"the recipient <{path}>", guessed=self._guessed)
+        await conversation.ask("RSET")
+
+
+# --- judgements -----------------------------------------------------------------------------------------------------
+
+
+def _sni(host: str) -> str:
+    return "" if host.startswith("[") else host
+
+
+def _judge_banner(step: StepBuilder, banner: str, conversation: Conversation) -> None:
+    first = next((line for line in conversation.lines if line.mark == "<"), None)
+    step.add(*conversation.said())
+    if _ASTERISKS.search(banner):
+        step.warned("The banner is full of asterisks: a firewall rewrites SMTP on the way to this server", _INSPECTION)
+    elif first is not None and not first.text.startswith("2"):
+        step.passed(f"The banner is a refusal: {first.text}")
+    elif first is not None and first.seconds > _SLOW_SECONDS:
+        step.warned(
+            f"The banner came only after {first.seconds:.1f} s: {banner}",
+            "greylisting by delay, or the server looks up our address in vain: see to the reverse name of our address",
+        )
+    else:
+        step.passed(f"The banner is {banner}")
+
+
+def _judge_hello(step: StepBuilder, event: HelloDone, conversation: Conversation) -> None:
+    words = [line.partition(" ")[0].upper() for line in event.reply.text.split("\n")[1:]]
+    step.add(*event.reply.text.split("\n")[1:])
+    if not words:
+        step.warned(
+            "The server knows HELO only: no STARTTLS, no SIZE, no DSN",
+            f"it is very old, or {_INSPECTION}",
+        )
+        return
+    size = event.extensions.size
+    largest = f", messages up to {size / 1024**2:.1f} MB" if size else ""
+    step.passed(f"EHLO is answered with {len(words)} keywords{largest}")
+
+
+def _judge_clear(step: StepBuilder, policy: TlsPolicy, hello: HelloDone, host: str) -> None:
+    if policy.use is TlsUse.NEVER:
+        step.noted("TLS is not used: ignore_starttls is set for this connector")
+    elif hello.extensions.starttls:
+        step.warned(f"{host} offers STARTTLS and refuses it; mail goes in clear", "ask its administrator")
+    else:
+        step.warned(
+            f"{host} does not offer STARTTLS: mail goes in clear, for everybody on the way to read",
+            "ask its administrator, or set require_tls = true to hold mail back instead",
+        )
+
+
+def _certificate_remedy(reason: str) -> str:
+    if "expired" in reason:
+        return "have the owner of the server renew its certificate"
+    if "only its own" in reason:
+        return "have the issuer's certificate added to the chain there, or name a file that holds it in tls_ca_file"
+    return "name the issuer's certificate in tls_ca_file, or have a certificate of a known authority installed there"
+
+
+def _judge_reply(step: StepBuilder, reply: Reply, what: str, *, guessed: bool) -> bool:
+    """Whether a command of the envelope was accepted."""
+    if reply.is_positive:
+        step.passed(f"{what.capitalize()} is accepted: {reply}")
+        return True
+    if guessed:
+        step.warned(
+            f"The server refuses {what}: {reply}",
+            "this recipient was only a guess; give one that exists with --recipient",
+        )
+    elif reply.is_permanent:
+        step.failed(f"The server refuses {what}: {reply}", _refusal_remedy(str(reply)))
+    else:
+        step.warned(
+            f"The server puts {what} off: {reply}",
+            "greylisting looks like this: try again in some minutes",
+        )
+    return False
+
+
+def _refusal_remedy(reply: str) -> str:
+    text = reply.lower()
+    if "relay" in text:
+        return "this server relays for those it knows: log on, or have our address or certificate allowed there"
+    if "authent" in text or "5.7.57" in text:
+        return "it wants a login: set smart_host_auth_mechanism and its credentials"
+    if any(word in text for word in ("blocked", "listed", "reputation", "banned", "spamhaus")):
+        return "our address is on a block list: see what was sent from it, then ask for removal"
+    if "tls" in text:
+        return "it wants TLS: remove ignore_starttls"
+    return "the reply says why; ask the administrator of the server"
