@@ -49,7 +49,7 @@ def render() -> str:
         brackets = f"[[{table}]]" if is_array else f"[{table}]"
         parts.append(f"\n## {heading}: `{brackets}`\n\n{text}\n")
         parts.append(f"\n| Setting | Values | Default | Meaning | {cmdlet or 'Exchange'} |\n|---|---|---|---|---|\n")
-        parts += [row(kind, field) for field in msgspec.structs.fields(kind) if not _is_table_array(field)]
+        parts += [row(kind, field) for field in msgspec.structs.fields(kind) if not _is_table(field)]
     return "".join(parts)
 
 
@@ -162,8 +162,9 @@ def _struct(kind: Any) -> type[msgspec.Struct]:
     return struct  # type: ignore[no-any-return]
 
 
-def _is_table_array(field: FieldInfo) -> bool:
-    inner = get_args(field.type)[0] if get_origin(field.type) is list else None
+def _is_table(field: FieldInfo) -> bool:
+    """A table of its own in the file, or several."""
+    inner = get_args(field.type)[0] if get_origin(field.type) is list else field.type
     return isinstance(inner, type) and issubclass(inner, msgspec.Struct)
 
 

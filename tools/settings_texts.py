@@ -46,6 +46,42 @@ TABLES: dict[str, tuple[str, str, str]] = {
         "Set-TransportService",
         "One table. [Queues](../explanation/queues.md) tells how they work together.",
     ),
+    "back_pressure": (
+        "Back pressure",
+        "EdgeTransport.exe.config",
+        "One table. [Back pressure](../explanation/back-pressure.md) tells what follows from each level.",
+    ),
+    "back_pressure.database_used_space": (
+        "Back pressure: the drive of the queue database",
+        "DatabaseUsedSpace",
+        (
+            "One table: percent in use. While none of its settings is given, all four are lowered on drives of less "
+            "than 50 GB, so that High begins where 500 MB are left, or a tenth of a drive below 5 GB."
+        ),
+    ),
+    "back_pressure.used_disk_space": (
+        "Back pressure: the drive of the logs",
+        "UsedDiskSpace",
+        (
+            "One table: percent in use. While none of its settings is given, all four are lowered on drives of less "
+            "than 112 GB, so that High begins where 1152 MB are left, or a tenth of a drive below 11 GB."
+        ),
+    ),
+    "back_pressure.private_bytes": (
+        "Back pressure: memory of the server",
+        "PrivateBytes",
+        "One table: percent of the machine's memory, or of what its control group allows.",
+    ),
+    "back_pressure.system_memory": (
+        "Back pressure: memory in use by all",
+        "SystemMemory",
+        "One table: percent of the machine's memory, or of what its control group allows.",
+    ),
+    "back_pressure.submission_queue_length": (
+        "Back pressure: the Submission queue",
+        "QueueLength[SubmissionQueue]",
+        "One table: messages that wait in Submission.",
+    ),
     "categorizer": ("The categorizer", "Set-TransportConfig", "One table: limits for the whole organisation."),
     "delivery": ("Delivery and reports", "Set-TransportService and Set-TransportConfig", "One table."),
     "pickup": ("Pickup and replay directories", "Set-TransportService", "One table."),
@@ -61,7 +97,19 @@ TABLES: dict[str, tuple[str, str, str]] = {
     "monitoring": ("Numbers and probes", "", "One table."),
 }
 
+_THRESHOLDS = {
+    "low_to_medium": "From here on the level is Medium.",
+    "medium_to_high": "From here on the level is High.",
+    "high_to_medium": "Below this value High becomes Medium.",
+    "medium_to_low": "Below this value Medium becomes Low.",
+}
+
 TEXTS: dict[str, dict[str, str]] = {
+    "DatabaseUsedSpace": _THRESHOLDS,
+    "UsedDiskSpace": _THRESHOLDS,
+    "PrivateBytes": _THRESHOLDS,
+    "SystemMemory": _THRESHOLDS,
+    "SubmissionQueueLength": _THRESHOLDS,
     "AcceptedDomain": {},
     "ReceiveConnector": {
         "name": "Unique name, at most 64 characters.",

@@ -36,6 +36,7 @@ PURE_FILES = frozenset(
         "net/ip_range.py",
         "net/proxy_protocol.py",
         "queues/filtering.py",
+        "queues/pressure.py",
         "queues/retry.py",
         "queues/states.py",
         "receive/connector.py",

@@ -408,6 +408,14 @@ class QueueStoreContract:
         assert found is not None
         assert (found.status, found.in_doubt, found.crash_count) == (RETRY, False, 0)
 
+    async def test_what_waits_is_counted_up_to_a_limit(self, store: QueueStore) -> None:
+        waiting = [entry(store, SUBMISSION, status=status) for status in (RETRY, RETRY, MessageStatus.READY)]
+        others = [entry(store, SUBMISSION, status=ACTIVE), entry(store, SUBMISSION, status=MessageStatus.SUSPENDED)]
+        await put(store, *waiting, *others, entry(store))
+        assert await store.count_waiting(SUBMISSION, 1000) == 3
+        assert await store.count_waiting(SUBMISSION, 1) == 2
+        assert await store.count_waiting(QueueKind.POISON, 1000) == 0
+
     async def test_a_stop_in_order_counts_no_crash(self, store: QueueStore) -> None:
         one = entry(store)
         await put(store, one)

@@ -11,6 +11,7 @@ from typing import Any, TypeVar
 from bridgehead.admin.control import ControlServer
 from bridgehead.admin.methods.table import METHODS
 from bridgehead.admin.ports import ListenerFacts, ReloadOutcome, ServerFacts
+from bridgehead.admin.pressure import PressureFacts
 from bridgehead.mail.address import parse_mailbox
 from bridgehead.mail.content import BytesContent
 from bridgehead.mail.envelope import Envelope, EnvelopeRecipient
@@ -43,6 +44,7 @@ class StoreServer:
         self.store, self.now = store, now
         self.alarms: list[str] = []
         self.problems: list[Problem] = []
+        self.pressure = PressureFacts()
         self.outcome = ReloadOutcome(changes=["receive_connectors changed"], needs_restart=["logs"])
 
     def facts(self) -> ServerFacts:
@@ -59,6 +61,9 @@ class StoreServer:
 
     async def reload(self) -> ReloadOutcome:
         return self.outcome
+
+    def back_pressure(self) -> PressureFacts:
+        return self.pressure
 
     async def queues(self) -> Sequence[QueueSummary]:
         return await self.store.queues()

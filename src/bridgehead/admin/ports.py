@@ -9,6 +9,7 @@ from typing import Protocol
 
 import msgspec
 
+from bridgehead.admin.pressure import PressureFacts
 from bridgehead.queues.store import ItemFilter, Problem, QueuedItem, QueueState, QueueSummary
 
 
@@ -81,6 +82,9 @@ class RunningServer(Protocol):
         """Unix time."""
 
     def facts(self) -> ServerFacts: ...
+
+    def back_pressure(self) -> PressureFacts:
+        """Levels of disks, memory and Submission, and what follows from them."""
 
     async def reload(self) -> ReloadOutcome:
         """Read the configuration anew, all or nothing."""

@@ -6,6 +6,7 @@ from datetime import datetime
 import msgspec
 
 from bridgehead.admin.ports import ListenerFacts, RunningServer
+from bridgehead.admin.pressure import PressureView, view_pressure
 from bridgehead.admin.queues import QueueView, view_queue
 from bridgehead.admin.times import moment
 
@@ -17,6 +18,7 @@ class StatusReport(msgspec.Struct, frozen=True, kw_only=True):
         uptime_seconds: since the start.
         queued_messages: in all queues together.
         retrying_queues: those whose next hop cannot be reached, the largest first.
+        back_pressure: how full disks, memory and Submission are, and what follows from it.
     """
 
     healthy: bool
@@ -40,6 +42,7 @@ class StatusReport(msgspec.Struct, frozen=True, kw_only=True):
     queued_messages: int
     messages_by_queue_type: dict[str, int]
     retrying_queues: list[QueueView]
+    back_pressure: PressureView
 
 
 async def report_status(server: RunningServer) -> StatusReport:
@@ -78,4 +81,5 @@ async def report_status(server: RunningServer) -> StatusReport:
         retrying_queues=sorted(
             (queue for queue in queues if queue.status == "Retry"), key=lambda queue: -queue.message_count
         ),
+        back_pressure=view_pressure(server.back_pressure()),
     )

@@ -18,7 +18,7 @@ from bridgehead.delivery.attempt import AttemptRecorder, Reporter, Stored
 from bridgehead.delivery.commits import LastingCommits
 from bridgehead.delivery.delivery_queue import DeliveryQueue
 from bridgehead.delivery.ports import Courier, WorkSource
-from bridgehead.delivery.queue_window import QueueWindow
+from bridgehead.delivery.queue_window import LEASE_BYTES, QueueWindow
 from bridgehead.delivery.set_back import SetBack
 from bridgehead.delivery.settings import DeliverySettings
 from bridgehead.delivery.suspects import Suspects
@@ -27,6 +27,7 @@ from bridgehead.net.clock import Clock
 from bridgehead.queues.settings import QueueSettings
 from bridgehead.queues.store import QueuedItem, QueueKind, QueueState, QueueStatus, QueueStore, StoreFault, Transaction
 from bridgehead.routing.next_hop import DeliveryType, NextHop
+from bridgehead.tracking.metrics import Metrics
 from bridgehead.tracking.ports import Tracker
 
 logger = logging.getLogger("bridgehead.delivery")
@@ -74,8 +75,9 @@ class Dispatcher:
     def __init__(
         self, store: QueueStore, queue_settings: QueueSettings, delivery_settings: DeliverySettings, tracker: Tracker,
         clock: Clock, random: Callable[[], float], courier_for: CourierFor, reporter: Reporter, submit: Stored,
-        fqdn: str = "",
+        fqdn: str = "", metrics: Metrics | None = None,
     ) -> None:  # fmt: skip
+        self.metrics = metrics or Metrics()
         self.store = store
         self.settings = queue_settings
         self.clock = clock
@@ -88,7 +90,8 @@ class Dispatcher:
         self.bytes_in_memory = 0
         self.unwritten: dict[int, QueuedItem] = {}
         self._writing: asyncio.TimerHandle | None = None
-        self.window_bytes = int(delivery_settings.outbound_window_bytes)
+        self._window_bytes_set = self.window_bytes = int(delivery_settings.outbound_window_bytes)
+        self._dehydrated = False
         self.queues: dict[NextHop, DeliveryQueue] = {}
         self._random = random
         self._courier_for = courier_for
@@ -147,7 +150,8 @@ class Dispatcher:
     ) -> None:
         """Use new settings from now on; couriers are made anew, those at work finish first."""
         self.settings = self.recorder.settings = queue_settings
-        self.window_bytes = int(delivery_settings.outbound_window_bytes)
+        self._window_bytes_set = int(delivery_settings.outbound_window_bytes)
+        self._fit_window()
         self._courier_for = courier_for
         closing = []
         for queue in self.queues.values():
@@ -213,6 +217,17 @@ class Dispatcher:
     def resume(self, next_hop: NextHop) -> None:
         """Resume-Queue."""
         self._queue(next_hop).resume()
+
+    def dehydrate(self, on: bool) -> None:
+        """Memory is short: what waits goes to disk and comes back in small batches, until it is switched off."""
+        self._dehydrated = on
+        self._fit_window()
+        if on:
+            for queue in self.queues.values():
+                queue.dehydrate()
+
+    def _fit_window(self) -> None:
+        self.window_bytes = min(self._window_bytes_set, LEASE_BYTES) if self._dehydrated else self._window_bytes_set
 
     async def status(self) -> list[DeliveryQueueStatus]:
         """Every delivery queue, in order of identity. Raises StoreFault."""

@@ -23,6 +23,7 @@ from bridgehead.net.clock import Clock
 from bridgehead.queues.settings import QueueSettings
 from bridgehead.queues.store import QueuedItem, QueueKind, QueueState, QueueStatus, QueueStore, StoreFault, Transaction
 from bridgehead.routing.next_hop import NextHop
+from bridgehead.tracking.metrics import Metrics
 
 logger = logging.getLogger("bridgehead.delivery")
 
@@ -49,6 +50,7 @@ class QueueHost(Protocol):
     commits: LastingCommits
     recorder: AttemptRecorder
     suspects: Suspects
+    metrics: Metrics
     unwritten: dict[int, QueuedItem]
     """Entries in memory that are still in Submission on disk."""
     bytes_in_memory: int
@@ -102,6 +104,7 @@ class QueueWindow:
             self._to_disk([entry])
             return
         self._host.bytes_in_memory += weight(entry)
+        entry.since = self._host.clock.monotonic()
         if entry.item.priority is _HIGH:
             self._window.appendleft(entry)
         else:
@@ -147,6 +150,10 @@ class QueueWindow:
     def try_suspect(self, entry: QueuedItem) -> None:
         """See `TrialQueue`."""
         self.add(entry)
+
+    def dehydrate(self) -> None:
+        """Let what waits in memory go to disk; it comes back as room allows."""
+        self._to_disk(self._emptied_window())
 
     def _emptied_window(self) -> list[QueuedItem]:
         """What lay in the window, which no longer counts as memory in use."""
@@ -206,6 +213,9 @@ class QueueWindow:
             self._to_disk(good)
             return
         self._host.bytes_in_memory += sum(map(weight, good))
+        ahead = self._host.clock.monotonic() - self._host.clock.now()
+        for entry in good:
+            entry.since = ahead + (entry.due or entry.item.received_at)
         if self._window and good and good[0].id < self._window[0].id:
             self._window.extendleft(reversed(good))
         else:

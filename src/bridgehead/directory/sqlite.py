@@ -132,6 +132,10 @@ class SqliteDirectory:
         """Remove a recipient. Raises DirectoryUnavailable, KeyError where there is none of this name."""
         self._change(lambda connection: _delete(connection, name))
 
+    def flush_cache(self) -> None:
+        """Forget what can be read again."""
+        self._cache.clear()
+
     def close(self) -> None:
         """Release the file. A later look-up opens it again."""
         if self._connection is not None:

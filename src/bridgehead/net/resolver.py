@@ -113,6 +113,11 @@ class Resolver:
         self._under_way: dict[tuple[str, str], asyncio.Task[_Records]] = {}
         self._others: dict[tuple[str, ...], Resolver] = {}
 
+    def flush_cache(self) -> None:
+        """Forget what can be asked again, here and in the resolvers for other servers."""
+        for resolver in (self, *self._others.values()):
+            resolver._cache.clear()
+
     def for_servers(self, servers: Sequence[str]) -> "Resolver":
         """The resolver for other servers, made once for each list; itself where `servers` is empty."""
         key = tuple(servers)

@@ -167,6 +167,10 @@ class MemoryQueueStore:
         ]
         return min(waiting, default=None)
 
+    async def count_waiting(self, queue: QueueKind, limit: int) -> int:
+        waiting = [entry.status for entry in self._entries() if entry.queue is queue]
+        return sum(min(limit, waiting.count(status)) for status in _WAITING)
+
     async def get(self, internal_message_id: int) -> QueuedItem | None:
         return self._entry(internal_message_id) if internal_message_id in self._rows else None
 

@@ -176,6 +176,18 @@ def _conditions(wanted: ItemFilter) -> tuple[str, Sequence[object]]:
     return where, [value for _, value in conditions]
 
 
+def count_waiting(connection: sqlite3.Connection, queue: QueueKind, limit: int) -> int:
+    """Entries of a queue that are READY or in RETRY, up to `limit` of each, by their indexes alone."""
+    counts = [
+        connection.execute(
+            f"SELECT count(*) FROM (SELECT 1 FROM item WHERE queue = ? AND status = {status:d} LIMIT ?)",  # noqa: S608
+            (int(queue), limit),
+        ).fetchone()[0]
+        for status in (MessageStatus.READY, MessageStatus.RETRY)
+    ]
+    return sum(counts)
+
+
 def summaries(connection: sqlite3.Connection) -> list[QueueSummary]:
     """Every queue that holds an entry or has a state, by kind and next hop."""
     found: dict[tuple[int, str], QueueSummary] = {}

@@ -13,6 +13,7 @@ from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from pathlib import Path
+from time import monotonic
 from typing import Final, TypeVar
 
 from bridgehead.queues import leasing, reading
@@ -56,11 +57,16 @@ class SqliteQueueStore:
         reserve_bytes: disk space kept back for finishing what was begun (`reserve.py`).
         before_commit: called on the writer's thread before each commit: whatever must not be behind the queue, such as
             the log that says why an entry is gone. Must not raise.
+        on_commit: told of each group of operations that was synced together: how many, and how many seconds it took.
     """
 
     def __init__(
-        self, directory: Path, *, reserve_bytes: int = RESERVE_BYTES, before_commit: Callable[[], object] = lambda: None
-    ) -> None:
+        self, directory: Path, *, reserve_bytes: int = RESERVE_BYTES,
+        before_commit: Callable[[], object] = lambda: None,
+        on_commit: Callable[[int, float], object] = lambda count, seconds: None,
+    ) -> None:  # fmt: skip
+        self._on_commit = on_commit
+        self._handed_over_at = 0.0
         self._directory = directory
         self._before_commit = before_commit
         self._reserve_bytes = reserve_bytes
@@ -213,6 +219,7 @@ class SqliteQueueStore:
         self._urgent = False
         batch, self._pending = self._pending, []
         self._busy = True
+        self._handed_over_at = monotonic()
         self._writer.submit(batch)
 
     def _report(self, batch: Sequence[Operation], faults: list[StoreFault | None]) -> None:
@@ -227,6 +234,7 @@ class SqliteQueueStore:
 
     def _completed(self, batch: Sequence[Operation], faults: list[StoreFault | None]) -> None:
         self._busy = False
+        self._on_commit(len(batch), monotonic() - self._handed_over_at)
         self._hand_over()
         for operation, fault in zip(batch, faults, strict=True):
             if fault is not None or self.trouble:
@@ -339,6 +347,10 @@ class SqliteQueueStore:
             await self._recovered.wait()
             taken = await self._in_turn(run, self._give_back)
         return taken
+
+    async def count_waiting(self, queue: QueueKind, limit: int) -> int:
+        """From the two indexes of what waits."""
+        return await self._read(lambda connection: reading.count_waiting(connection, queue, limit))
 
     async def bring_forward(self, later_than: float, seconds: float) -> int:
         """See the port."""

@@ -71,6 +71,7 @@ class QueuedItem(msgspec.Struct, kw_only=True):
         last_error: the last of them.
         in_doubt: an attempt's outcome is unknown (crash or connection lost after the final dot).
         crash_count: how often the process died, or a stage raised, while this entry was Active there.
+        since: monotonic time of its last step in memory; not stored.
     """
 
     item: MailItem
@@ -85,6 +86,7 @@ class QueuedItem(msgspec.Struct, kw_only=True):
     last_error: str = ""
     in_doubt: bool = False
     crash_count: int = 0
+    since: float = 0.0
 
     @property
     def id(self) -> int:
@@ -205,6 +207,9 @@ class QueueStore(Protocol):
 
     async def next_due(self, queue: QueueKind, next_hop: NextHop | None) -> float | None:
         """When the next entry of a queue becomes due: 0.0 for at once, None when there is none to wait for."""
+
+    async def count_waiting(self, queue: QueueKind, limit: int) -> int:
+        """How many entries of a queue are READY or in RETRY, counted up to `limit` of each. Raises StoreFault."""
 
     async def bring_forward(self, later_than: float, seconds: float) -> int:
         """Make entries of all queues that are in RETRY with due > `later_than` due that many seconds earlier, yet not

@@ -12,6 +12,7 @@ from typing import Any
 from bridgehead.directory.lookup import Directory
 from bridgehead.net.clock import Clock
 from bridgehead.net.ip_range import Binding, IPRange, parse_binding, parse_ip, parse_range
+from bridgehead.queues.pressure import BackPressure
 from bridgehead.queues.store import ContentWriter, StoreFault
 from bridgehead.receive.acceptance import Acceptance
 from bridgehead.receive.address_check import AcceptedDomains
@@ -22,6 +23,7 @@ from bridgehead.receive.served_connector import Certificates, ServedConnector
 from bridgehead.receive.session import Session
 from bridgehead.receive.settings import ReceiveConnector
 from bridgehead.smtp import replies
+from bridgehead.tracking.metrics import Metrics
 from bridgehead.tracking.ports import ProtocolLog
 
 log = logging.getLogger("bridgehead.receive")
@@ -47,6 +49,8 @@ class ReceiveServices:
         protocol_log: ProtocolLog,
         clock: Clock,
         random_bytes: Callable[[int], bytes],
+        metrics: Metrics | None = None,
+        pressure: BackPressure | None = None,
     ) -> None:
         self.fqdn = fqdn
         self.acceptance = acceptance
@@ -58,6 +62,8 @@ class ReceiveServices:
         self.protocol_log = protocol_log
         self.clock = clock
         self.random_bytes = random_bytes
+        self.metrics = metrics or Metrics()
+        self.pressure = pressure or BackPressure()
         self.limits = ConnectionLimits()
         self._tasks: set[asyncio.Task[None]] = set()
         self._next_session = int.from_bytes(random_bytes(6), "big") << 16
@@ -180,9 +186,12 @@ class ReceiveServer:
         self._connectors = ReceiveConnectors(connectors)
         former = self._served
         self._served = {
-            one.name: ServedConnector(one, self.services.fqdn, self.services.certificates, former.get(one.name))
+            one.name: ServedConnector(
+                one, self.services.fqdn, self.services.certificates, former.get(one.name),
+                self.services.metrics.receive_connector(one.name),
+            )
             for one in connectors
-        }
+        }  # fmt: skip
         self._proxies = [
             (binding.port, parse_range(source))
             for one in connectors

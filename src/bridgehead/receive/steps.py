@@ -12,7 +12,7 @@ import msgspec
 from bridgehead.mail.envelope import EnvelopeRecipient
 from bridgehead.receive import address_check, message
 from bridgehead.receive.logon import Logon
-from bridgehead.receive.permissions import PrincipalKind
+from bridgehead.receive.permissions import PrincipalKind, is_from_inside
 from bridgehead.receive.transaction import Transaction
 from bridgehead.smtp import replies
 from bridgehead.smtp.events import (
@@ -71,6 +71,10 @@ def mail(session: "Session", event: Mail) -> None:
     if connector.settings.require_tls and not session.tls_info:
         session.answer(replies.MUST_STARTTLS)
         return
+    pressure = session.services.pressure
+    if pressure.active and pressure.refuses(is_from_inside(session.rights, session.principal)):
+        session.answer(replies.INSUFFICIENT_RESOURCES)
+        return
     reverse_path = event.reverse_path
     if not reverse_path.domain and reverse_path.local_part:
         if not connector.settings.default_domain:
@@ -92,8 +96,11 @@ def mail(session: "Session", event: Mail) -> None:
         if refusal.code == 421:
             session.engine.close()
         return
-    session.transaction = Transaction(event)
-    session.engine.reply(replies.SENDER_OK)
+    session.transaction = Transaction(event, session.mail_begun())
+    if pressure.active and pressure.delay:
+        session.answer_after(min(pressure.delay, connector.inactivity_timeout / 2), replies.SENDER_OK)
+    else:
+        session.engine.reply(replies.SENDER_OK)
 
 
 def rcpt(session: "Session", event: Rcpt) -> None:

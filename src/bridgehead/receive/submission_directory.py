@@ -26,6 +26,7 @@ from bridgehead.mail.limits import (
     SUBMISSION_FILES_PER_POLL,
 )
 from bridgehead.net.clock import Clock
+from bridgehead.queues.pressure import BackPressure
 from bridgehead.queues.store import ContentWriter, StoreFault
 from bridgehead.receive.acceptance import Acceptance
 from bridgehead.receive.message_rate import SlidingWindows
@@ -53,13 +54,14 @@ class SubmissionDirectory:
         read: makes a message of a file.
         messages_per_minute: PickupDirectoryMaxMessagesPerMinute, which each directory has for itself.
         poll_interval: seconds.
+        pressure: may make the files wait.
         new_content_file: where content goes that is too large for a row of the queue database.
     """
 
     def __init__(
         self, *, name: str, path: Path, read: Reader, messages_per_minute: int, poll_interval: float, fqdn: str,
         acceptance: Acceptance, new_content_file: Callable[[], ContentWriter], tracker: Tracker, clock: Clock,
-        random_bytes: Callable[[int], bytes],
+        random_bytes: Callable[[int], bytes], pressure: BackPressure | None = None,
     ) -> None:  # fmt: skip
         self._name = name
         self._path = path
@@ -72,6 +74,7 @@ class SubmissionDirectory:
         self._tracker = tracker
         self._clock = clock
         self._random_bytes = random_bytes
+        self._pressure = pressure or BackPressure()
         self._rate = SlidingWindows(1)
         self._seen: dict[str, _Seen] = {}
         self._stop = asyncio.Event()
@@ -92,13 +95,17 @@ class SubmissionDirectory:
         self._stop.set()
 
     async def poll(self) -> int:
-        """Look once; how many messages were submitted."""
+        """Look once; how many messages were submitted. Under back pressure files stay where they are."""
         submitted = 0
+        if self._pressure.pauses_directories:
+            return 0
         try:
             names = await asyncio.to_thread(self._complete_files, self._clock.now())
             self._failing = False
             for name in names:
-                if self._stop.is_set() or self._rate.count("", self._clock.monotonic()) + 1 > self._limit:
+                if self._stop.is_set() or self._pressure.pauses_directories:
+                    break
+                if self._rate.count("", self._clock.monotonic()) + 1 > self._limit:
                     break
                 submitted += await self._whole(name)
         except OSError as error:

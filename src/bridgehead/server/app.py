@@ -30,6 +30,7 @@ from bridgehead.net.certificates import CertificateError, CertificatePair, Certi
 from bridgehead.net.clock import SystemClock
 from bridgehead.net.ip_range import Binding
 from bridgehead.net.randomness import RandomBytes
+from bridgehead.queues.pressure import BackPressure
 from bridgehead.queues.sqlite import SqliteQueueStore
 from bridgehead.queues.store import StoreFault
 from bridgehead.receive.acceptance import Acceptance
@@ -42,9 +43,11 @@ from bridgehead.server import privileges
 from bridgehead.server.config.load import Loaded
 from bridgehead.server.notify import Notifier
 from bridgehead.server.operations import Operations
+from bridgehead.server.pressure import ResourceMonitor
 from bridgehead.server.rooms import Rooms
 from bridgehead.tracking.counters import CountingTracker
 from bridgehead.tracking.logs import Logs
+from bridgehead.tracking.metrics import Metrics
 
 log = logging.getLogger("bridgehead.server")
 
@@ -74,17 +77,27 @@ class Application:
             reminder_interval=configuration.alarms.reminder_interval.total_seconds(),
             all_clear_delay=configuration.alarms.all_clear_delay.total_seconds(),
         )
+        self.pressure = BackPressure()
         self.logs = Logs(configuration.logs, loaded.within(configuration.logs.log_directory), self.clock.now)
         self.tracker = CountingTracker(self.logs.message_tracking)
+        self.metrics = Metrics(configuration.monitoring.destinations)
         # No message leaves the queue before the log that says where it went: a killed process forgets neither.
         self.store = SqliteQueueStore(
-            loaded.within(configuration.queues.queue_database_path), before_commit=self.logs.flush_message_tracking
+            loaded.within(configuration.queues.queue_database_path), before_commit=self.logs.flush_message_tracking,
+            on_commit=self.metrics.committed,
         )
         self.rooms = Rooms(loaded, self.fqdn, self.clock, self.logs)
         self._tasks: set[asyncio.Task[None]] = set()
         self._directories: list[SubmissionDirectory] = []
         self._make_pipeline()
         self._make_receive()
+        self.resources = ResourceMonitor(
+            configuration.back_pressure, self.pressure,
+            queue_folder=loaded.within(configuration.queues.queue_database_path),
+            log_folder=loaded.within(configuration.logs.log_directory),
+            waiting=self.store.count_waiting, relief=self.dispatcher,
+            flush_caches=lambda: self.rooms.flush_caches(), alarms=self.alarms, clock=self.clock,
+        )  # fmt: skip
         socket_path = loaded.within(configuration.server.control_socket)
         self.operations = Operations(self)
         self.control = ControlServer(METHODS, self.operations, socket_path)
@@ -100,10 +113,12 @@ class Application:
             queue_settings=configuration.queues,
             fqdn=self.fqdn,
             default_domain=self.rooms.accepted_domains.default_name,
+            metrics=self.metrics,
         )
         self.dispatcher = Dispatcher(
             self.store, configuration.queues, configuration.delivery, self.tracker, self.clock, random.random,
             self.rooms.courier_for, self.reporter, lambda entry: self.categorizer.process(entry), self.fqdn,
+            self.metrics,
         )  # fmt: skip
         self.categorizer = Categorizer(
             store=self.store,
@@ -113,6 +128,7 @@ class Application:
             clock=self.clock,
             reporter=self.reporter,
             intake=self.dispatcher,
+            metrics=self.metrics,
         )
 
     def _make_receive(self) -> None:
@@ -132,8 +148,10 @@ class Application:
                 authenticator=self.authenticator,
                 certificates=self.certificates,
                 protocol_log=self.logs.smtp_receive,
+                metrics=self.metrics,
                 clock=self.clock,
                 random_bytes=self.random_bytes,
+                pressure=self.pressure,
             )
         )
 
@@ -145,6 +163,8 @@ class Application:
         self.logs.start()
         await self.store.open()
         await self.control.start()
+        # Before the first message is taken: what is full at the start is known at the start.
+        await self.resources.start()
         await self.dispatcher.start()
         self.categorizer.start()
         await self.receive.configure(configuration.receive_connectors, opened)
@@ -160,6 +180,7 @@ class Application:
         for directory in self._directories:
             directory.stop()
         await self.receive.stop(STOP_GRACE_SECONDS)
+        await self.resources.stop()
         for task in self._tasks:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
@@ -194,6 +215,7 @@ class Application:
                     tracker=self.tracker,
                     clock=self.clock,
                     random_bytes=self.random_bytes,
+                    pressure=self.pressure,
                 )
                 self._directories.append(directory)
                 self._tasks.add(asyncio.get_running_loop().create_task(directory.run()))

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Final
 
 from bridgehead import __version__
 from bridgehead.admin.ports import ListenerFacts, ReloadOutcome, ServerFacts
+from bridgehead.admin.pressure import PressureFacts, pressure_alarms
 from bridgehead.directory.lookup import DirectoryUnavailable
 from bridgehead.queues.store import ItemFilter, Problem, QueuedItem, QueueKind, QueueState, QueueSummary
 from bridgehead.server.config.check import load_checked
@@ -25,7 +26,7 @@ _AT_START_ONLY: Final = ("server", "logs", "pickup")
 """Tables that a running server does not exchange."""
 _RELOADED: Final = (
     "accepted_domains", "receive_connectors", "send_connectors", "foreign_connectors", "mailbox_store", "categorizer",
-    "delivery", "queues", "directory",
+    "delivery", "queues", "back_pressure", "directory",
 )  # fmt: skip
 
 
@@ -65,6 +66,10 @@ class Operations:
             alarms=self._alarms(),
         )
 
+    def back_pressure(self) -> PressureFacts:
+        """Levels of the resources that are metered."""
+        return self._application.resources.facts()
+
     def _alarms(self) -> list[str]:
         app = self._application
         alarms = []
@@ -74,6 +79,7 @@ class Operations:
             alarms.append("delivery pauses, because what became of messages cannot be stored")
         if app.logs.lost_lines:
             alarms.append(f"{app.logs.lost_lines} log lines were lost: the log directory cannot be written")
+        alarms += pressure_alarms(app.resources.facts())
         return alarms
 
     # --- configuration ----------------------------------------------------------------------------------------------
@@ -104,6 +110,7 @@ class Operations:
         )
         await app.dispatcher.reconfigure(configuration.queues, configuration.delivery, rooms.courier_for)
         app.categorizer.reconfigure(rooms.mail_flow, configuration.queues)
+        app.resources.reconfigure(configuration.back_pressure)
         await former.close()
         app.certificates.refresh()
         app.notifier.ready()

@@ -97,6 +97,12 @@ class Rooms:
         """Connections to next hops that are open now."""
         return self._smtp.limiter.used
 
+    def flush_caches(self) -> None:
+        """Forget what can be looked up again."""
+        self.resolver.flush_cache()
+        if isinstance(self.directory, SqliteDirectory):
+            self.directory.flush_cache()
+
     async def close(self) -> None:
         """Release what is no longer in force."""
         await self.resolver.close()

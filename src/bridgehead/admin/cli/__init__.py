@@ -7,6 +7,7 @@ import rich_click as click
 
 from bridgehead.admin.cli.connector import connector
 from bridgehead.admin.cli.message import message
+from bridgehead.admin.cli.pressure import back_pressure
 from bridgehead.admin.cli.queue import queue
 from bridgehead.admin.cli.recipient import recipient
 from bridgehead.admin.cli.status import reload, status
@@ -18,5 +19,5 @@ __all__ = ["register"]
 
 def register(group: click.Group) -> None:
     """Add the commands to the program's own. Their `click.Context.obj` is to be a `CliContext`."""
-    for command in (status, reload, queue, message, trace, connector, user, recipient):
+    for command in (status, reload, back_pressure, queue, message, trace, connector, user, recipient):
         group.add_command(command)

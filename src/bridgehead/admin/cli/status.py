@@ -10,6 +10,7 @@ from bridgehead.admin.cli.output import NEGATIVE, AdminCommand, counted, emit, f
 
 if TYPE_CHECKING:
     from bridgehead.admin.ports import ReloadOutcome
+    from bridgehead.admin.pressure import PressureView
     from bridgehead.admin.status import StatusReport
 
 
@@ -82,8 +83,17 @@ def _text(report: "StatusReport") -> str:
         ("retrying", f"{queue.identity}: {counted(queue.message_count, 'message')}, {queue.last_error}")
         for queue in report.retrying_queues[:10]
     ]
+    pairs.append(("back pressure", _pressure(report.back_pressure)))
     lines.append(facts(pairs))
     return "\n".join(lines)
+
+
+def _pressure(view: "PressureView") -> str:
+    """The level, and whatever is above Low or on its way up."""
+    if not view.enabled:
+        return "not monitored"
+    rising = [one.sentence for one in view.resources if one.level != "Low" or one.next_level]
+    return "; ".join([view.level, *rising, *view.actions])
 
 
 def _reloaded(outcome: "ReloadOutcome") -> str:

@@ -4,6 +4,6 @@
 from typing import Final
 
 from bridgehead.admin.method import Method
-from bridgehead.admin.methods import messages, queues, server
+from bridgehead.admin.methods import messages, pressure, queues, server
 
-METHODS: Final[dict[str, Method]] = {**server.METHODS, **queues.METHODS, **messages.METHODS}
+METHODS: Final[dict[str, Method]] = {**server.METHODS, **pressure.METHODS, **queues.METHODS, **messages.METHODS}

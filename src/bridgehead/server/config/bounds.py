@@ -14,7 +14,15 @@ from bridgehead.categorizer.settings import CategorizerSettings
 from bridgehead.delivery.settings import DeliverySettings
 from bridgehead.mail.units import UNLIMITED, ByteSize, Duration
 from bridgehead.monitoring.settings import AlarmSettings, MonitoringSettings
-from bridgehead.queues.settings import QueueSettings
+from bridgehead.queues.settings import (
+    BackPressureSettings,
+    DatabaseUsedSpace,
+    PrivateBytes,
+    QueueSettings,
+    SubmissionQueueLength,
+    SystemMemory,
+    UsedDiskSpace,
+)
 from bridgehead.receive.settings import PickupSettings, ReceiveConnector
 from bridgehead.routing.settings import ForeignConnector, MailboxStore, SendConnector
 from bridgehead.tracking.settings import LogSettings
@@ -62,6 +70,12 @@ class Bound(msgspec.Struct, frozen=True):
 
 def _time(low: timedelta, high: timedelta) -> Bound:
     return Bound(low, high)
+
+
+def _thresholds(high: float) -> dict[str, Bound]:
+    """All four thresholds of a resource of the back pressure."""
+    names = ("low_to_medium", "medium_to_high", "high_to_medium", "medium_to_low")
+    return dict.fromkeys(names, Bound(0, high))
 
 
 _LOG_AGE: Final = _time(_SECOND, 24855 * _DAY)
@@ -119,6 +133,16 @@ BOUNDS: Final[dict[type[msgspec.Struct], dict[str, Bound]]] = {
         "queue_max_idle_time": _time(5 * _SECOND, _HOUR),
         "poison_threshold": Bound(1, 10),
     },
+    BackPressureSettings: {
+        "resource_metering_interval": _time(timedelta(milliseconds=50), _HOUR),
+        "private_bytes_history_depth": Bound(0, 100_000),
+        "submission_queue_history_depth": Bound(0, 100_000),
+    },
+    DatabaseUsedSpace: _thresholds(100),
+    UsedDiskSpace: _thresholds(100),
+    PrivateBytes: _thresholds(100),
+    SystemMemory: _thresholds(100),
+    SubmissionQueueLength: _thresholds(_INT32),
     CategorizerSettings: {
         "max_send_size": Bound(0, _INT32, unlimited=True),
         "max_receive_size": Bound(0, _INT32, unlimited=True),

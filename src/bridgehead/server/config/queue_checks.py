@@ -1,8 +1,11 @@
 # SPDX-License-Identifier: MIT
 """Checks of retry intervals and of what the categorizer, delivery and the mailbox store are told."""
 
+import msgspec
+
 from bridgehead.mail.address import AddressError, parse_domain, parse_mailbox
 from bridgehead.mail.units import Duration
+from bridgehead.queues.settings import BackPressureSettings, Thresholds
 from bridgehead.routing.settings import StoreProtocol
 from bridgehead.server.config.problem import Findings
 from bridgehead.server.config.schema import Configuration
@@ -13,6 +16,27 @@ def check_queues(configuration: Configuration, findings: Findings) -> None:
     _check_notification(configuration, findings)
     _check_reports(configuration, findings)
     _check_mailbox_store(configuration, findings)
+    _check_thresholds(configuration.back_pressure, findings)
+
+
+def _check_thresholds(settings: BackPressureSettings, findings: Findings) -> None:
+    """Levels rise upwards and fall downwards."""
+    for field in msgspec.structs.fields(settings):
+        limits = getattr(settings, field.name)
+        if not isinstance(limits, Thresholds):
+            continue
+        for lower, higher in (
+            ("medium_to_low", "low_to_medium"),
+            ("high_to_medium", "medium_to_high"),
+            ("low_to_medium", "medium_to_high"),
+            ("medium_to_low", "high_to_medium"),
+        ):
+            if getattr(limits, lower) > getattr(limits, higher):
+                findings.error(
+                    ("back_pressure", field.name, lower),
+                    f"{getattr(limits, lower):g} is above {higher}, which is {getattr(limits, higher):g}",
+                    f"set {lower} to {getattr(limits, higher):g} or less",
+                )
 
 
 def _check_notification(configuration: Configuration, findings: Findings) -> None:

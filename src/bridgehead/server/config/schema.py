@@ -7,7 +7,7 @@ from bridgehead.categorizer.settings import CategorizerSettings
 from bridgehead.delivery.settings import DeliverySettings
 from bridgehead.directory.settings import DirectorySettings
 from bridgehead.monitoring.settings import AlarmSettings, MonitoringSettings
-from bridgehead.queues.settings import QueueSettings
+from bridgehead.queues.settings import BackPressureSettings, QueueSettings
 from bridgehead.receive.settings import PickupSettings, ReceiveConnector
 from bridgehead.routing.settings import AcceptedDomain, ForeignConnector, MailboxStore, SendConnector
 from bridgehead.tracking.settings import LogSettings
@@ -41,6 +41,7 @@ class Configuration(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fi
 
     server: ServerSettings = ServerSettings()
     queues: QueueSettings = QueueSettings()
+    back_pressure: BackPressureSettings = BackPressureSettings()
     categorizer: CategorizerSettings = CategorizerSettings()
     delivery: DeliverySettings = DeliverySettings()
     directory: DirectorySettings = DirectorySettings()
