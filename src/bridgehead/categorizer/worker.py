@@ -25,13 +25,14 @@ from bridgehead.categorizer.resolve import resolve
 from bridgehead.categorizer.route import route
 from bridgehead.directory.lookup import DirectoryUnavailable
 from bridgehead.mail.header import clean_text
-from bridgehead.mail.item import MailItem, Source
+from bridgehead.mail.item import MailItem, Source, Stage
 from bridgehead.mail.limits import LOGGED_TEXT
 from bridgehead.net.clock import Clock
 from bridgehead.queues.retry import next_resolver_retry
 from bridgehead.queues.settings import QueueSettings
 from bridgehead.queues.store import MessageStatus, QueuedItem, QueueKind, QueueStore, StoreFault, Transaction
 from bridgehead.tracking.events import EventId, TrackingEvent, event_for
+from bridgehead.tracking.metrics import Metrics
 from bridgehead.tracking.ports import Tracker
 
 LEASED_ENTRIES: Final = 64
@@ -43,6 +44,8 @@ EVER: Final = 2.0**40
 """A time after every due time."""
 IDLE_CHECK_SECONDS: Final = 1.0
 """Shortest pause while Submission holds entries that are due but cannot be leased."""
+
+_SUBMITTED: Final = Stage.SUBMITTED
 
 _log = logging.getLogger(__name__)
 
@@ -58,7 +61,9 @@ class Categorizer:
     def __init__(
         self, *, store: QueueStore, mail_flow: MailFlow, queue_settings: QueueSettings, tracker: Tracker, clock: Clock,
         reporter: Reporter, intake: DeliveryIntake, random: Callable[[], float] = random,
+        metrics: Metrics | None = None,
     ) -> None:  # fmt: skip
+        self._seconds = (metrics or Metrics()).submission
         self._store = store
         self._mail_flow = mail_flow
         self._queue_settings = queue_settings
@@ -126,6 +131,8 @@ class Categorizer:
     def process(self, entry: QueuedItem) -> None:
         """Categorize an entry of Submission that is ACTIVE on disk and has its content. Never raises."""
         now = self._clock.now()
+        if entry.item.stage is _SUBMITTED:
+            self._seconds.observe(now - entry.item.received_at)
         try:
             outcome = self._decide(entry, now)
         except Exception as error:

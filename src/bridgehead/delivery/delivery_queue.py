@@ -49,6 +49,7 @@ class DeliveryQueue(QueueWindow):
         self.active: dict[int, QueuedItem] = {}
         self.taken = 0
         self._failing: DeliveryStatus | None = None
+        self.counters = host.metrics.hop(self.next_hop)
 
     # --- what the courier calls ------------------------------------------------------------------------------------
 
@@ -63,6 +64,9 @@ class DeliveryQueue(QueueWindow):
         entry = window.popleft()
         self.active[entry.item.internal_message_id] = entry
         self.taken += 1
+        now = self._host.clock.monotonic()
+        self.counters.series.waiting.observe(now - entry.since)
+        entry.since = now
         if self.on_disk and len(window) < WINDOW_ENTRIES // 2:
             self._refill()
         return entry
@@ -78,6 +82,8 @@ class DeliveryQueue(QueueWindow):
             logger.error("queue %s: message %d is reported a second time; ignored", self.next_hop, entry.id)
             return
         host = self._host
+        clock = host.clock
+        self.counters.attempted(entry.item, attempt.statuses, clock.monotonic() - entry.since, clock.now())
         if size <= INLINE_CONTENT_BYTES:  # as `weight` says
             host.bytes_in_memory -= size
         host.unwritten.pop(key, None)
@@ -104,6 +110,7 @@ class DeliveryQueue(QueueWindow):
         """See `WorkSource`."""
         error = clean_text(error, DIAGNOSTIC_TEXT)
         self.connected = False
+        self.counters.connection_failed(status)
         if permanent:
             self._fail_all(DeliveryStatus(action=Action.FAILED, status=f"5{status[1:]}", diagnostic=error))
         elif not self.is_open:
@@ -115,6 +122,7 @@ class DeliveryQueue(QueueWindow):
     def connection_succeeded(self) -> None:
         """See `WorkSource`."""
         self.connected = True
+        self.counters.connected()
         if self.state.status is QueueStatus.RETRY:
             self._set_state(QueueState(queue=QueueKind.DELIVERY, next_hop=self.next_hop))
             self._open()
@@ -134,6 +142,7 @@ class DeliveryQueue(QueueWindow):
     def dismiss(self) -> None:
         """The queue is empty and disappears; a state other than ACTIVE must not outlive it."""
         self.is_open = False
+        self.counters.in_use = False
         if self.state.status is not QueueStatus.ACTIVE:
             self._set_state(QueueState(queue=QueueKind.DELIVERY, next_hop=self.next_hop))
 
@@ -282,6 +291,7 @@ class DeliveryQueue(QueueWindow):
             ):
                 for entry in waiting:
                     attempt = Attempt(statuses=[status] * len(pending_recipients(entry)))
+                    self.counters.failed_all(len(attempt.statuses))
                     self._host.recorder.conclude(entry, attempt, self.kept)
         except StoreFault as fault:
             logger.error("queue %s: its messages could not be read to be failed: %s", self.next_hop, fault)

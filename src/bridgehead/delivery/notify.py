@@ -21,6 +21,7 @@ from bridgehead.mail.item import Directionality, MailItem, Source
 from bridgehead.net.clock import Clock
 from bridgehead.queues.settings import QueueSettings
 from bridgehead.queues.store import MessageStatus, QueuedItem, QueueKind
+from bridgehead.tracking.metrics import Metrics
 
 POSTMASTER: Final = "postmaster"
 
@@ -38,7 +39,9 @@ class NotifyReporter:
     def __init__(
         self, *, allocate_id: Callable[[], int], clock: Clock, random_bytes: Callable[[int], bytes],
         delivery_settings: DeliverySettings, queue_settings: QueueSettings, fqdn: str, default_domain: str = "",
+        metrics: Metrics | None = None,
     ) -> None:  # fmt: skip
+        self._metrics = metrics or Metrics()
         self._allocate_id = allocate_id
         self._clock = clock
         self._random_bytes = random_bytes
@@ -73,6 +76,7 @@ class NotifyReporter:
             concerned = [pair for pair in concerned if pair[1].action is not Action.DELAYED]
         if not concerned:
             return None
+        self._metrics.reported({status.action for _, status in concerned})
         now = self._clock.now()
         network_id = network_message_id(self._random_bytes(16))
         message_id = message_id_field(network_id, self._fqdn)

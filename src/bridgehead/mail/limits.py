@@ -139,6 +139,11 @@ LIST_WINDOW: Final = 100_000
 ALARMS: Final = 500
 """Alarms that stand at once; with more the server is past telling them apart."""
 ALARM_SILENCES: Final = 500
+METRIC_HOPS: Final = 5_000
+"""Next hops that are counted each for itself; what comes after them is counted together."""
+METRIC_CONNECTORS: Final = 1_000
+METRIC_SOURCES: Final = 10_000
+"""Clients told apart between two looks at who sends."""
 ALARM_TEXT: Final = 500
 """Characters of an alarm's sentence, of its remedy and of a silence's reason."""
 ALARM_CHANNELS_FORGOTTEN_SECONDS: Final = 86_400.0

@@ -94,6 +94,7 @@ class Logon:
         """The same reply after the same delay, whatever was wrong (AuthTarpitInterval)."""
         session = self._session
         self._exchange = None
+        session.connector.counters.logon_failures += 1
         reply = self._failures.add()
         if reply.code == 421:
             session.close_after_answer()

@@ -171,6 +171,9 @@ def _submit(session: "Session", transaction: Transaction, content: IncomingConte
 
     def done(fault: StoreFault | None) -> None:
         if fault is None:
+            seconds = services.clock.monotonic() - transaction.began
+            session.connector.counters.accepted(len(transaction.recipients), item.size, seconds)
+            services.metrics.seen(item)
             reply = replies.queued(
                 item.message_id or f"<{item.network_message_id}>", item.internal_message_id, services.fqdn
             )

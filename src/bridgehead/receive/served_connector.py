@@ -15,6 +15,7 @@ from bridgehead.receive.settings import AuthMechanism, ReceiveConnector, Right, 
 from bridgehead.routing.settings import ProtocolLoggingLevel
 from bridgehead.smtp import replies
 from bridgehead.smtp.extensions import Features
+from bridgehead.tracking.metrics import ReceiveCounters
 
 
 class Certificates(Protocol):
@@ -33,8 +34,10 @@ class ServedConnector:
         server_fqdn: str,
         certificates: Certificates,
         former: "ServedConnector | None" = None,
+        counters: ReceiveCounters | None = None,
     ) -> None:
         self.settings = settings
+        self.counters = counters or ReceiveCounters()
         self.fqdn = settings.fqdn or server_fqdn
         self.connector_id = f"{server_fqdn}\\{settings.name}"
         self.verbose = settings.protocol_logging_level is ProtocolLoggingLevel.VERBOSE

@@ -84,6 +84,7 @@ class Session(asyncio.Protocol):
         self._rejections = 0
         self._commands = 0
         self._sequence = 0
+        self._had_mail = False
         self._task: asyncio.Task[None] | None = None
         self._timer: asyncio.TimerHandle | None = None
 
@@ -145,6 +146,7 @@ class Session(asyncio.Protocol):
             self.engine.close()
             self.abort_transaction()
             self.services.limits.release(self.connector.settings.name, self.client_ip)
+            self.connector.counters.current -= 1
             self._log_line("-", "", "Remote" if exc is None else type(exc).__name__)
 
     # --- beginning and end ----------------------------------------------------------------------------------------
@@ -178,6 +180,7 @@ class Session(asyncio.Protocol):
             return
         refusal = self.services.limits.acquire(connector.settings, client_ip)
         if refusal is not None:
+            connector.counters.refused += 1
             self.transport.write(refusal.to_wire())
             self.transport.close()
             return
@@ -186,6 +189,7 @@ class Session(asyncio.Protocol):
         self.become(session_principal(connector.settings))
         self.engine = ServerConnection(self._features(), repair_bare_lf=connector.settings.bare_linefeed_repair)
         self._started = True
+        connector.counters.connected(tls=bool(self.tls_info))
         self._log_line("+", "", "")
         if self.tls_info:
             self._log_line("*", "", f"TLS protocol {self.tls_info}")
@@ -214,8 +218,10 @@ class Session(asyncio.Protocol):
             if now - self.began > _PRE_SESSION_SECONDS:
                 self.transport.abort()
         elif now - self.began > self.connector.timeout:
+            self.connector.counters.timeouts += 1
             self.end(replies.SESSION_TIMEOUT)
         elif now - self.last_activity > self.connector.inactivity_timeout:
+            self.connector.counters.timeouts += 1
             self.end(replies.IDLE_TIMEOUT)
         elif self.engine.state is State.CLOSED and now - self.last_activity > _CLOSING_SECONDS:
             self.transport.abort()
@@ -286,11 +292,13 @@ class Session(asyncio.Protocol):
         else:
             delay = 0.0
         self._rejections += reply.code >= 500
+        self.connector.counters.rejected(reply.code)
         self.answer_after(delay, reply)
 
     def answer_after(self, seconds: float, reply: Reply) -> None:
         """Answer the event under way after a delay."""
         if seconds > 0:
+            self.connector.counters.tarpits += 1
             self._timer = asyncio.get_running_loop().call_later(seconds, self.answer_late, reply)
         else:
             self._reply(reply)
@@ -301,6 +309,14 @@ class Session(asyncio.Protocol):
             self.engine.close()
         elif self._stopping is not None and self.transaction is None:
             self.engine.close(self._stopping)
+
+    def mail_begun(self) -> float:
+        """MAIL was accepted; the monotonic time, from which it is measured how long the message takes."""
+        now = self.services.clock.monotonic()
+        if not self._had_mail:
+            self._had_mail = True
+            self.connector.counters.until_mail.observe(now - self.began)
+        return now
 
     def committing(self) -> None:
         """The message is on its way to the disk; `answer_late` follows."""
@@ -379,6 +395,7 @@ class Session(asyncio.Protocol):
                 ssl_handshake_timeout=timeout,
             )
         except (ssl.SSLError, OSError, TimeoutError, asyncio.IncompleteReadError) as error:
+            self.connector.counters.tls_failures += 1
             self._log_line("*", "", f"TLS negotiation failed: {type(error).__name__}")
             log.info("session %s from %s: TLS handshake failed: %s", self.session_id, self.client_ip, error)
             self.transport.abort()
@@ -390,6 +407,7 @@ class Session(asyncio.Protocol):
             return
         self.transport = upgraded
         self.tls_info = _tls_facts(upgraded)
+        self.connector.counters.tls_sessions += 1
         self._log_line("*", "", f"TLS protocol {self.tls_info}")
         self._active = True
         self._restart_after_tls()

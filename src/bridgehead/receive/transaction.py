@@ -14,12 +14,14 @@ class Transaction:
         recipients: accepted forward-paths, in order.
         content: once DATA or the first BDAT was accepted.
         internal_message_id, network_message_id: given when the content begins.
+        began: monotonic time of MAIL.
     """
 
-    __slots__ = ("content", "internal_message_id", "mail", "network_message_id", "recipients")
+    __slots__ = ("began", "content", "internal_message_id", "mail", "network_message_id", "recipients")
 
-    def __init__(self, mail: Mail) -> None:
+    def __init__(self, mail: Mail, began: float = 0.0) -> None:
         self.mail = mail
+        self.began = began
         self.recipients: list[EnvelopeRecipient] = []
         self.content: IncomingContent | None = None
         self.internal_message_id = 0
