@@ -35,6 +35,7 @@ PURE_FILES = frozenset(
         "delivery/smtp_send/error_policy.py",
         "net/ip_range.py",
         "net/proxy_protocol.py",
+        "queues/changes.py",
         "queues/filtering.py",
         "queues/pressure.py",
         "queues/retry.py",

@@ -10,10 +10,11 @@ import pytest
 from bridgehead.queues.memory import MemoryQueueStore
 from bridgehead.queues.sqlite import SqliteQueueStore
 from bridgehead.queues.store import QueueStore
+from support.queue_changes_contract import QueueChangesContract
 from support.queue_store_contract import QueueStoreContract
 
 
-class TestMemoryQueueStore(QueueStoreContract):
+class TestMemoryQueueStore(QueueStoreContract, QueueChangesContract):
     @pytest.fixture
     async def store(self) -> AsyncIterator[QueueStore]:
         store = MemoryQueueStore()
@@ -26,7 +27,7 @@ class TestMemoryQueueStore(QueueStoreContract):
         return store
 
 
-class TestSqliteQueueStore(QueueStoreContract):
+class TestSqliteQueueStore(QueueStoreContract, QueueChangesContract):
     @pytest.fixture
     async def opened(self) -> AsyncIterator[list[SqliteQueueStore]]:
         """All that a test opened, to be closed."""

@@ -90,7 +90,9 @@ class Finisher:
             queue=QueueKind.DELIVERY,
             next_hop=next_hop,
             status=MessageStatus.ACTIVE if in_memory else MessageStatus.READY,
-            deadline=deadline_of(item.received_at, self.queue_settings, recipients[0].delay_notified),
+            deadline=deadline_of(
+                item.received_at, self.queue_settings, recipients[0].delay_notified, item.expires_at
+            ),
             in_doubt=entry.in_doubt,
         )
         if in_memory and not entry.crash_count:
@@ -145,7 +147,7 @@ class Finisher:
     def _deadline(self, item: MailItem) -> float:
         """When the message's delay report is due or, where that is done with, its expiry."""
         notified = all(recipient.delay_notified for recipient in item.envelope.recipients)
-        return deadline_of(item.received_at, self.queue_settings, notified)
+        return deadline_of(item.received_at, self.queue_settings, notified, item.expires_at)
 
     def _fork(self, parent: MailItem, part: Part, outcome: Outcome, now: float) -> MailItem:
         """A further copy of the message, for some of its recipients."""

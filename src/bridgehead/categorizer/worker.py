@@ -28,7 +28,7 @@ from bridgehead.mail.header import clean_text
 from bridgehead.mail.item import MailItem, Source, Stage
 from bridgehead.mail.limits import LOGGED_TEXT
 from bridgehead.net.clock import Clock
-from bridgehead.queues.retry import next_resolver_retry
+from bridgehead.queues.retry import deadline_of, next_resolver_retry
 from bridgehead.queues.settings import QueueSettings
 from bridgehead.queues.store import MessageStatus, QueuedItem, QueueKind, QueueStore, StoreFault, Transaction
 from bridgehead.tracking.events import EventId, TrackingEvent, event_for
@@ -198,7 +198,7 @@ class Categorizer:
         item = entry.item
         settings = self._queue_settings
         recipients = [recipient for recipient in item.envelope.recipients if not recipient.state]
-        if now - item.received_at >= settings.message_expiration_timeout.total_seconds():
+        if now >= deadline_of(item.received_at, settings, delay_notified=True, expires_at=item.expires_at):
             copy = Copy(item.envelope.reverse_path, [], [(recipient, EXPIRED) for recipient in recipients])
             return self._finisher.finish(entry, [copy], [], [], now)
         reason = clean_text(f"the directory cannot answer: {reason}", LOGGED_TEXT)

@@ -19,6 +19,7 @@ from bridgehead.mail.envelope import BodyType, Envelope, EnvelopeRecipient, Retu
 from bridgehead.mail.identity import message_id_field, network_message_id
 from bridgehead.mail.item import Directionality, MailItem, Source
 from bridgehead.net.clock import Clock
+from bridgehead.queues.retry import deadline_of
 from bridgehead.queues.settings import QueueSettings
 from bridgehead.queues.store import MessageStatus, QueuedItem, QueueKind
 from bridgehead.tracking.metrics import Metrics
@@ -104,7 +105,7 @@ class NotifyReporter:
         return self._entry(item, composed, network_id, message_id, now)
 
     def _report(self, item: MailItem, concerned: list[tuple[EnvelopeRecipient, DeliveryStatus]], now: float) -> Report:
-        until = item.received_at + self._queue_settings.message_expiration_timeout.total_seconds()
+        until = deadline_of(item.received_at, self._queue_settings, delay_notified=True, expires_at=item.expires_at)
         return Report(
             reporting_mta=self._reporting_mta,
             envelope_id=item.envelope.envelope_id,

@@ -14,6 +14,7 @@ from bridgehead.delivery.ports import pending_recipients
 from bridgehead.mail.delivery_status import Action, DeliveryStatus
 from bridgehead.mail.envelope import EnvelopeRecipient, RecipientState
 from bridgehead.mail.header import clean_text
+from bridgehead.mail.item import Handling
 from bridgehead.mail.limits import DIAGNOSTIC_TEXT
 from bridgehead.queues.retry import deadline_of, next_message_retry
 from bridgehead.queues.settings import QueueSettings
@@ -60,17 +61,18 @@ def of_attempt(
     pending = pending_recipients(entry)
     if len(pending) != len(statuses):
         raise ValueError(f"{len(statuses)} statuses for {len(pending)} pending recipients")
-    expired = now >= _expiry(entry, settings)
+    held = entry.status is MessageStatus.PENDING_SUSPEND
+    expired = now >= _expiry(entry, settings) and not held
     final = [_expired(status) if expired and status.action is Action.DELAYED else status for status in statuses]
     late = now >= entry.item.received_at + settings.delay_notification_timeout.total_seconds()
     outcome = _settle(entry, pending, final, tell_delay=late)
     outcome.expired = sum(1 for before, after in zip(statuses, final, strict=True) if before is not after)
     if not outcome.done:
         kept = outcome.entry
-        kept.status = MessageStatus.RETRY
+        kept.status = MessageStatus.SUSPENDED if held else MessageStatus.RETRY
         kept.retry_count += 1
         kept.due = next_message_retry(settings, now, random)
-        kept.deadline = deadline_of(kept.item.received_at, settings, delay_notified=late)
+        kept.deadline = deadline_of(kept.item.received_at, settings, late, kept.item.expires_at)
         kept.in_doubt = any(status.in_doubt for status in final)
         kept.last_error = next((status.diagnostic for status in final if status.action is Action.DELAYED), "")
     return outcome
@@ -96,8 +98,21 @@ def of_deadline(entry: QueuedItem, settings: QueueSettings, now: float, queue_er
     for recipient, before in zip(pending_recipients(outcome.entry), pending, strict=True):
         recipient.last_error = before.last_error or error
     outcome.entry.status = waiting_status(entry, now)
-    outcome.entry.deadline = deadline_of(entry.item.received_at, settings, delay_notified=late)
+    outcome.entry.deadline = deadline_of(entry.item.received_at, settings, late, entry.item.expires_at)
     return outcome
+
+
+def removal_status(handling: Handling | None) -> DeliveryStatus:
+    """What the sender of a message is told that an administrator, or a standing rule, removed."""
+    why = f": {handling.reason}" if handling is not None and handling.rule and handling.reason else ""
+    text = clean_text(f"550 5.7.1 QUEUE.Admin; message removed by the administrator{why}", DIAGNOSTIC_TEXT)
+    return DeliveryStatus(action=Action.FAILED, status="5.7.1", diagnostic=text)
+
+
+def of_removal(entry: QueuedItem) -> Outcome:
+    """What follows from its removal for the recipients that still wait: they fail, the others stay as they are."""
+    pending = pending_recipients(entry)
+    return _settle(entry, pending, [removal_status(entry.item.handling)] * len(pending), tell_delay=False)
 
 
 def waiting_status(entry: QueuedItem, now: float) -> MessageStatus:
@@ -151,4 +166,4 @@ def _with(text: str, error: str) -> str:
 
 
 def _expiry(entry: QueuedItem, settings: QueueSettings) -> float:
-    return entry.item.received_at + settings.message_expiration_timeout.total_seconds()
+    return deadline_of(entry.item.received_at, settings, delay_notified=True, expires_at=entry.item.expires_at)

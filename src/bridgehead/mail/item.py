@@ -51,6 +51,26 @@ class Stage(IntEnum):
     CATEGORIZED = 1
 
 
+class Handling(msgspec.Struct, kw_only=True, frozen=True, gc=False, omit_defaults=True):
+    """What an administrator decided about one message.
+
+    Attributes:
+        by, reason, at: who suspended it or asked for its removal, why, and when (Unix time).
+        action: the recorded action by which that happened.
+        rule: the standing rule that holds or failed it, 0 for none.
+        with_ndr: a removal that waits for the end of an attempt tells the sender.
+        expires_at: Unix time at which it expires instead of when the settings say, 0 for theirs.
+    """
+
+    by: str = ""
+    reason: str = ""
+    at: float = 0.0
+    action: int = 0
+    rule: int = 0
+    with_ndr: bool = False
+    expires_at: float = 0.0
+
+
 class MailItem(msgspec.Struct, kw_only=True, gc=False):
     """One message, or one fork of it.
 
@@ -72,6 +92,8 @@ class MailItem(msgspec.Struct, kw_only=True, gc=False):
         stage: how far the categorizer got.
         reference: message id of the message a DSN is about, "" otherwise.
         strict: the content is known to have no bare CR or LF, so that nobody need look again.
+        handling: what an administrator decided about it, None for nothing.
+        original_from: reverse-path that it came with, where a group's expansion gave it another; "" otherwise.
     """
 
     internal_message_id: int
@@ -97,3 +119,10 @@ class MailItem(msgspec.Struct, kw_only=True, gc=False):
     stage: Stage = Stage.SUBMITTED
     reference: str = ""
     strict: bool = False
+    handling: Handling | None = None
+    original_from: str = ""
+
+    @property
+    def expires_at(self) -> float:
+        """When an administrator said that it expires, 0 where the settings say."""
+        return 0.0 if self.handling is None else self.handling.expires_at

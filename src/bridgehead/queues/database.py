@@ -23,6 +23,12 @@ ROWS_PER_STATEMENT: Final = 64
 BUSY_MILLISECONDS: Final = 5000
 WAL_KEPT_BYTES: Final = 64 * 1024 * 1024
 
+NOTE_SCHEMA: Final = (
+    "CREATE TABLE IF NOT EXISTS note (kind INTEGER NOT NULL, id INTEGER NOT NULL, part INTEGER NOT NULL,"
+    " record BLOB NOT NULL, PRIMARY KEY (kind, id, part)) WITHOUT ROWID"
+)
+"""What administrators did and ordered (`swapping.py`); a table that older versions of this schema lack."""
+
 Row = tuple[Any, ...]
 
 
@@ -61,6 +67,7 @@ def connect_writer(path: Path) -> sqlite3.Connection:
         connection.execute("PRAGMA secure_delete = OFF")
         connection.execute("PRAGMA temp_store = MEMORY")
         _prepare_schema(connection, path)
+        connection.execute(NOTE_SCHEMA)
     except (sqlite3.Error, StoreFault):
         connection.close()
         raise

@@ -6,6 +6,7 @@ completes commits on the next turn of the event loop, in order.
 """
 
 import asyncio
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from bridgehead.mail.content import BytesContent, Content
@@ -17,14 +18,18 @@ from bridgehead.queues.store import (
     Done,
     ItemFilter,
     MessageStatus,
+    Note,
+    Page,
     Problem,
     QueuedItem,
     QueueKind,
     QueueState,
     QueueSummary,
     StoreFault,
+    Swap,
     Transaction,
 )
+from bridgehead.queues.swapping import settle
 from bridgehead.routing.next_hop import NextHop
 
 _WAITING = (MessageStatus.READY, MessageStatus.RETRY)
@@ -44,6 +49,7 @@ class MemoryQueueStore:
         self._rows: dict[int, ItemRow] = {}
         self._contents: dict[int, _Stored] = {}
         self._states: dict[tuple[int, str], bytes] = {}
+        self._notes: dict[tuple[int, int, int], Note] = {}
         self._next_id = 1
         self._open = False
         self._clean = True
@@ -180,6 +186,31 @@ class MemoryQueueStore:
         for entry in found:
             entry.content = None
         return found
+
+    async def page(self, wanted: ItemFilter, accepts: Callable[[QueuedItem], bool], after: int, before: int) -> Page:
+        fits = predicate(wanted)
+        found = [self._entry(key) for key in sorted(self._rows) if after < key < before]
+        for entry in found:
+            entry.content = None
+        found = [entry for entry in found if fits(entry) and accepts(entry)]
+        return Page(found[: wanted.limit], found[wanted.limit - 1].id if len(found) >= wanted.limit else 0)
+
+    async def swap(self, swaps: Sequence[Swap], notes: Sequence[Note] = ()) -> set[int]:
+        swapped = settle(swaps, notes, lambda keys: {key: self._rows[key] for key in keys if key in self._rows}, 0)
+        self._apply(swapped.change)
+        for note in swapped.notes:
+            if note.record:
+                self._notes[note.kind, note.id, note.part] = note
+            else:
+                self._notes.pop((note.kind, note.id, note.part), None)
+        await asyncio.sleep(0)
+        return swapped.refused
+
+    async def notes(self, kind: int, id: int | None = None, after: int = -1, limit: int = 1000) -> list[Note]:
+        found = [note for _, note in sorted(self._notes.items()) if note.kind == kind]
+        if id is None:
+            return [note for note in found if note.part == 0 and note.id > after][:limit]
+        return [note for note in found if note.id == id and note.part > after][:limit]
 
     async def queues(self) -> list[QueueSummary]:
         states = {(queue, next_hop_of(key)): state_of(record) for (queue, key), record in self._states.items()}

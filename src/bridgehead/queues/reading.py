@@ -133,7 +133,7 @@ def listing(connection: sqlite3.Connection, wanted: ItemFilter) -> list[QueuedIt
     accepts = predicate(wanted)
     found: list[QueuedItem] = []
     for row in _rows_by_age(connection, wanted):
-        entry = _shown(row)
+        entry = shown(row)
         if entry is not None and accepts(entry):
             found.append(entry)
             if len(found) >= wanted.limit:
@@ -141,7 +141,8 @@ def listing(connection: sqlite3.Connection, wanted: ItemFilter) -> list[QueuedIt
     return found
 
 
-def _shown(row: ItemRow) -> QueuedItem | None:
+def shown(row: ItemRow) -> QueuedItem | None:
+    """An entry for a listing: of a damaged one what its columns say, None where not even they are legal."""
     try:
         return entry_of(row)
     except StoreUnreadable:
@@ -154,7 +155,7 @@ def _shown(row: ItemRow) -> QueuedItem | None:
 
 def _rows_by_age(connection: sqlite3.Connection, wanted: ItemFilter) -> Iterator[ItemRow]:
     """Rows that the columns let through. Sorts ids only, so that a deep queue stays out of memory."""
-    where, values = _conditions(wanted)
+    where, values = conditions(wanted)
     order = connection.execute(f"SELECT id FROM item{where} ORDER BY received_at, id", values)  # noqa: S608
     ids = (row[0] for row in order)
     while part := list(islice(ids, 256)):
@@ -162,7 +163,8 @@ def _rows_by_age(connection: sqlite3.Connection, wanted: ItemFilter) -> Iterator
         yield from (rows[key] for key in part if key in rows)
 
 
-def _conditions(wanted: ItemFilter) -> tuple[str, Sequence[object]]:
+def conditions(wanted: ItemFilter) -> tuple[str, Sequence[object]]:
+    """What the columns can decide of a filter, as a WHERE clause with its values."""
     conditions: list[tuple[str, object]] = []
     if wanted.queue is not None:
         conditions.append(("queue = ?", int(wanted.queue)))

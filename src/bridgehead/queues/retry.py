@@ -44,15 +44,18 @@ def next_resolver_retry(settings: QueueSettings, now: float, random: float) -> f
     return now + jittered(settings.resolver_retry_interval, settings.retry_jitter, random)
 
 
-def deadline_of(received_at: float, settings: QueueSettings, delay_notified: bool) -> float:
+def deadline_of(
+    received_at: float, settings: QueueSettings, delay_notified: bool, expires_at: float = 0.0
+) -> float:  # fmt: skip
     """The next time at which something is owed whatever happens: the delay DSN, and once that is done (or where it
     would come no earlier than the end) the expiry.
 
     Args:
         received_at: Unix time of acceptance.
         delay_notified: nobody is owed a delay DSN any more.
+        expires_at: what an administrator set instead of the settings' expiry, 0 for nothing.
     """
-    expiry = received_at + settings.message_expiration_timeout.total_seconds()
+    expiry = expires_at or received_at + settings.message_expiration_timeout.total_seconds()
     notice = received_at + settings.delay_notification_timeout.total_seconds()
     return expiry if delay_notified else min(notice, expiry)
 

@@ -105,7 +105,8 @@ class BackPressureSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unk
         enable_resource_monitoring: look at disks, memory and Submission at all.
         resource_metering_interval: time between two looks.
         dehydrate_messages_under_memory_pressure: let messages that wait in memory go to disk.
-        private_bytes_history_depth, submission_queue_history_depth: looks above Low in a row before Medium refuses mail.
+        private_bytes_history_depth, submission_queue_history_depth: looks above Low in a row before Medium refuses
+            mail.
     """
 
     enable_resource_monitoring: bool = True

@@ -16,7 +16,9 @@ from pathlib import Path
 from time import monotonic
 from typing import Final, TypeVar
 
-from bridgehead.queues import leasing, reading
+import msgspec
+
+from bridgehead.queues import leasing, reading, swapping
 from bridgehead.queues.batch import Change, change_of, change_of_state
 from bridgehead.queues.content_files import FOLDER_NAME, ContentFileWriter, orphans, remove_files, sync_folder
 from bridgehead.queues.database import DATABASE_NAME, connect
@@ -25,6 +27,8 @@ from bridgehead.queues.reserve import RESERVE_BYTES
 from bridgehead.queues.store import (
     Done,
     ItemFilter,
+    Note,
+    Page,
     Problem,
     QueuedItem,
     QueueKind,
@@ -32,6 +36,7 @@ from bridgehead.queues.store import (
     QueueSummary,
     StoreFault,
     StoreUnreadable,
+    Swap,
     Transaction,
 )  # fmt: skip
 from bridgehead.queues.verify import verify_connection
@@ -395,6 +400,28 @@ class SqliteQueueStore:
     async def list_items(self, wanted: ItemFilter) -> list[QueuedItem]:
         """Entries without content, by age."""
         return await self._read(lambda connection: reading.listing(connection, wanted))
+
+    async def page(self, wanted: ItemFilter, accepts: Callable[[QueuedItem], bool], after: int, before: int) -> Page:
+        """A step of a listing that stays out of memory, however deep the queues are."""
+        return await self._read(lambda connection: swapping.read_page(connection, wanted, accepts, after, before))
+
+    async def swap(self, swaps: Sequence[Swap], notes: Sequence[Note] = ()) -> set[int]:
+        """See the port. Enqueued before this first waits, so it follows whatever the caller committed before."""
+
+        def run(writer: Writer) -> set[int]:
+            try:
+                swapped = swapping.settle(swaps, notes, partial(swapping.rows_of, writer.connection), self._epoch)
+            except (msgspec.MsgspecError, UnicodeError, TypeError) as error:
+                raise StoreFault(f"an entry cannot be stored: {error}") from error
+            writer.apply_within(swapped.change)
+            swapping.write_notes(writer.connection, swapped.notes)
+            return swapped.refused
+
+        return await self._in_turn(run)
+
+    async def notes(self, kind: int, id: int | None = None, after: int = -1, limit: int = 1000) -> list[Note]:
+        """What administrators did and ordered."""
+        return await self._read(lambda connection: swapping.read_notes(connection, kind, id, after, limit))
 
     async def queues(self) -> list[QueueSummary]:
         """Every queue that holds an entry or a state other than ACTIVE."""

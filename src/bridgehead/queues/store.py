@@ -24,6 +24,8 @@ class QueueKind(IntEnum):
     DELIVERY = 1
     UNREACHABLE = 2
     POISON = 3
+    REMOVED = 4
+    """Messages that an administrator removed without a report: kept for a while, so that it can be undone."""
 
 
 class MessageStatus(IntEnum):
@@ -120,7 +122,7 @@ class QueueState(msgspec.Struct, kw_only=True):
         first_retry, last_retry: Unix times, 0 before the first.
         retry_count: connection failures in a row.
         last_error: the last of them.
-        suspended_by: who suspended it, "" otherwise.
+        suspended_by, suspend_reason, suspended_at: who suspended it, why, and when (Unix time); "" and 0 otherwise.
     """
 
     queue: QueueKind
@@ -132,6 +134,8 @@ class QueueState(msgspec.Struct, kw_only=True):
     retry_count: int = 0
     last_error: str = ""
     suspended_by: str = ""
+    suspend_reason: str = ""
+    suspended_at: float = 0.0
 
 
 class QueueSummary(msgspec.Struct, kw_only=True):
@@ -142,6 +146,42 @@ class QueueSummary(msgspec.Struct, kw_only=True):
     counts_by_status: dict[MessageStatus, int]
     oldest_received: float = 0.0
     total_bytes: int = 0
+
+
+class Note(msgspec.Struct, frozen=True):
+    """A record that is kept beside the queues and changes in one transaction with them: what administrators did and
+    what they ordered. `record` is b"" for one that goes."""
+
+    kind: int
+    id: int
+    part: int
+    record: bytes
+
+
+class Swap(msgspec.Struct, kw_only=True):
+    """One entry to be changed unless something happened to it meanwhile.
+
+    Attributes:
+        before: the entry as it was seen; it is left alone where it is no longer so. None where the caller has the
+            entry, ACTIVE, in its hands, and nobody else can have changed it.
+        after: the entry as it becomes; None where it leaves.
+        id: of the entry.
+        also: new entries that come with it, with their content.
+        note: kept where the change takes place.
+    """
+
+    id: int
+    before: QueuedItem | None
+    after: QueuedItem | None
+    also: Sequence[QueuedItem] = ()
+    note: Note | None = None
+
+
+class Page(msgspec.Struct):
+    """A part of a listing. `last`: id of the last entry looked at, 0 where the listing has ended."""
+
+    entries: list[QueuedItem]
+    last: int
 
 
 class ItemFilter(msgspec.Struct, kw_only=True, frozen=True):
@@ -225,6 +265,18 @@ class QueueStore(Protocol):
 
     async def list_items(self, wanted: ItemFilter) -> list[QueuedItem]:
         """Entries without content, by age."""
+
+    async def page(self, wanted: ItemFilter, accepts: Callable[[QueuedItem], bool], after: int, before: int) -> Page:
+        """Entries without content with after < id < before that fit both, in order of id, as far as one short step
+        looks; `wanted.limit` of them at most. Raises StoreFault."""
+
+    async def swap(self, swaps: Sequence[Swap], notes: Sequence[Note] = ()) -> set[int]:
+        """Change entries, and keep `notes`, in one transaction and in the order of the calls, like `commit`. The ids of
+        those that are no longer as they were seen, which are left alone with all that belongs to them.
+        Raises StoreFault, and then nothing has changed."""
+
+    async def notes(self, kind: int, id: int | None = None, after: int = -1, limit: int = 1000) -> list[Note]:
+        """Notes of a kind: those with part 0 of all ids > `after`, or of one id those with part > `after`, in order."""
 
     async def queues(self) -> list[QueueSummary]:
         """Every queue that holds an entry or a state other than ACTIVE."""

@@ -89,6 +89,8 @@ class Writer:
         self._checkpointer = Checkpointer(self._path)
         self._reserve = Reserve(directory, reserve_bytes)
         self._broken = False
+        self._unused_within: list[str] = []
+        """Content files that requests of the batch under way made superfluous."""
         self.damaged: dict[int, str] = {}
         """Contents that cannot be read because of damage to the database, and why."""
         self._thread = threading.Thread(target=self._work, name="queue-writer", daemon=True)
@@ -255,10 +257,16 @@ class Writer:
             changes = []
             operation.result = operation.run(self)
         unused_files += self._apply(changes)
+        unused_files += self._unused_within
+        self._unused_within = []
         self._before_commit()
         self.connection.execute("COMMIT")
         if unused_files:
             remove_files(self.folder, unused_files)
+
+    def apply_within(self, change: Change) -> None:
+        """For requests: write a change in the transaction that is open for them. Raises StoreFault, sqlite3.Error."""
+        self._unused_within += self._apply([change])
 
     def _apply(self, changes: Sequence[Change]) -> list[str]:
         if not changes:
@@ -269,6 +277,7 @@ class Writer:
     def _recover_from(self, error: Exception) -> StoreFault:
         """Undo what was begun; the fault to report."""
         roll_back(self.connection)
+        self._unused_within = []
         if needs_new_connection(error) or self.connection.in_transaction:
             self._broken = True
         else:
