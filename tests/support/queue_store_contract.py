@@ -9,6 +9,7 @@ from bridgehead.mail.address import Mailbox
 from bridgehead.mail.content import BytesContent, Content
 from bridgehead.mail.envelope import Envelope, EnvelopeRecipient
 from bridgehead.mail.item import MailItem, Priority
+from bridgehead.queues.overview import LargeQueue, QueueTotal
 from bridgehead.queues.store import (
     ItemFilter,
     MessageStatus,
@@ -374,6 +375,33 @@ class QueueStoreContract:
         store.set_queue_state(QueueState(queue=DELIVERY, next_hop=OTHER_HOP))
         await store.committed(Transaction())
         assert (DELIVERY, OTHER_HOP) not in {(one.state.queue, one.state.next_hop) for one in await store.queues()}
+
+    async def test_an_overview_adds_up_and_names_the_largest_queues(self, store: QueueStore) -> None:
+        await put(
+            store, entry(store, received_at=50), entry(store, received_at=40, status=RETRY, due=1),
+            entry(store, received_at=45, status=ACTIVE), entry(store, next_hop=OTHER_HOP, received_at=30),
+            entry(store, UNREACHABLE, received_at=20), entry(store, SUBMISSION, received_at=10, status=ACTIVE),
+        )  # fmt: skip
+        store.set_queue_state(QueueState(queue=DELIVERY, next_hop=HOP, status=QueueStatus.RETRY))
+        await store.committed(Transaction())
+        found = await store.overview(1)
+
+        def total(queue: QueueKind, kind: DeliveryType, status: QueueStatus, *rest: object) -> QueueTotal:
+            return QueueTotal(queue, kind, status, *rest)  # type: ignore[arg-type]
+
+        undefined, in_order = DeliveryType.UNDEFINED, QueueStatus.ACTIVE
+        assert sorted(found.totals, key=str) == sorted(
+            [
+                total(SUBMISSION, undefined, in_order, False, 1, 1, 10.0),
+                total(DELIVERY, HOP.delivery_type, QueueStatus.RETRY, False, 1, 2, 45.0),
+                total(DELIVERY, HOP.delivery_type, QueueStatus.RETRY, True, 1, 1, 40.0),
+                total(DELIVERY, OTHER_HOP.delivery_type, in_order, False, 1, 1, 30.0),
+                total(UNREACHABLE, undefined, in_order, False, 1, 1, 20.0),
+            ],
+            key=str,
+        )
+        [largest] = found.largest
+        assert largest == LargeQueue(HOP, QueueStatus.RETRY, 3, 40.0)
 
     async def test_a_sound_store_has_no_problems(self, store: QueueStore) -> None:
         await put(store, *(entry(store) for _ in range(3)))

@@ -13,6 +13,7 @@ from bridgehead.mail.content import BytesContent, Content
 from bridgehead.mail.limits import INLINE_CONTENT_BYTES
 from bridgehead.queues.batch import Change, change_of, change_of_state, check_complete, plan
 from bridgehead.queues.filtering import predicate
+from bridgehead.queues.overview import QueueOverview, overview_of
 from bridgehead.queues.record import CONTENT_ID, ItemRow, entry_of, next_hop_of, state_of
 from bridgehead.queues.store import (
     Done,
@@ -211,6 +212,10 @@ class MemoryQueueStore:
         if id is None:
             return [note for note in found if note.part == 0 and note.id > after][:limit]
         return [note for note in found if note.id == id and note.part > after][:limit]
+
+    async def overview(self, limit: int) -> QueueOverview:
+        states = {(QueueKind(queue), next_hop_of(key)): state_of(one) for (queue, key), one in self._states.items()}
+        return overview_of(self._entries(), {key: state.status for key, state in states.items()}, limit)
 
     async def queues(self) -> list[QueueSummary]:
         states = {(queue, next_hop_of(key)): state_of(record) for (queue, key), record in self._states.items()}

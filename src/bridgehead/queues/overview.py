@@ -6,16 +6,16 @@ there are, but for the few bytes of each queue that is in Retry or suspended.
 """
 
 import sqlite3
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 
 import msgspec
 
-from bridgehead.queues.record import next_hop_of
-from bridgehead.queues.store import MessageStatus, QueueKind, QueueStatus, QueueSummary
+from bridgehead.queues.record import next_hop_key, next_hop_of
+from bridgehead.queues.store import MessageStatus, QueuedItem, QueueKind, QueueStatus
 from bridgehead.routing.next_hop import DeliveryType, NextHop
 
 
-class QueueTotal(msgspec.Struct, frozen=True, kw_only=True):
+class QueueTotal(msgspec.Struct, frozen=True):
     """Messages that have all of this in common.
 
     Attributes:
@@ -34,7 +34,7 @@ class QueueTotal(msgspec.Struct, frozen=True, kw_only=True):
     oldest_received: float
 
 
-class LargeQueue(msgspec.Struct, frozen=True, kw_only=True):
+class LargeQueue(msgspec.Struct, frozen=True):
     """One delivery queue."""
 
     next_hop: NextHop
@@ -63,17 +63,22 @@ class _Status(msgspec.Struct):
 
 _decode_status = msgspec.msgpack.Decoder(_Status).decode
 _encode = msgspec.json.Encoder().encode
-_TOTALS = """\
-WITH counted AS MATERIALIZED (
-    SELECT queue, next_hop, status = 2 AS deferred, count(*) AS messages, min(received_at) AS oldest
-    FROM item GROUP BY queue, next_hop, deferred
-), known AS MATERIALIZED (SELECT key, value FROM json_each(?))
+_COUNTED = """\
+SELECT queue, next_hop, 0 AS deferred, count(*) AS messages, min(received_at) AS oldest
+FROM item INDEXED BY item_ready WHERE status = 0 GROUP BY queue, next_hop
+UNION ALL SELECT queue, next_hop, 1, count(*), min(received_at)
+FROM item INDEXED BY item_retry WHERE status = 2 GROUP BY queue, next_hop
+UNION ALL SELECT queue, next_hop, 0, count(*), min(received_at)
+FROM item NOT INDEXED WHERE status NOT IN (0, 2) GROUP BY queue, next_hop"""
+"""What waits is read from its indexes, already in order; the rest, ACTIVE for the most part, is short."""
+_TOTALS = f"""\
+WITH counted AS MATERIALIZED ({_COUNTED}), known AS MATERIALIZED (SELECT key, value FROM json_each(?))
 SELECT queue, iif(next_hop = '', 'Undefined', json_extract(next_hop, '$[0]')), ifnull(known.value, 0), deferred,
-    count(*), sum(messages), min(oldest)
-FROM counted LEFT JOIN known ON known.key = next_hop GROUP BY 1, 2, 3, 4 ORDER BY 1, 2, 3, 4"""
-_LARGEST = """\
-SELECT next_hop, count(*), min(received_at) FROM item WHERE queue = 1
-GROUP BY next_hop ORDER BY 2 DESC, 1 LIMIT ?"""
+    count(DISTINCT next_hop), sum(messages), min(oldest)
+FROM counted LEFT JOIN known ON known.key = next_hop GROUP BY 1, 2, 3, 4 ORDER BY 1, 2, 3, 4"""  # noqa: S608
+_LARGEST = f"""\
+SELECT next_hop, sum(messages), min(oldest) FROM ({_COUNTED}) WHERE queue = 1
+GROUP BY next_hop ORDER BY 2 DESC, 1 LIMIT ?"""  # noqa: S608
 
 
 def overview(connection: sqlite3.Connection, limit: int) -> QueueOverview:
@@ -96,30 +101,35 @@ def overview(connection: sqlite3.Connection, limit: int) -> QueueOverview:
     return QueueOverview(totals=totals, largest=largest)
 
 
-def overview_of(summaries: Iterable[QueueSummary], limit: int) -> QueueOverview:
-    """The same, of queues that are known one by one; of a queue's messages the oldest counts for all."""
-    totals: dict[tuple[QueueKind, DeliveryType, QueueStatus, bool], QueueTotal] = {}
-    largest = []
-    for one in summaries:
-        state = one.state
-        kind = state.next_hop.delivery_type if state.next_hop is not None else DeliveryType.UNDEFINED
-        deferred = one.counts_by_status.get(MessageStatus.RETRY, 0)
-        for is_deferred, messages in ((False, one.message_count - deferred), (True, deferred)):
-            if not messages:
-                continue
-            key = (state.queue, kind, state.status, is_deferred)
-            former = totals.get(key)
-            totals[key] = QueueTotal(
-                queue=state.queue, delivery_type=kind, status=state.status, deferred=is_deferred,
-                queues=1 + (former.queues if former else 0), messages=messages + (former.messages if former else 0),
-                oldest_received=min(one.oldest_received, former.oldest_received if former else one.oldest_received),
-            )  # fmt: skip
-        if state.queue is QueueKind.DELIVERY and state.next_hop is not None and one.message_count:
-            largest.append(
-                LargeQueue(
-                    next_hop=state.next_hop, status=state.status, messages=one.message_count,
-                    oldest_received=one.oldest_received,
-                )
-            )  # fmt: skip
-    largest.sort(key=lambda queue: (-queue.messages, queue.next_hop))
-    return QueueOverview(totals=[totals[key] for key in sorted(totals)], largest=largest[:limit])
+def overview_of(
+    entries: Iterable[QueuedItem], statuses: Mapping[tuple[QueueKind, NextHop | None], QueueStatus], limit: int
+) -> QueueOverview:
+    """The same of entries one by one, for a store in memory."""
+    groups: dict[tuple[QueueKind, DeliveryType, QueueStatus, bool], list[QueuedItem]] = {}
+    hops: dict[NextHop, list[QueuedItem]] = {}
+    for entry in entries:
+        hop = entry.next_hop
+        status = statuses.get((entry.queue, hop), QueueStatus.ACTIVE)
+        kind = hop.delivery_type if hop is not None else DeliveryType.UNDEFINED
+        groups.setdefault((entry.queue, kind, status, entry.status is MessageStatus.RETRY), []).append(entry)
+        if hop is not None:
+            hops.setdefault(hop, []).append(entry)
+    totals = [
+        QueueTotal(
+            queue=queue, delivery_type=kind, status=status, deferred=deferred,
+            queues=len({entry.next_hop for entry in group}), messages=len(group), oldest_received=_oldest(group),
+        )
+        for (queue, kind, status, deferred), group in sorted(groups.items(), key=lambda pair: pair[0])
+    ]  # fmt: skip
+    largest = [
+        LargeQueue(
+            next_hop=hop, status=statuses.get((QueueKind.DELIVERY, hop), QueueStatus.ACTIVE), messages=len(group),
+            oldest_received=_oldest(group),
+        )
+        for hop, group in sorted(hops.items(), key=lambda pair: (-len(pair[1]), next_hop_key(pair[0])))
+    ]  # fmt: skip
+    return QueueOverview(totals=totals, largest=largest[:limit])
+
+
+def _oldest(entries: list[QueuedItem]) -> float:
+    return min(entry.item.received_at for entry in entries)

@@ -23,6 +23,7 @@ from bridgehead.queues.batch import Change, change_of, change_of_state
 from bridgehead.queues.content_files import FOLDER_NAME, ContentFileWriter, orphans, remove_files, sync_folder
 from bridgehead.queues.database import DATABASE_NAME, connect
 from bridgehead.queues.faults import store_fault
+from bridgehead.queues.overview import QueueOverview, overview
 from bridgehead.queues.reserve import RESERVE_BYTES
 from bridgehead.queues.store import (
     Done,
@@ -426,6 +427,10 @@ class SqliteQueueStore:
     async def queues(self) -> list[QueueSummary]:
         """Every queue that holds an entry or a state other than ACTIVE."""
         return await self._read(reading.summaries)
+
+    async def overview(self, limit: int) -> QueueOverview:
+        """See the port."""
+        return await self._read(lambda connection: overview(connection, limit))
 
     async def verify(self) -> list[Problem]:
         """Check the whole store; commits go on meanwhile."""

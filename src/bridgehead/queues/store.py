@@ -8,13 +8,16 @@ rules are in `retry.py` and `states.py`; implementations in `sqlite.py` and `mem
 
 from collections.abc import Callable, Sequence
 from enum import IntEnum
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
 
 import msgspec
 
 from bridgehead.mail.content import Content
 from bridgehead.mail.item import MailItem
 from bridgehead.routing.next_hop import NextHop
+
+if TYPE_CHECKING:
+    from bridgehead.queues.overview import QueueOverview
 
 
 class QueueKind(IntEnum):
@@ -280,6 +283,9 @@ class QueueStore(Protocol):
 
     async def queues(self) -> list[QueueSummary]:
         """Every queue that holds an entry or a state other than ACTIVE."""
+
+    async def overview(self, limit: int) -> "QueueOverview":
+        """All queues added up, and the `limit` largest delivery queues."""
 
     async def verify(self) -> list[Problem]:
         """Check the whole store without changing it: structure, each record, each content, files without owner."""
