@@ -32,6 +32,14 @@ def small_disk(tmp_path: Path) -> Iterator[Path]:
     subprocess.run(["umount", "-l", str(mount)], check=True)
 
 
+def on_disk(small_disk: Path) -> dict[str, dict[str, object]]:
+    """Settings of a server whose data lies there and who is not warned before the disk is full."""
+    return {
+        "server": {"data_directory": str(small_disk / "data")},
+        "back_pressure": {"enable_resource_monitoring": False},
+    }
+
+
 def fill_up(file: Path, leave: int = 0) -> None:
     """Leave so many octets free."""
     if leave:
@@ -51,7 +59,7 @@ def fill_up(file: Path, leave: int = 0) -> None:
 def test_full_disk_refuses_and_recovers(make_server: Callable[..., Server], small_disk: Path) -> None:
     """Full: 4yz, nothing lost, sessions go on. Space again: mail flows without anybody's hand."""
     sink = Sink(port=free_port(), listening=False)
-    server = make_server(sink.port, server={"data_directory": str(small_disk / "data")})
+    server = make_server(sink.port, **on_disk(small_disk))
     server.data = small_disk / "data"
     server.start()
     acknowledged = [f"before{number}@adatum.test" for number in range(10)]
@@ -108,7 +116,7 @@ def test_full_disk_refuses_and_recovers(make_server: Callable[..., Server], smal
 
 def test_full_disk_while_a_large_message_comes(make_server: Callable[..., Server], small_disk: Path) -> None:
     """The message is refused, its remains are removed, the next small one is taken."""
-    server = make_server(server={"data_directory": str(small_disk / "data")})
+    server = make_server(**on_disk(small_disk))
     server.data = small_disk / "data"
     server.start()
     server.send("a@fabrikam.test", "carol@contoso.test", connector="secured")

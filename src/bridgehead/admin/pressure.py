@@ -161,19 +161,15 @@ def sentence(one: ResourceFacts) -> str:
 
 def change_texts(before: Level, facts: PressureFacts) -> list[tuple[int, str]]:
     """The events that a change is logged as: Exchange's number and words in its manner."""
-    change = (
-        f"from {before.word} to {facts.level.word}" if facts.level is not before else f"within {facts.level.word}"
-    )
+    change = f"from {before.word} to {facts.level.word}" if facts.level is not before else f"within {facts.level.word}"
     risen = facts.level >= before and facts.level is not Level.LOW
     disabled = "; ".join(action_texts(facts.actions)) or "none"
     above = [sentence(one) for one in facts.resources if one.level]
-    events = [
-        (
-            15004 if risen else 15005,
-            f"The resource pressure {'increased' if risen else 'decreased'} {change}. The following resources are "
-            f"under pressure: {' | '.join(above) or 'none'}. Actions in force: {disabled}",
-        )
-    ]
+    text = (
+        f"The resource pressure {'increased' if risen else 'decreased'} {change}. The following resources are "
+        f"under pressure: {' | '.join(above) or 'none'}. Actions in force: {disabled}"
+    )
+    events = [(15004 if risen else 15005, text)]
     high = {one.resource for one in facts.resources if one.level is Level.HIGH}
     if risen and high & {Resource.DATABASE_USED_SPACE, Resource.USED_DISK_SPACE}:
         events.append((15006, _DISK_CRITICAL))

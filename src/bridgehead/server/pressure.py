@@ -9,6 +9,7 @@ import asyncio
 import gc
 import logging
 from collections.abc import Awaitable, Callable
+from functools import partial
 from pathlib import Path
 from typing import Final, Protocol
 
@@ -54,8 +55,8 @@ class ResourceMonitor:
 
     def __init__(
         self, settings: BackPressureSettings, pressure: BackPressure, *, queue_folder: Path, log_folder: Path,
-        waiting: Callable[[QueueKind, int], Awaitable[int]], relief: Relief, flush_caches: Callable[[], None], alarms: Alarms,
-        clock: Clock,
+        waiting: Callable[[QueueKind, int], Awaitable[int]], relief: Relief, flush_caches: Callable[[], None],
+        alarms: Alarms, clock: Clock,
     ) -> None:  # fmt: skip
         self.pressure = pressure
         self._settings = settings
@@ -140,12 +141,13 @@ class ResourceMonitor:
     def _read(self) -> dict[Resource, Reading]:
         """On a thread: what can be read of disks and memory."""
         readings: dict[Resource, Reading] = {}
-        for resource, read in (
-            (Resource.DATABASE_USED_SPACE, lambda: resource_readings.disk(self._queue_folder)),
-            (Resource.USED_DISK_SPACE, lambda: resource_readings.disk(self._log_folder)),
-            (Resource.PRIVATE_BYTES, self._memory.private),
-            (Resource.SYSTEM_MEMORY, self._memory.system),
-        ):
+        meters: dict[Resource, Callable[[], Reading]] = {
+            Resource.DATABASE_USED_SPACE: partial(resource_readings.disk, self._queue_folder),
+            Resource.USED_DISK_SPACE: partial(resource_readings.disk, self._log_folder),
+            Resource.PRIVATE_BYTES: self._memory.private,
+            Resource.SYSTEM_MEMORY: self._memory.system,
+        }
+        for resource, read in meters.items():
             try:
                 readings[resource] = read()
             except (OSError, ValueError, KeyError, IndexError) as error:
