@@ -86,6 +86,11 @@ TABLES: dict[str, tuple[str, str, str]] = {
     "delivery": ("Delivery and reports", "Set-TransportService and Set-TransportConfig", "One table."),
     "pickup": ("Pickup and replay directories", "Set-TransportService", "One table."),
     "logs": ("Logs", "Set-TransportService", "One table."),
+    "api": (
+        "The management interface",
+        "",
+        "One table. [How to use the interface](../howto/management-api.md) shows it at work.",
+    ),
     "alarms": (
         "Alarms",
         "",
@@ -206,6 +211,9 @@ TEXTS: dict[str, dict[str, str]] = {
         "connectivity_log_max_age": "Older files are removed.",
         "connectivity_log_max_file_size": "A file of this size is followed by a new one.",
         "connectivity_log_max_directory_size": "Oldest files go when the folder is larger.",
+        "admin_audit_log_age_limit": "Older files are removed.",
+        "admin_audit_log_max_file_size": "A file of this size is followed by a new one.",
+        "admin_audit_log_max_directory_size": "Oldest files go when the folder is larger.",
         "flush_interval": "Longest time that a line waits in memory.",
         "log_directory": "Folder of all logs, within the data directory unless absolute.",
     },
@@ -239,7 +247,11 @@ OWN: dict[str, set[str]] = {
     "PickupSettings": {"poll_interval"},
     "LogSettings": {
         "log_directory", "protocol_log_max_age", "protocol_log_max_file_size", "protocol_log_max_directory_size",
-        "flush_interval",
+        "flush_interval", "admin_audit_log_max_file_size", "admin_audit_log_max_directory_size",
+    },
+    "ApiSettings": {
+        "binding", "tls_certificate_file", "tls_key_file", "administrators_file", "local_administrators",
+        "local_operators", "local_viewers", "local_help_desk",
     },
     "DirectorySettings": {"recipients_file", "users_file"},
     "ServerSettings": {

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""A `RunningServer` over a real queue store, and a `ControlServer` for it on a thread of its own."""
+"""A `RunningServer` over a real queue store, and the HTTP interface for it on a thread of its own."""
 
 import asyncio
 import threading
@@ -8,7 +8,6 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, TypeVar
 
-from bridgehead.admin.control import ControlServer
 from bridgehead.admin.methods.table import METHODS
 from bridgehead.admin.ports import ListenerFacts, ReloadOutcome, ServerFacts
 from bridgehead.admin.pressure import PressureFacts
@@ -29,6 +28,7 @@ from bridgehead.queues.store import (
     Transaction,
 )  # fmt: skip
 from bridgehead.routing.next_hop import DeliveryType, NextHop
+from support.interface import Interface
 
 NOW = 1_800_000_000.0
 CONTOSO = NextHop(DeliveryType.DNS_CONNECTOR, "contoso.com", "Internet")
@@ -128,7 +128,7 @@ def queued(
 
 
 class Running:
-    """A control server at work on its own thread and event loop."""
+    """An interface at work on its own thread and event loop."""
 
     def __init__(self, loop: asyncio.AbstractEventLoop, server: StoreServer, path: Path) -> None:
         self.loop, self.server, self.store, self.path = loop, server, server.store, path
@@ -161,14 +161,14 @@ def running(path: Path, now: Callable[[], float] = lambda: NOW) -> Iterator[Runn
     thread = threading.Thread(target=loop.run_forever, daemon=True)
     thread.start()
     server = StoreServer(MemoryQueueStore(), now)
-    control = ControlServer(METHODS, server, path)
+    interface = Interface(METHODS, server, path)
     one = Running(loop, server, path)
     one.do(server.store.open())
-    one.do(control.start())
+    one.do(interface.start())
     try:
         yield one
     finally:
-        one.do(control.close())
+        one.do(interface.close())
         one.do(server.store.close())
         loop.call_soon_threadsafe(loop.stop)
         thread.join(10)

@@ -10,6 +10,7 @@ TOO_LARGE: Final = "too_large"
 FORBIDDEN: Final = "forbidden"
 FAILED: Final = "failed"
 NOT_RUNNING: Final = "not_running"
+NOT_ANSWERING: Final = "not_answering"
 
 
 class AdminFault(Exception):

@@ -7,11 +7,12 @@ internal channel (`control.py`) and the HTTP interface with its description; com
 
 from collections.abc import Awaitable, Callable
 from enum import IntEnum
-from typing import Any
+from typing import Any, Final, get_origin
 
 import msgspec
 
-from bridgehead.admin.faults import FAILED, AdminFault
+from bridgehead.admin.concealment import asks_about_subjects, without_subjects
+from bridgehead.admin.faults import FAILED, FORBIDDEN, AdminFault
 from bridgehead.admin.ports import RunningServer
 from bridgehead.queues.store import StoreFault
 
@@ -29,11 +30,24 @@ class Role(IntEnum):
     ADMINISTRATOR = 4
 
 
+SUBJECTS_FROM: Final = Role.VIEWER
+"""The least role that sees subjects."""
+
+
+def role_name(role: Role) -> str:
+    """A role as people write it: "help-desk"."""
+    return role.name.lower().replace("_", "-")
+
+
 class Caller(msgspec.Struct, frozen=True):
-    """Who asks: an account of this machine or a login of the HTTP interface, and what it may do."""
+    """Who asks: an account of this machine or a login of the HTTP interface, what it may do, and from where it asks.
+
+    `origin`: "local" for a Unix socket, else "192.0.2.7:49152".
+    """
 
     name: str
     role: Role = Role.ADMINISTRATOR
+    origin: str = "local"
 
 
 class NoParameters(msgspec.Struct, forbid_unknown_fields=True):
@@ -67,10 +81,25 @@ class Method(msgspec.Struct, frozen=True, kw_only=True):
         """Whether it may change something."""
         return not self.route.startswith("GET ")
 
+    @property
+    def lists(self) -> bool:
+        """Whether its result is a list, which can be had in parts."""
+        return get_origin(self.result) is list
+
 
 async def perform(method: Method, server: RunningServer, params: msgspec.Struct, caller: Caller) -> Any:
-    """Run a method. Raises AdminFault, also for what the store cannot answer."""
+    """Run a method for somebody who may: the one place where roles are enforced.
+
+    Raises AdminFault, also for what the store cannot answer.
+    """
+    if caller.role < method.role:
+        message = f"this takes the role {role_name(method.role)}; {caller.name} has {role_name(caller.role)}"
+        raise AdminFault(FORBIDDEN, message, "ask an administrator")
+    blind = caller.role < SUBJECTS_FROM
+    if blind and asks_about_subjects(params):
+        raise AdminFault(FORBIDDEN, f"{role_name(caller.role)} may not ask about subjects", "leave the subject out")
     try:
-        return await method.answer(server, params, caller)
+        result = await method.answer(server, params, caller)
     except StoreFault as fault:
         raise AdminFault(FAILED, f"the queue store cannot answer: {fault}", "bridgehead queue verify") from fault
+    return without_subjects(result) if blind else result

@@ -17,7 +17,8 @@ from collections.abc import Callable
 from pathlib import Path
 
 from bridgehead import __version__
-from bridgehead.admin.control import ControlServer
+from bridgehead.admin.audit_log import AuditLogFile
+from bridgehead.admin.control import ControlServer, channel_path
 from bridgehead.admin.faults import AdminFault
 from bridgehead.admin.methods.table import METHODS
 from bridgehead.categorizer.worker import Categorizer
@@ -40,6 +41,7 @@ from bridgehead.receive.replay import read_replay
 from bridgehead.receive.server import ReceiveServer, ReceiveServices
 from bridgehead.receive.submission_directory import SubmissionDirectory
 from bridgehead.server import privileges
+from bridgehead.server.api_process import ApiProcess
 from bridgehead.server.config.load import Loaded
 from bridgehead.server.notify import Notifier
 from bridgehead.server.operations import Operations
@@ -98,9 +100,17 @@ class Application:
             waiting=self.store.count_waiting, relief=self.dispatcher,
             flush_caches=lambda: self.rooms.flush_caches(), alarms=self.alarms, clock=self.clock,
         )  # fmt: skip
-        socket_path = loaded.within(configuration.server.control_socket)
         self.operations = Operations(self)
-        self.control = ControlServer(METHODS, self.operations, socket_path)
+        self._make_management()
+
+    def _make_management(self) -> None:
+        """The internal channel, the process of the interface that speaks it, and the record of what they change."""
+        loaded, configuration = self.loaded, self.loaded.configuration
+        socket_path = loaded.within(configuration.server.control_socket)
+        channel = channel_path(socket_path)
+        self.audit = AuditLogFile(configuration.logs, loaded.within(configuration.logs.log_directory), self.clock.now)
+        self.api = ApiProcess(configuration.api, socket_path, channel)
+        self.control = ControlServer(METHODS, self.operations, channel, self.audit, lambda: self.api.pid)
 
     def _make_pipeline(self) -> None:
         """Categorizer, dispatcher and reporter around the store."""
@@ -162,6 +172,7 @@ class Application:
         configuration = self.loaded.configuration
         self.logs.start()
         await self.store.open()
+        self.api.listen()
         await self.control.start()
         # Before the first message is taken: what is full at the start is known at the start.
         await self.resources.start()
@@ -172,11 +183,14 @@ class Application:
         self._every(CERTIFICATE_CHECK_SECONDS, self._refresh_certificates)
         if (interval := self.notifier.watchdog_interval) is not None:
             self._every(interval, self.notifier.watchdog)
+        self.api.start()
 
     async def stop(self) -> None:
         """Accept no more, finish what is under way, give the rest back to the disk."""
         self.notifier.stopping()
+        await self.api.stop()
         await self.control.close()
+        self.audit.close()
         for directory in self._directories:
             directory.stop()
         await self.receive.stop(STOP_GRACE_SECONDS)

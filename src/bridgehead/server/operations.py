@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 log = logging.getLogger("bridgehead.server")
 
-_AT_START_ONLY: Final = ("server", "logs", "pickup")
+_AT_START_ONLY: Final = ("server", "logs", "pickup", "api")
 """Tables that a running server does not exchange."""
 _RELOADED: Final = (
     "accepted_domains", "receive_connectors", "send_connectors", "foreign_connectors", "mailbox_store", "categorizer",
@@ -79,6 +79,10 @@ class Operations:
             alarms.append("delivery pauses, because what became of messages cannot be stored")
         if app.logs.lost_lines:
             alarms.append(f"{app.logs.lost_lines} log lines were lost: the log directory cannot be written")
+        if app.api.trouble:
+            alarms.append(f"the management interface {app.api.trouble}")
+        if app.audit.trouble:
+            alarms.append(f"changes by administrators are not recorded on disk: {app.audit.trouble}")
         alarms += pressure_alarms(app.resources.facts())
         return alarms
 

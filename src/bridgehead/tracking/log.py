@@ -33,7 +33,7 @@ _logger = logging.getLogger("bridgehead.logs")
 
 
 class LogKind(msgspec.Struct, frozen=True):
-    """What tells one log from another: file prefix, Log-type and columns."""
+    """What tells one log from another: file prefix, Log-type and columns; without columns, files have no # lines."""
 
     prefix: str
     log_type: str
@@ -130,6 +130,15 @@ class LogFile:
                     self._failing = False
                     _logger.warning("%s: the log is written again; %d lines were lost", self.folder, self.lost_lines)
 
+    def sync(self) -> None:
+        """Write what was appended and have the disk keep it. Raises OSError where it does not."""
+        self.flush()
+        with self._lock:
+            if self._unwritten:
+                raise OSError(f"{self.folder}: {len(self._unwritten)} lines wait for the disk")
+            if self._fd >= 0:
+                os.fsync(self._fd)
+
     def close(self) -> None:
         """Write what is left and close the file. Never raises."""
         self.flush()
@@ -222,6 +231,8 @@ class LogFile:
         self._delete_old(existing, today)
 
     def _header(self) -> bytes:
+        if not self.kind.fields:
+            return b""
         stamp = datetime.fromtimestamp(self._now(), UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
         lines = (
             f"#Software: {SOFTWARE}",

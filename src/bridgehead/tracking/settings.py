@@ -22,4 +22,7 @@ class LogSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
     connectivity_log_max_age: Duration = Duration(days=30)
     connectivity_log_max_file_size: ByteSize = ByteSize(10 * 1024**2)
     connectivity_log_max_directory_size: ByteSize = ByteSize(1000 * 1024**2)
+    admin_audit_log_age_limit: Duration = Duration(days=90)
+    admin_audit_log_max_file_size: ByteSize = ByteSize(10 * 1024**2)
+    admin_audit_log_max_directory_size: ByteSize = ByteSize(250 * 1024**2)
     flush_interval: Duration = Duration(seconds=1)

@@ -11,7 +11,8 @@ from typing import Any
 import msgspec
 import pytest
 
-from bridgehead.admin.control import ControlClient, ControlServer
+from bridgehead.admin.client import ChannelClient
+from bridgehead.admin.control import ControlServer
 from bridgehead.admin.faults import INVALID, NOT_FOUND, AdminFault, ServerNotRunning
 from bridgehead.admin.method import Caller, Method, Role
 from bridgehead.mail.limits import CONTROL_CONNECTIONS, CONTROL_REQUEST_BYTES
@@ -46,7 +47,7 @@ def path(tmp_path: Path) -> Path:
 
 @pytest.fixture
 async def server(path: Path) -> Any:
-    server = ControlServer(METHODS, NO_SERVER, path)
+    server = ControlServer(METHODS, NO_SERVER, path, interface_pid=os.getpid)
     await server.start()
     yield server
     await server.close()
@@ -54,7 +55,7 @@ async def server(path: Path) -> Any:
 
 async def call(path: Path, text: str) -> list[str]:
     def blocking() -> list[str]:
-        with ControlClient(path, 10) as client:
+        with ChannelClient(path, 10) as client:
             return client.call("shout", Text(text), list[str])
 
     return await asyncio.to_thread(blocking)
@@ -84,7 +85,7 @@ async def test_a_call_is_answered_with_its_result(server: ControlServer, path: P
 
 async def test_one_connection_serves_many_calls(server: ControlServer, path: Path) -> None:
     def blocking() -> list[list[str]]:
-        with ControlClient(path, 10) as client:
+        with ChannelClient(path, 10) as client:
             return [client.call("shout", Text(str(number)), list[str]) for number in range(200)]
 
     assert await asyncio.to_thread(blocking) == [[str(number)] for number in range(200)]
@@ -237,14 +238,14 @@ def test_without_a_server_the_caller_is_told_how_to_start_it(path: Path, left_be
         with socket.socket(socket.AF_UNIX) as dead:
             dead.bind(str(path))
     with pytest.raises(ServerNotRunning) as caught:
-        ControlClient(path).call("shout", None, list[str])
+        ChannelClient(path).call("shout", None, list[str])
     assert "The server is not running" in caught.value.message
     assert "bridgehead run" in caught.value.remedy
 
 
 async def test_a_result_of_another_shape_is_a_fault_not_a_crash(server: ControlServer, path: Path) -> None:
     def blocking() -> int:
-        with ControlClient(path, 10) as client:
+        with ChannelClient(path, 10) as client:
             return client.call("shout", Text("x"), int)
 
     with pytest.raises(AdminFault, match="unexpected"):
@@ -256,7 +257,7 @@ def test_a_server_that_never_answers_is_given_up(path: Path) -> None:
         silent.bind(str(path))
         silent.listen()
         with pytest.raises(AdminFault, match="did not answer"):
-            ControlClient(path, 0.05).call("shout", None, list[str])
+            ChannelClient(path, 0.05).call("shout", None, list[str])
 
 
 async def test_the_caller_is_the_account_at_the_other_end(server: ControlServer, path: Path) -> None:

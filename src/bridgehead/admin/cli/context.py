@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
 
 if TYPE_CHECKING:
-    from bridgehead.admin.control import ControlClient
+    from bridgehead.admin.client import ControlClient
     from bridgehead.admin.recipients import Source
     from bridgehead.categorizer.settings import CategorizerSettings
     from bridgehead.directory.settings import DirectorySettings
@@ -88,6 +88,6 @@ class CliContext:
 
     def control(self, timeout: float = 60.0) -> "ControlClient":
         """A connection to the running server, made at its first call; to be closed by the caller."""
-        from bridgehead.admin.control import ControlClient
+        from bridgehead.admin.client import ControlClient
 
         return ControlClient(self.within_data_directory(self.configuration.server.control_socket), timeout)

@@ -11,7 +11,7 @@ from bridgehead.admin.cli.context import CliContext
 from bridgehead.admin.cli.output import AdminCommand, age, emit, facts, json_option, paint, size, table, when
 
 if TYPE_CHECKING:
-    from bridgehead.admin.control import ControlClient
+    from bridgehead.admin.client import ControlClient
     from bridgehead.admin.messages import MessageDetail, MessageView
 
 

@@ -166,6 +166,9 @@ BOUNDS: Final[dict[type[msgspec.Struct], dict[str, Bound]]] = {
         "connectivity_log_max_age": _LOG_AGE,
         "connectivity_log_max_file_size": _LOG_FILE,
         "connectivity_log_max_directory_size": _LOG_DIRECTORY,
+        "admin_audit_log_age_limit": _LOG_AGE,
+        "admin_audit_log_max_file_size": _LOG_FILE,
+        "admin_audit_log_max_directory_size": _LOG_DIRECTORY,
         "flush_interval": _time(timedelta(milliseconds=10), _MINUTE),
     },
     AlarmSettings: {

@@ -3,6 +3,7 @@
 
 import msgspec
 
+from bridgehead.admin.settings import ApiSettings
 from bridgehead.categorizer.settings import CategorizerSettings
 from bridgehead.delivery.settings import DeliverySettings
 from bridgehead.directory.settings import DirectorySettings
@@ -22,7 +23,7 @@ class ServerSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_f
         dns_servers: "192.0.2.53" or "192.0.2.53:5353"; empty: /etc/resolv.conf.
         tls_certificate_file, tls_key_file: PEM pair of connectors without their own; a self-signed pair is made at
             first start where these are empty.
-        control_socket: Unix socket of the commands, within the data directory.
+        control_socket: Unix socket of the management interface, within the data directory.
         user, group: unprivileged account taken after binding, when started as root; "" keeps.
     """
 
@@ -46,6 +47,7 @@ class Configuration(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fi
     delivery: DeliverySettings = DeliverySettings()
     directory: DirectorySettings = DirectorySettings()
     logs: LogSettings = LogSettings()
+    api: ApiSettings = ApiSettings()
     alarms: AlarmSettings = AlarmSettings()
     monitoring: MonitoringSettings = MonitoringSettings()
     pickup: PickupSettings = PickupSettings()

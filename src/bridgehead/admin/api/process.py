@@ -1,0 +1,71 @@
+# SPDX-License-Identifier: MIT
+"""The process: takes its orders from the one that moves mail, serves, and ends with it.
+
+Orders come as one line of JSON on standard input, which stays open; its end is the end of the parent, however that
+came about. The listening sockets are inherited, so that callers wait in them while this process starts, and while it
+starts again after a fault.
+"""
+
+import asyncio
+import logging
+import os
+import signal
+import socket
+import sys
+import threading
+from pathlib import Path
+from typing import Final
+
+import msgspec
+
+from bridgehead.admin.api.app import make_app
+from bridgehead.admin.api.authentication import LocalRoles
+from bridgehead.admin.api.channel_client import Core
+from bridgehead.admin.api.http import HttpServer
+from bridgehead.admin.api.orders import Orders
+from bridgehead.admin.methods.table import METHODS
+
+log = logging.getLogger("bridgehead.api")
+
+_NICE: Final = 10
+_STOP_SECONDS: Final = 8.0
+
+
+def main() -> None:
+    """Run until told to stop by SIGTERM or the end of standard input."""
+    logging.basicConfig(
+        level=logging.WARNING, stream=sys.stderr, format="%(asctime)s %(levelname)s %(name)s: %(message)s"
+    )  # fmt: skip
+    os.nice(_NICE)
+    orders = msgspec.json.decode(sys.stdin.buffer.readline(), type=Orders)
+    asyncio.run(_serve(orders))
+
+
+async def _serve(orders: Orders) -> None:
+    core = Core(Path(orders.channel))
+    app = make_app(METHODS, core, LocalRoles(orders.settings))
+    servers = [HttpServer(app, socket.socket(fileno=orders.local_fd))]
+    stop = asyncio.Event()
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, stop.set)
+    threading.Thread(target=_watch_parent, args=(loop, stop), daemon=True).start()
+    serving = [asyncio.ensure_future(server.run_until_stopped()) for server in servers]
+    stopping = asyncio.ensure_future(stop.wait())
+    await asyncio.wait([*serving, stopping], return_when=asyncio.FIRST_COMPLETED)
+    for server in servers:
+        server.stop()
+    await asyncio.gather(*serving)
+    core.close()
+
+
+def _watch_parent(loop: asyncio.AbstractEventLoop, stop: asyncio.Event) -> None:
+    """End with the parent, even where the event loop is held up."""
+    while os.read(sys.stdin.fileno(), 4096):
+        pass
+    try:
+        loop.call_soon_threadsafe(stop.set)
+    except RuntimeError:
+        return  # it has ended already
+    threading.Event().wait(_STOP_SECONDS)
+    os._exit(1)

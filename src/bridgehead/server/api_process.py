@@ -1,0 +1,117 @@
+# SPDX-License-Identifier: MIT
+"""The process of the management interface: started once mail is accepted, started again when it ends, ended with us.
+
+Its listening sockets are ours, so that callers find somebody to wait for whether it runs or not. It gets our account,
+since it is started after we took it, and a lower priority, which it takes itself. Its standard input is a pipe that
+closes with us, however we end.
+"""
+
+import asyncio
+import logging
+import sys
+import time
+from asyncio.subprocess import DEVNULL, PIPE, Process
+from collections.abc import Callable
+from pathlib import Path
+from typing import Final
+
+import msgspec
+
+from bridgehead.admin.api.orders import Orders
+from bridgehead.admin.local_socket import LocalListener
+from bridgehead.admin.settings import ApiSettings
+
+log = logging.getLogger("bridgehead.server")
+
+_COMMAND: Final = (sys.executable, "-m", "bridgehead.admin.api")
+_FIRST_DELAY: Final = 1.0
+_LONGEST_DELAY: Final = 60.0
+_STEADY_SECONDS: Final = 60.0
+"""A process that ran for so long is started again without a growing delay."""
+_STOP_SECONDS: Final = 10.0
+
+
+class ApiProcess:
+    """Starts the process and keeps it running.
+
+    Args:
+        settings: the `[api]` table.
+        path: of the Unix socket that commands and other local callers use.
+        channel: path of the internal channel's socket.
+        command: program and arguments.
+    """
+
+    def __init__(
+        self, settings: ApiSettings, path: Path, channel: Path, command: tuple[str, ...] = _COMMAND,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:  # fmt: skip
+        self._settings, self._path, self._channel, self._command, self._clock = settings, path, channel, command, clock
+        self._listener: LocalListener | None = None
+        self._process: Process | None = None
+        self._task: asyncio.Task[None] | None = None
+        self.trouble = ""
+        """Why it is not running; "" while it is, and before the first start."""
+
+    @property
+    def pid(self) -> int:
+        """Its process id; 0 while there is none."""
+        return self._process.pid if self._process is not None and self._process.returncode is None else 0
+
+    def listen(self) -> None:
+        """Open the Unix socket; callers wait in it. Raises AdminFault, OSError."""
+        self._listener = LocalListener(self._path, _socket_mode(self._settings))
+
+    def start(self) -> None:
+        """Start the process, and again whenever it ends, until `stop`."""
+        self._task = asyncio.get_running_loop().create_task(self._keep_running())
+
+    async def stop(self) -> None:
+        """End the process and close the socket."""
+        if self._task is not None:
+            self._task.cancel()
+            await asyncio.gather(self._task, return_exceptions=True)
+        if self._process is not None and self._process.returncode is None:
+            assert self._process.stdin is not None
+            self._process.stdin.close()
+            try:
+                async with asyncio.timeout(_STOP_SECONDS):
+                    await self._process.wait()
+            except TimeoutError:
+                self._process.kill()
+                await self._process.wait()
+        if self._listener is not None:
+            self._listener.close()
+
+    async def _keep_running(self) -> None:
+        delay = _FIRST_DELAY
+        while True:
+            began = self._clock()
+            try:
+                ended = await self._run()
+            except OSError as error:
+                ended = f"cannot be started: {error.strerror or error}"
+            delay = _FIRST_DELAY if self._clock() - began >= _STEADY_SECONDS else delay
+            self.trouble = f"{ended}; it is started again in {delay:g} s"
+            log.error("the management interface %s", self.trouble)
+            await asyncio.sleep(delay)
+            delay = min(2 * delay, _LONGEST_DELAY)
+
+    async def _run(self) -> str:
+        """One life of the process; how it ended. Raises OSError."""
+        assert self._listener is not None
+        fd = self._listener.socket.fileno()
+        orders = Orders(channel=str(self._channel), settings=self._settings, local_fd=fd)
+        self._process = await asyncio.create_subprocess_exec(*self._command, stdin=PIPE, stdout=DEVNULL, pass_fds=[fd])
+        self.trouble = ""
+        assert self._process.stdin is not None
+        self._process.stdin.write(msgspec.json.encode(orders) + b"\n")
+        code = await self._process.wait()
+        return f"ended by signal {-code}" if code < 0 else f"ended with exit code {code}"
+
+
+def _socket_mode(settings: ApiSettings) -> int:
+    """Others may connect only where some of them have a role; who they are is asked of the kernel then."""
+    listed = (
+        settings.local_administrators, settings.local_operators, settings.local_viewers, settings.local_help_desk,
+    )  # fmt: skip
+    return 0o666 if any(listed) else 0o600
