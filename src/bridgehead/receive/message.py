@@ -167,6 +167,7 @@ def _submit(session: "Session", transaction: Transaction, content: IncomingConte
         return_path=str(transaction.mail.reverse_path) or "<>",
         directionality=item.directionality,
         original_client_ip=item.client_ip,
+        custom_data=session.tracked,
     )
 
     def done(fault: StoreFault | None) -> None:

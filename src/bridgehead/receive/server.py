@@ -34,7 +34,10 @@ _HANDSHAKE_SECONDS = 30.0
 
 
 class ReceiveServices:
-    """What every session uses. A reload replaces domains, directory and connectors; running sessions keep theirs."""
+    """What every session uses. A reload replaces domains, directory and connectors; running sessions keep theirs.
+
+    `revision` names the configuration in force, for tracking.
+    """
 
     def __init__(
         self,
@@ -51,6 +54,7 @@ class ReceiveServices:
         random_bytes: Callable[[int], bytes],
         metrics: Metrics | None = None,
         pressure: BackPressure | None = None,
+        revision: str = "",
     ) -> None:
         self.fqdn = fqdn
         self.acceptance = acceptance
@@ -64,6 +68,7 @@ class ReceiveServices:
         self.random_bytes = random_bytes
         self.metrics = metrics or Metrics()
         self.pressure = pressure or BackPressure()
+        self.revision = revision
         self.limits = ConnectionLimits()
         self._tasks: set[asyncio.Task[None]] = set()
         self._next_session = int.from_bytes(random_bytes(6), "big") << 16

@@ -41,6 +41,9 @@ _CLOSED = State.CLOSED
 
 log = logging.getLogger("bridgehead.receive")
 
+_NO_SEPARATORS = str.maketrans(',;"', "   ")
+"""Values of custom-data hold nothing that parts them, and nothing that a CSV cell would have to be quoted for."""
+
 
 class Session(asyncio.Protocol):
     """One client connected to one listener.
@@ -64,6 +67,7 @@ class Session(asyncio.Protocol):
         self.helo = ""
         self.esmtp = False
         self.tls_info = ""
+        self._tracked = ""
         self.session_id = ""
         self.logon: Logon | None = None
         """The AUTH exchange under way, and the failures so far."""
@@ -201,6 +205,24 @@ class Session(asyncio.Protocol):
         self.principal = principal
         self.rights = self.connector.rights_of(principal)
         self.content_rules = None
+        self._tracked = ""
+
+    @property
+    def tracked(self) -> str:
+        """What tracking says of the session with each of its messages; made once (custom-data of RECEIVE)."""
+        if not self._tracked:
+            self._tracked = ";".join(
+                f"S:{name}={value.translate(_NO_SEPARATORS)}"
+                for name, value in (
+                    ("Port", str(self.listener.port)),
+                    ("TlsVersion", self.tls_info.partition(", ")[0].removeprefix("version=")),
+                    ("TlsCipher", self.tls_info.partition("cipher=")[2]),
+                    ("Principal", str(self.principal)),
+                    ("Config", self.services.revision),
+                )
+                if value
+            )
+        return self._tracked
 
     def end(self, reply: Reply) -> None:
         """Close from our side, saying why (421)."""
@@ -419,6 +441,7 @@ class Session(asyncio.Protocol):
         """Nothing that was learned in clear survives (RFC 3207 §4.2)."""
         self.abort_transaction()
         self.helo, self.esmtp = "", False
+        self._tracked = ""
         self.engine.tls_established(self._features())
         self._advance()
 
