@@ -241,7 +241,7 @@ OWN: dict[str, set[str]] = {
     },
     "ForeignConnector": set(),
     "MailboxStore": {"name", "protocol", "path", "address"},
-    "QueueSettings": {"retry_jitter", "queue_database_path"},
+    "QueueSettings": {"retry_jitter", "queue_database_path", "removed_message_hold_time"},
     "CategorizerSettings": {"expansion_size_limit", "plus_addressing_enabled"},
     "DeliverySettings": {"connect_timeout", "dsn_send_html", "outbound_window_bytes"},
     "PickupSettings": {"poll_interval"},

@@ -6,20 +6,23 @@ transaction: the entry that leaves or stays with its recipients' states, and the
 """
 
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Final, Protocol
 
 import msgspec
 
 from bridgehead.delivery import outcome
-from bridgehead.delivery.commits import LastingCommits
+from bridgehead.delivery.commits import After, LastingCommits
 from bridgehead.delivery.outcome import Outcome
 from bridgehead.delivery.ports import Attempt
 from bridgehead.mail.content import Content
 from bridgehead.mail.delivery_status import Action, DeliveryStatus
 from bridgehead.mail.envelope import EnvelopeRecipient
-from bridgehead.mail.item import MailItem, Source
+from bridgehead.mail.header import clean_text
+from bridgehead.mail.item import Handling, MailItem, Source
+from bridgehead.mail.limits import LOGGED_TEXT
 from bridgehead.net.clock import Clock
+from bridgehead.queues.changes import removed
 from bridgehead.queues.settings import QueueSettings
 from bridgehead.queues.store import MessageStatus, QueuedItem, QueueKind, Transaction
 from bridgehead.routing.next_hop import DeliveryType, NextHop
@@ -30,6 +33,7 @@ logger = logging.getLogger("bridgehead.delivery")
 
 Stored = Callable[[QueuedItem], None]
 """Told of an entry once it is on stable storage."""
+Results = Sequence[tuple[EnvelopeRecipient, DeliveryStatus]]
 
 _RELAYED: Final = Action.RELAYED
 _DELIVERED: Final = Action.DELIVERED
@@ -41,6 +45,10 @@ _SMTP: Final = Source.SMTP
 _SUCCESS: Final = (Action.DELIVERED, Action.RELAYED, Action.EXPANDED)
 _EARLIER_DOUBT: Final = "S:InDoubt=an earlier attempt may have delivered this message"
 _SOURCE: Final = {DeliveryType.MAILBOX: Source.STOREDRIVER, DeliveryType.NON_SMTP_GATEWAY: Source.GATEWAY}
+
+
+def _nothing() -> None:
+    """Nobody waits for it."""
 
 
 class Reporter(Protocol):
@@ -92,7 +100,65 @@ class AttemptRecorder:
             self.set_aside(entry, f"an attempt's result was unusable: {error}")
             return
         self._track(entry, attempt, result)
+        if entry.status is MessageStatus.PENDING_REMOVE and not result.done:
+            told = [pair for pair in result.to_report if pair[1].action is not Action.DELAYED]
+            self.remove(msgspec.structs.replace(result.entry, content=entry.content), _nothing, told)
+            return
         self._apply(entry, result, kept)
+
+    def given_back(self, entry: QueuedItem) -> None:
+        """An entry that was to be suspended or removed after its attempt, and that was not tried after all."""
+        if entry.status is MessageStatus.PENDING_REMOVE:
+            self.remove(entry)
+            return
+        suspended = msgspec.structs.replace(entry, status=MessageStatus.SUSPENDED, content=None)
+        self._commits.commit(Transaction(put=(suspended,)))
+
+    def remove(self, entry: QueuedItem, done: After = _nothing, told: Results = ()) -> None:
+        """End an entry that is PENDING_REMOVE on disk and that nobody else has, as its `handling` says.
+
+        Args:
+            entry: with its content where there is to be a report.
+            done: called once that is stored.
+            told: recipients that ended otherwise, for the same report.
+
+        A removal of which nobody is told can be undone for a while, so the message is kept.
+        """
+        handling = entry.item.handling or Handling()
+        result = outcome.of_removal(entry)
+        report = None
+        try:
+            reported = [*told, *(result.to_report if handling.with_ndr else ())]
+            report = self._reporter.report(entry.item, entry.content, reported) if reported else None
+        except Exception:
+            logger.exception("message %d: no report to its sender could be made", entry.id)
+            self.set_aside(entry, "it was to be removed, but no report to its sender could be made")
+            done()
+            return
+        ended = handling.with_ndr and report is not None
+        self._track_removal(entry, handling, result, ended)
+        until = self._clock.now() + self.settings.removed_message_hold_time.total_seconds()
+        put = [] if ended else [removed(entry, until)]
+        if report is not None:
+            put.append(report)
+
+        def stored() -> None:
+            self._stored(entry, result, report, _keep_nothing)
+            done()
+
+        self._commits.commit(Transaction(remove=(entry.id,) if ended else (), put=put), stored)
+
+    def _track_removal(self, entry: QueuedItem, handling: Handling, result: Outcome, ended: bool) -> None:
+        """FAIL where the sender is told, DROP where nobody is; by whom and why, as the trace shows it."""
+        addresses = [str(who.forward_path) for who, _ in result.results]
+        event = event_for(
+            entry.item, EventId.FAIL if ended else EventId.DROP, Source.ADMIN, self._clock.now(), addresses
+        )
+        event.recipient_status = [status.diagnostic for _, status in result.results] if ended else []
+        event.source_context = handling_text(handling)
+        if entry.next_hop is not None:
+            event.connector_id = entry.next_hop.connector
+        self._tracker.record(event)
 
     def deadline(self, entry: QueuedItem, queue_error: str, kept: Stored) -> None:
         """Record what follows from a deadline of an entry that only waited."""
@@ -151,7 +217,7 @@ class AttemptRecorder:
                 entry.item, _DELIVER if kind is _MAILBOX else _SEND, _SOURCE.get(kind, _SMTP), self._clock.now(),
                 addresses, replies, attempt.local_ip, self._fqdn, attempt.remote_ip, attempt.remote_host,
                 attempt.source_context, attempt.connector or ("" if next_hop is None else next_hop.connector),
-                _EARLIER_DOUBT if entry.in_doubt else "",
+                self._spent(entry, _EARLIER_DOUBT if entry.in_doubt else ""),
             )
         )  # fmt: skip
 
@@ -180,6 +246,11 @@ class AttemptRecorder:
             event.custom_data = "S:InDoubt=connection lost after the final dot"
         self._record(event, entry, attempt, replies)
 
+    def _spent(self, entry: QueuedItem, more: str) -> str:
+        """How long the attempt took, in seconds, and what else custom-data is to say."""
+        latency = f"S:AttemptLatency={self._clock.monotonic() - entry.since:.3f}" if entry.since else ""
+        return f"{latency};{more}" if latency and more else latency or more
+
     def _record(self, event: TrackingEvent, entry: QueuedItem, attempt: Attempt | None, replies: list[str]) -> None:
         event.recipient_status = replies
         event.client_hostname = self._fqdn
@@ -194,7 +265,19 @@ class AttemptRecorder:
             event.connector_id = entry.next_hop.connector
         if entry.in_doubt:
             event.custom_data = _EARLIER_DOUBT
+        if attempt is not None:
+            event.custom_data = self._spent(entry, event.custom_data)
         self._tracker.record(event)
+
+
+def handling_text(handling: Handling) -> str:
+    """Who did it and why, for the tracking log."""
+    part = f"StandingRule={handling.rule}" if handling.rule else f"Action={handling.action}"
+    return clean_text(f"{part};By={handling.by};Reason={handling.reason}", LOGGED_TEXT)
+
+
+def _keep_nothing(entry: QueuedItem) -> None:
+    """What was removed does not come back to its queue."""
 
 
 def _addresses(entry: QueuedItem) -> list[str]:

@@ -24,7 +24,7 @@ from bridgehead.mail.delivery_status import Action, DeliveryStatus
 from bridgehead.mail.header import clean_text
 from bridgehead.mail.limits import DIAGNOSTIC_TEXT, INLINE_CONTENT_BYTES
 from bridgehead.queues.retry import next_connection_retry
-from bridgehead.queues.store import QueuedItem, QueueKind, QueueState, QueueStatus, StoreFault
+from bridgehead.queues.store import MessageStatus, QueuedItem, QueueKind, QueueState, QueueStatus, StoreFault
 from bridgehead.routing.next_hop import DeliveryType
 
 logger = logging.getLogger("bridgehead.delivery")
@@ -100,7 +100,11 @@ class DeliveryQueue(QueueWindow):
         """See `WorkSource`."""
         if self.active.pop(entry.item.internal_message_id, None) is None:
             return
-        if self.is_open:
+        if entry.status is not MessageStatus.ACTIVE:
+            self._host.bytes_in_memory -= weight(entry)
+            self._host.unwritten.pop(entry.id, None)
+            self._host.recorder.given_back(entry)
+        elif self.is_open:
             self._window.appendleft(entry)
         else:
             self._host.bytes_in_memory -= weight(entry)
@@ -171,6 +175,12 @@ class DeliveryQueue(QueueWindow):
         if self.state.status is QueueStatus.RETRY and not self.is_open:
             self.state.next_retry = self._host.clock.now()
         self._open()
+
+    def connect_now(self) -> None:
+        """An administrator does not want single messages to wait for the queue's next retry."""
+        if self.state.status is QueueStatus.RETRY and not self.is_open and self._failing is None:
+            self.state.next_retry = self._host.clock.now()
+            self._open()
 
     def clock_set_back(self, seconds: float) -> None:
         """Everything in memory that waits for a Unix time waits for one that much earlier."""

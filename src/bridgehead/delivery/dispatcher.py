@@ -197,6 +197,11 @@ class Dispatcher:
         """READY entries for `next_hop` were stored."""
         self._queue(next_hop).notice_disk()
 
+    def waits(self, entry: QueuedItem) -> None:
+        """An entry of a delivery queue was stored as READY or RETRY."""
+        assert entry.next_hop is not None
+        self._queue(entry.next_hop).kept(entry)
+
     # --- operations ------------------------------------------------------------------------------------------------
 
     def retry_now(self, next_hop: NextHop | None = None) -> int:

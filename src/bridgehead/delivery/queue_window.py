@@ -7,7 +7,7 @@ What its courier and the administrator see of the queue is in `delivery_queue`.
 import asyncio
 import logging
 from collections import deque
-from collections.abc import Coroutine
+from collections.abc import Collection, Coroutine
 from typing import Final, Protocol
 
 import msgspec
@@ -150,6 +150,24 @@ class QueueWindow:
     def try_suspect(self, entry: QueuedItem) -> None:
         """See `TrialQueue`."""
         self.add(entry)
+
+    def in_window(self) -> dict[int, QueuedItem]:
+        """Messages that wait in memory, by id."""
+        return {entry.id: entry for entry in self._window}
+
+    def as_given_back(self, entry: QueuedItem) -> QueuedItem:
+        """A message that waits in memory, as it would be on disk if it were given back now."""
+        return self._as_ready([entry])[0]
+
+    def withdraw(self, ids: Collection[int]) -> None:
+        """Take these out of memory, for a caller that writes down at once what becomes of them."""
+        taken = [entry for entry in self._window if entry.id in ids]
+        self._window = deque(entry for entry in self._window if entry.id not in ids)
+        for entry in taken:
+            self._host.bytes_in_memory -= weight(entry)
+            self._host.unwritten.pop(entry.id, None)
+            if self._host.suspects.on_trial:
+                self._host.suspects.over(entry.id)
 
     def dehydrate(self) -> None:
         """Let what waits in memory go to disk; it comes back as room allows."""

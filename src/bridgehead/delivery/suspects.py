@@ -15,7 +15,7 @@ import msgspec
 
 from bridgehead.delivery.commits import LastingCommits
 from bridgehead.net.clock import Clock
-from bridgehead.queues.store import MessageStatus, QueuedItem, QueueStore, StoreFault, Transaction
+from bridgehead.queues.store import MessageStatus, QueuedItem, QueueStore, StoreFault, Swap, Transaction
 
 logger = logging.getLogger("bridgehead.delivery")
 
@@ -94,8 +94,10 @@ class Suspects:
         entry = await self._store.get(number)
         if entry is None or entry.status is not MessageStatus.RETRY:
             return  # removed, suspended or taken meanwhile
+        active = msgspec.structs.replace(entry, content=None, status=MessageStatus.ACTIVE)
+        if await self._store.swap([Swap(id=number, before=entry, after=active)]):
+            return  # the same, at the last moment
         entry.status = MessageStatus.ACTIVE
-        await self._store.committed(Transaction(put=[msgspec.structs.replace(entry, content=None)]))
         self._ended.clear()
         self.on_trial = number
         queue.try_suspect(entry)

@@ -40,7 +40,6 @@ class ItemChange(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
         next_hop: REDIRECT: where to; a domain of "" stands for the recipients' own.
         priority: PRIORITY.
         expires_at: EXPIRY: Unix time, 0 for what the settings say.
-        hold_time: REMOVE without a report: seconds for which the message is kept.
     """
 
     kind: ChangeKind
@@ -53,7 +52,6 @@ class ItemChange(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     next_hop: NextHop | None = None
     priority: Priority = Priority.NORMAL
     expires_at: float = 0.0
-    hold_time: float = 0.0
 
 
 class Unchanged(Exception):
@@ -93,7 +91,7 @@ def former(entry: QueuedItem) -> Former:
 
 
 def changed(entry: QueuedItem, change: ItemChange) -> QueuedItem:
-    """The entry after the change, without content; of a removal what is kept of it. Raises Unchanged."""
+    """The entry after the change, without content; one to be removed is marked so. Raises Unchanged."""
     if entry.queue is QueueKind.REMOVED:
         raise Unchanged("removed already; `bridgehead action undo` brings it back")
     return _CHANGES[change.kind](entry, change)
@@ -189,10 +187,8 @@ def _to_submission(entry: QueuedItem) -> QueuedItem:
 def _remove(entry: QueuedItem, change: ItemChange) -> QueuedItem:
     if entry.status is MessageStatus.PENDING_REMOVE:
         raise Unchanged("being removed")
-    handling = _handling(entry, change)
-    if entry.status in _HELD:
-        return _with(entry, handling, status=_next(entry, Event.REMOVE))
-    return removed(_with(entry, handling), change.at + change.hold_time)
+    # Marked first in any case: what is owed to its sender follows in a transaction of its own.
+    return _with(entry, _handling(entry, change), status=MessageStatus.PENDING_REMOVE)
 
 
 def removed(entry: QueuedItem, until: float) -> QueuedItem:

@@ -20,6 +20,7 @@ class QueueSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fi
         resolver_retry_interval: categorizer, when the directory cannot answer.
         queue_max_idle_time: an empty delivery queue disappears after this.
         poison_threshold: crashes after which a message is set aside.
+        removed_message_hold_time: what was removed without a report is kept so long, so that it can be undone.
         queue_database_path: folder of the store, within the data directory.
     """
 
@@ -36,6 +37,7 @@ class QueueSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fi
     resolver_retry_interval: Duration = Duration(minutes=30)
     queue_max_idle_time: Duration = Duration(minutes=3)
     poison_threshold: int = 2
+    removed_message_hold_time: Duration = Duration(days=1)
     queue_database_path: str = "queue"
 
 

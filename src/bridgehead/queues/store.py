@@ -169,14 +169,12 @@ class Swap(msgspec.Struct, kw_only=True):
             entry, ACTIVE, in its hands, and nobody else can have changed it.
         after: the entry as it becomes; None where it leaves.
         id: of the entry.
-        also: new entries that come with it, with their content.
         note: kept where the change takes place.
     """
 
     id: int
     before: QueuedItem | None
     after: QueuedItem | None
-    also: Sequence[QueuedItem] = ()
     note: Note | None = None
 
 

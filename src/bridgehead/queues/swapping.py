@@ -55,7 +55,6 @@ def settle(
             remove.append(swap.id)
         else:
             put.append(swap.after)
-        put += swap.also
         if swap.note is not None:
             kept.append(swap.note)
     return Swapped(refused, change_of(Transaction(remove, put), epoch, None), kept)

@@ -132,6 +132,7 @@ BOUNDS: Final[dict[type[msgspec.Struct], dict[str, Bound]]] = {
         "resolver_retry_interval": _time(_SECOND, _DAY),
         "queue_max_idle_time": _time(5 * _SECOND, _HOUR),
         "poison_threshold": Bound(1, 10),
+        "removed_message_hold_time": _time(_SECOND, 90 * _DAY),
     },
     BackPressureSettings: {
         "resource_metering_interval": _time(timedelta(milliseconds=50), _HOUR),
