@@ -34,6 +34,7 @@ def entry(
     store: QueueStore, queue: QueueKind = DELIVERY, next_hop: NextHop | None = HOP, *, received_at: float = 1000.0,
     priority: Priority = Priority.NORMAL, status: MessageStatus = READY, due: float = 0.0, deadline: float = 0.0,
     content: Content | None = None, content_id: int | None = None, with_content: bool = True, key: int | None = None,
+    sender: str = "sender", retry_count: int = 0,
 ) -> QueuedItem:  # fmt: skip
     """An entry with distinct content, new unless `key` names one."""
     number = store.allocate_id() if key is None else key
@@ -42,7 +43,7 @@ def entry(
     item = MailItem(
         internal_message_id=number, network_message_id=f"net-{number}", received_at=received_at, priority=priority,
         envelope=Envelope(
-            reverse_path=Mailbox("sender", "example.com"),
+            reverse_path=Mailbox(sender, "example.com"),
             recipients=[EnvelopeRecipient(forward_path=Mailbox(f"user{number}", "example.net"))],
         ),
         size=content.size if content else 0, message_id=f"<{number}@example.com>", subject=f"Offer {number}",
@@ -50,6 +51,7 @@ def entry(
     return QueuedItem(
         item=item, content=content, content_id=number if content_id is None else content_id, queue=queue,
         next_hop=next_hop if queue is DELIVERY else None, status=status, due=due, deadline=deadline,
+        retry_count=retry_count,
     )  # fmt: skip
 
 
@@ -236,18 +238,80 @@ class QueueStoreContract:
 
     # --- leases -------------------------------------------------------------------------------------------------------
 
-    async def test_lease_goes_by_priority_then_age(self, store: QueueStore) -> None:
-        low = entry(store, priority=Priority.LOW, received_at=100)
-        young = entry(store, received_at=300)
-        old = entry(store, received_at=200, status=RETRY, due=1500)
-        high = entry(store, priority=Priority.HIGH, received_at=400)
-        await put(store, low, young, old, high)
-        assert await lease(store, limit=3) == [high.id, old.id, young.id]
+    async def test_lease_goes_by_priority_then_by_the_order_of_arrival(self, store: QueueStore) -> None:
+        low = entry(store, priority=Priority.LOW)
+        first, second = entry(store), entry(store)
+        high = entry(store, priority=Priority.HIGH)
+        await put(store, low, first, second, high)
+        assert await lease(store, limit=3) == [high.id, first.id, second.id]
         assert await lease(store) == [low.id]
+
+    async def test_no_priority_waits_for_ever(self, store: QueueStore) -> None:
+        """Each priority has four times the share of the next."""
+        for priority in Priority:
+            await put(store, *(entry(store, priority=priority) for _ in range(84)))
+        taken = [one.item.priority for one in await store.lease(DELIVERY, HOP, 2000.0, 84, MANY_BYTES)]
+        assert [taken.count(priority) for priority in Priority] == [64, 16, 4]
+
+    async def test_shares_hold_when_entries_are_taken_one_by_one(self, store: QueueStore) -> None:
+        for priority in Priority:
+            await put(store, *(entry(store, priority=priority) for _ in range(84)))
+        taken = [
+            one.item.priority for _ in range(84) for one in await store.lease(DELIVERY, HOP, 2000.0, 1, MANY_BYTES)
+        ]
+        assert [taken.count(priority) for priority in Priority] == [64, 16, 4]
+
+    async def test_fresh_entries_go_before_retries_which_have_their_share(self, store: QueueStore) -> None:
+        retries = [entry(store, status=RETRY, due=1500.0, retry_count=2) for _ in range(50)]
+        fresh = [entry(store) for _ in range(50)]
+        await put(store, *retries, *fresh)
+        taken = await lease(store, limit=20)
+        assert taken[0] == fresh[0].id
+        assert len(set(taken).intersection(one.id for one in retries)) == 4
+        assert len(await lease(store)) == 80
+
+    @pytest.mark.parametrize("status", [READY, RETRY])
+    async def test_one_message_does_not_wait_for_the_mailing_of_another_sender(
+        self, store: QueueStore, status: MessageStatus
+    ) -> None:
+        mailing = [entry(store, sender="mailing", status=status) for _ in range(400)]
+        await put(store, *mailing)
+        first = await lease(store, limit=50)
+        single = entry(store, sender="single", status=status)
+        await put(store, single, *(entry(store, sender="mailing", status=status) for _ in range(100)))
+        assert first == [one.id for one in mailing[:50]]
+        assert single.id in await lease(store, limit=2)
+
+    async def test_senders_take_turns(self, store: QueueStore) -> None:
+        for sender in ("a", "b", "c"):
+            await put(store, *(entry(store, sender=sender) for _ in range(30)))
+        taken = await store.lease(DELIVERY, HOP, 2000.0, 30, MANY_BYTES)
+        senders = [str(one.item.envelope.reverse_path)[0] for one in taken]
+        assert [senders.count(sender) for sender in "abc"] == [10, 10, 10]
+
+    async def test_what_comes_back_untried_keeps_its_turn(self, store: QueueStore) -> None:
+        mailing = [entry(store) for _ in range(100)]
+        await put(store, *mailing)
+        taken = await store.lease(DELIVERY, HOP, 2000.0, 20, MANY_BYTES)
+        for one in taken:
+            one.status = READY
+        await put(store, *taken)
+        assert await lease(store, limit=30) == [one.id for one in mailing[:30]]
+
+    async def test_turns_survive_a_restart(self, store: QueueStore) -> None:
+        mailing = [entry(store, sender="mailing") for _ in range(200)]
+        under_way = [entry(store, sender="mailing", status=ACTIVE) for _ in range(50)]
+        await put(store, *mailing, *under_way)
+        await lease(store, limit=20)
+        store = await self.restarted(store)
+        single = entry(store, sender="single")
+        await put(store, single)
+        assert single.id in (await lease(store, limit=3))
+        assert len(await lease(store, limit=1000)) == 248
 
     async def test_lease_takes_ready_at_once_and_retry_when_due(self, store: QueueStore) -> None:
         waits = entry(store, status=RETRY, due=1500.0)
-        ready = entry(store, received_at=9000.0)
+        ready = entry(store)
         suspended = entry(store, status=MessageStatus.SUSPENDED)
         await put(store, waits, ready, suspended)
         assert await lease(store, now=1499.9) == [ready.id]

@@ -11,8 +11,22 @@ from collections.abc import Callable, Iterable, Mapping
 import msgspec
 
 from bridgehead.mail.content import Content
-from bridgehead.queues.record import CONTENT_ID, ItemRow, item_row, state_row
-from bridgehead.queues.store import Done, QueueState, StoreFault, Transaction
+from bridgehead.queues.fairness import Turns, sender_of
+from bridgehead.queues.record import (
+    CONTENT_ID,
+    ID,
+    LANE,
+    NEXT_HOP,
+    QUEUE,
+    STATUS,
+    ItemRow,
+    item_row,
+    state_row,
+)
+from bridgehead.queues.store import Done, MessageStatus, QueueState, StoreFault, Transaction
+
+_READY, _RETRY = int(MessageStatus.READY), int(MessageStatus.RETRY)
+_NONE: dict[int, str] = {}
 
 
 class Change(msgspec.Struct):
@@ -25,6 +39,7 @@ class Change(msgspec.Struct):
         contents: content by id, as far as given.
         states: rows of `queue_state`.
         done: whom to tell.
+        senders: of the rows that begin to wait.
     """
 
     remove: tuple[int, ...]
@@ -32,6 +47,7 @@ class Change(msgspec.Struct):
     contents: dict[int, Content]
     states: tuple[tuple[int, str, bytes], ...] = ()
     done: Done | None = None
+    senders: dict[int, str] = _NONE
 
     @property
     def brings_content(self) -> bool:
@@ -43,12 +59,17 @@ def change_of(transaction: Transaction, epoch: int, done: Done | None) -> Change
     """Raises what msgspec raises where a record cannot be encoded."""
     if not transaction.put:
         return Change(tuple(transaction.remove), [], {}, (), done)
-    rows, contents = [], {}
+    rows, contents, senders = [], {}, _NONE
     for entry in transaction.put:
-        rows.append(item_row(entry, epoch))
+        row = item_row(entry, epoch)
+        rows.append(row)
         if entry.content is not None:
             contents[entry.content_id] = entry.content
-    return Change(tuple(transaction.remove), rows, contents, (), done)
+        if row[STATUS] == _READY or row[STATUS] == _RETRY:
+            if not senders:
+                senders = {}
+            senders[row[ID]] = sender_of(entry.item)
+    return Change(tuple(transaction.remove), rows, contents, (), done, senders)
 
 
 def change_of_state(state: QueueState, done: Done | None) -> Change:
@@ -65,6 +86,7 @@ class Plan(msgspec.Struct):
         gained, lost: content id → by how many entries more or fewer hold it.
         contents: content given by the batch.
         held: content ids that stored entries of this batch hold before it.
+        senders: of the rows that begin to wait.
     """
 
     rows: list[ItemRow]
@@ -74,6 +96,7 @@ class Plan(msgspec.Struct):
     lost: dict[int, int]
     contents: dict[int, Content]
     held: set[int]
+    senders: dict[int, str]
 
 
 def plan(changes: Iterable[Change], stored: Callable[[Iterable[int]], Mapping[int, int]]) -> Plan:
@@ -86,6 +109,7 @@ def plan(changes: Iterable[Change], stored: Callable[[Iterable[int]], Mapping[in
     final: dict[int, ItemRow | None] = {}
     contents: dict[int, Content] = {}
     states: dict[tuple[int, str], tuple[int, str, bytes]] = {}
+    senders: dict[int, str] = {}
     for change in changes:
         for gone in change.remove:
             final[gone] = None
@@ -93,6 +117,8 @@ def plan(changes: Iterable[Change], stored: Callable[[Iterable[int]], Mapping[in
             final[row[0]] = row
         if change.contents:
             contents.update(change.contents)
+        if change.senders:
+            senders.update(change.senders)
         for state in change.states:
             states[state[:2]] = state
     before = stored(final)
@@ -113,7 +139,24 @@ def plan(changes: Iterable[Change], stored: Callable[[Iterable[int]], Mapping[in
         lost={content: -count for content, count in difference.items() if count < 0},
         contents=contents,
         held=set(before.values()),
+        senders=senders,
     )
+
+
+def give_turns(todo: Plan, turns: Turns) -> None:
+    """Let rows that wait have their turns, and those that do no longer give theirs up."""
+    for gone in todo.gone:
+        turns.tried(gone)
+    if not todo.senders:
+        return
+    for place, row in enumerate(todo.rows):
+        status, key = row[STATUS], row[ID]
+        if status != _READY and status != _RETRY:
+            continue
+        if status == _RETRY:
+            turns.tried(key)
+        turn = turns.place((row[QUEUE], row[NEXT_HOP], row[LANE]), todo.senders[key], key)
+        todo.rows[place] = (*row[:-1], turn)
 
 
 def check_complete(gained: Iterable[int], contents: Mapping[int, Content], present: set[int]) -> None:

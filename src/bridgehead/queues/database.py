@@ -1,35 +1,21 @@
 # SPDX-License-Identifier: MIT
-"""The queue database as SQLite sees it: connections, schema, and statements over many rows at once.
-
-The `sqlite3` module gives up the GIL and takes it back around every step of a statement. With a busy event loop
-beside it each of these costs far more than the work itself, hence one statement for up to 64 rows.
-"""
+"""The queue database as SQLite sees it: connections and schema."""
 
 import sqlite3
-from collections.abc import Iterable, Iterator, Sequence
-from functools import lru_cache
+from collections.abc import Iterator
 from importlib.resources import files
-from itertools import chain
 from pathlib import Path
-from typing import Any, Final
+from typing import Final
 
+from bridgehead.queues.arranging import arrange_waiting
 from bridgehead.queues.store import StoreFault
 
 DATABASE_NAME: Final = "queue.db"
-SCHEMA_VERSION: Final = 1
+SCHEMA_VERSION: Final = 2
 APPLICATION_ID: Final = 0x42726471
 PAGE_BYTES: Final = 8192
-ROWS_PER_STATEMENT: Final = 64
 BUSY_MILLISECONDS: Final = 5000
 WAL_KEPT_BYTES: Final = 64 * 1024 * 1024
-
-NOTE_SCHEMA: Final = (
-    "CREATE TABLE IF NOT EXISTS note (kind INTEGER NOT NULL, id INTEGER NOT NULL, part INTEGER NOT NULL,"
-    " record BLOB NOT NULL, PRIMARY KEY (kind, id, part)) WITHOUT ROWID"
-)
-"""What administrators did and ordered (`swapping.py`); a table that older versions of this schema lack."""
-
-Row = tuple[Any, ...]
 
 
 def connect(path: Path, *, read_only: bool = False, cache_kib: int = 16 * 1024) -> sqlite3.Connection:
@@ -66,8 +52,7 @@ def connect_writer(path: Path) -> sqlite3.Connection:
         # Debian builds SQLite so that deleted content is overwritten, which doubles what a delivered message writes.
         connection.execute("PRAGMA secure_delete = OFF")
         connection.execute("PRAGMA temp_store = MEMORY")
-        _prepare_schema(connection, path)
-        connection.execute(NOTE_SCHEMA)
+        prepare_schema(connection, path)
     except (sqlite3.Error, StoreFault):
         connection.close()
         raise
@@ -85,14 +70,19 @@ def check_schema(connection: sqlite3.Connection, path: Path) -> int:
     return version
 
 
-def _prepare_schema(connection: sqlite3.Connection, path: Path) -> None:
-    if check_schema(connection, path) == SCHEMA_VERSION:
+def prepare_schema(connection: sqlite3.Connection, path: Path) -> None:
+    """Create the schema, or bring an older one up to date. Raises sqlite3.Error, StoreFault."""
+    found = check_schema(connection, path)
+    if found == SCHEMA_VERSION:
         return
-    script = files("bridgehead.queues").joinpath("schema/1.sql").read_text("utf-8")
     connection.execute("BEGIN IMMEDIATE")
     try:
-        for statement in _statements(script):
-            connection.execute(statement)
+        for version in range(found + 1, SCHEMA_VERSION + 1):
+            script = files("bridgehead.queues").joinpath(f"schema/{version}.sql").read_text("utf-8")
+            for statement in _statements(script):
+                connection.execute(statement)
+        if 0 < found < 2:
+            arrange_waiting(connection)
         connection.execute(f"PRAGMA application_id = {APPLICATION_ID}")
         connection.execute(f"PRAGMA user_version = {SCHEMA_VERSION}")
         connection.execute("COMMIT")
@@ -118,47 +108,3 @@ def roll_back(connection: sqlite3.Connection) -> None:
             connection.execute("ROLLBACK")
     except sqlite3.Error:
         pass  # the connection is opened anew after such an error
-
-
-def pieces(count: int, largest: int = ROWS_PER_STATEMENT) -> Iterator[int]:
-    """`count` as a sum of powers of two, so that few different statements exist and stay prepared."""
-    while count >= largest:
-        yield largest
-        count -= largest
-    while count:
-        size = 1 << (count.bit_length() - 1)
-        yield size
-        count -= size
-
-
-@lru_cache(maxsize=256)
-def _with_values(statement: str, columns: int, rows: int) -> str:
-    row = "(" + ",".join("?" * columns) + ")"
-    return statement + ",".join([row] * rows)
-
-
-@lru_cache(maxsize=256)
-def _with_list(statement: str, count: int) -> str:
-    return statement.replace("(ids)", "(" + ",".join("?" * count) + ")")
-
-
-def insert_rows(connection: sqlite3.Connection, statement: str, rows: Sequence[Row]) -> None:
-    """Run `statement`, which ends in VALUES, for all rows."""
-    position = 0
-    for size in pieces(len(rows)):
-        part = rows[position : position + size]
-        values = part[0] if size == 1 else tuple(chain.from_iterable(part))
-        connection.execute(_with_values(statement, len(part[0]), size), values)
-        position += size
-
-
-def for_ids(connection: sqlite3.Connection, statement: str, ids: Iterable[int], *first: object) -> list[Row]:
-    """Run `statement`, in which `(ids)` stands for a list, for all ids; the rows it gives. `first` is bound before."""
-    wanted = tuple(ids)
-    found: list[Row] = []
-    position = 0
-    for size in pieces(len(wanted)):
-        part = wanted[position : position + size]
-        found += connection.execute(_with_list(statement, size), first + part if first else part).fetchall()
-        position += size
-    return found

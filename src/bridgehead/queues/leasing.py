@@ -10,12 +10,26 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Final
 
+import msgspec
+
 from bridgehead.mail.content import Content
 from bridgehead.mail.limits import INLINE_CONTENT_BYTES
-from bridgehead.queues.database import for_ids
+from bridgehead.queues.fairness import Turns, sender_of
 from bridgehead.queues.faults import ContentDamaged, is_damage
 from bridgehead.queues.reading import contents_of
-from bridgehead.queues.record import CONTENT_ID, ID, SIZE, ItemRow, entry_of
+from bridgehead.queues.record import (
+    CONTENT_ID,
+    ID,
+    ITEM_COLUMNS,
+    LANE,
+    NEXT_HOP,
+    QUEUE,
+    SIZE,
+    ItemRow,
+    entry_of,
+    entry_without_record,
+)
+from bridgehead.queues.statements import for_ids
 from bridgehead.queues.store import MessageStatus, QueuedItem, QueueKind, StoreUnreadable
 
 log = logging.getLogger("bridgehead.queues")
@@ -26,6 +40,13 @@ _REMOVAL_INTERRUPTED: Final = (
     "Removal was asked for while this message was being delivered, and the server stopped before that ended."
     " Remove it again or resume it."
 )
+
+
+class Taken(msgspec.Struct):
+    """What a lease gave: entries ACTIVE with their content, and what was set aside, as far as it can be read."""
+
+    entries: list[QueuedItem]
+    aside: list[QueuedItem]
 
 
 def within(rows: list[ItemRow], max_bytes: int) -> list[ItemRow]:
@@ -40,8 +61,8 @@ def within(rows: list[ItemRow], max_bytes: int) -> list[ItemRow]:
 
 def take(
     connection: sqlite3.Connection, folder: Path, rows: list[ItemRow], epoch: int, damaged: Mapping[int, str]
-) -> list[QueuedItem]:
-    """Make entries ACTIVE and load them; those that cannot be read go to Poison and are left out.
+) -> Taken:
+    """Make entries ACTIVE and load them; those that cannot be read go to Poison.
 
     Args:
         damaged: contents not even to be tried, and why.
@@ -50,6 +71,7 @@ def take(
     """
     contents = _load(connection, folder, [row[CONTENT_ID] for row in rows if row[CONTENT_ID] not in damaged])
     taken: list[QueuedItem] = []
+    aside: list[QueuedItem] = []
     for row in rows:
         try:
             content = damaged.get(row[CONTENT_ID]) or contents[row[CONTENT_ID]]
@@ -57,12 +79,12 @@ def take(
                 raise StoreUnreadable(content)
             entry = entry_of(row, content)
         except StoreUnreadable as error:
-            _set_aside(connection, row[ID], str(error))
+            aside.append(_set_aside(connection, row, str(error)))
             continue
         entry.status = MessageStatus.ACTIVE
         taken.append(entry)
     for_ids(connection, "UPDATE item SET status = 1, epoch = ? WHERE id IN (ids)", (entry.id for entry in taken), epoch)
-    return taken
+    return Taken(taken, aside)
 
 
 def _load(connection: sqlite3.Connection, folder: Path, contents: list[int]) -> dict[int, Content | str]:
@@ -74,12 +96,21 @@ def _load(connection: sqlite3.Connection, folder: Path, contents: list[int]) -> 
         raise
 
 
-def _set_aside(connection: sqlite3.Connection, key: int, reason: str) -> None:
-    log.error("message %d cannot be read and was set aside in the Poison queue: %s", key, reason)
+def _set_aside(connection: sqlite3.Connection, row: ItemRow, reason: str) -> QueuedItem:
+    """Move an entry to Poison; what of it can be read."""
+    log.error("message %d cannot be read and was set aside in the Poison queue: %s", row[ID], reason)
     connection.execute(
         "UPDATE item SET queue = ?, next_hop = '', status = ?, last_error = ? WHERE id = ?",
-        (int(QueueKind.POISON), int(MessageStatus.SUSPENDED), reason, key),
+        (int(QueueKind.POISON), int(MessageStatus.SUSPENDED), reason, row[ID]),
     )
+    try:
+        entry = entry_of(row)
+    except StoreUnreadable:
+        # Its columns may be damaged as well.
+        entry = entry_without_record((*row[:1], int(QueueKind.POISON), "", int(MessageStatus.SUSPENDED), *row[4:]))
+    entry.queue, entry.next_hop, entry.status = QueueKind.POISON, None, MessageStatus.SUSPENDED
+    entry.last_error = reason
+    return entry
 
 
 def give_back(connection: sqlite3.Connection, keys: list[int], epoch: int) -> None:
@@ -109,7 +140,9 @@ def bring_forward(connection: sqlite3.Connection, keys: list[int], later_than: f
     )
 
 
-def recover_slice(connection: sqlite3.Connection, after: int, before: int, epoch: int, crashed: bool) -> int | None:
+def recover_slice(
+    connection: sqlite3.Connection, after: int, before: int, epoch: int, crashed: bool, turns: Turns
+) -> int | None:
     """Give back what former processes held, among the next entries with `after` < id < `before`.
 
     Args:
@@ -128,6 +161,7 @@ def recover_slice(connection: sqlite3.Connection, after: int, before: int, epoch
     if not ids:
         return None
     span = (ids[0], ids[-1], epoch)
+    _give_turns(connection, span, turns)
     connection.execute(
         "UPDATE item SET in_doubt = (in_doubt OR queue IN (0, 1)), crash_count = crash_count + ?,"
         " last_error = CASE status WHEN 5 THEN ? ELSE last_error END,"
@@ -135,4 +169,21 @@ def recover_slice(connection: sqlite3.Connection, after: int, before: int, epoch
         " WHERE id BETWEEN ? AND ? AND status IN (1, 4, 5) AND epoch <> ?",
         (int(crashed), _REMOVAL_INTERRUPTED, *span),
     )
+    turns.look_again()
     return int(ids[-1])
+
+
+def _give_turns(connection: sqlite3.Connection, span: tuple[int, int, int], turns: Turns) -> None:
+    """Turns for entries that never waited until now."""
+    rows = connection.execute(
+        f"SELECT {ITEM_COLUMNS} FROM item WHERE id BETWEEN ? AND ? AND status = 1 AND turn = 0 AND epoch <> ?",  # noqa: S608
+        span,
+    ).fetchall()
+    places = []
+    for row in rows:
+        try:
+            sender = sender_of(entry_of(row).item)
+        except StoreUnreadable:
+            sender = ""
+        places.append((turns.place((row[QUEUE], row[NEXT_HOP], row[LANE]), sender, row[ID]), row[ID]))
+    connection.executemany("UPDATE item SET turn = ? WHERE id = ?", places)

@@ -11,10 +11,23 @@ from dataclasses import dataclass
 
 from bridgehead.mail.content import BytesContent, Content
 from bridgehead.mail.limits import INLINE_CONTENT_BYTES
-from bridgehead.queues.batch import Change, change_of, change_of_state, check_complete, plan
+from bridgehead.queues.batch import Change, change_of, change_of_state, check_complete, give_turns, plan
+from bridgehead.queues.fairness import LaneKey, Turns, Weights
 from bridgehead.queues.filtering import predicate
 from bridgehead.queues.overview import QueueOverview, overview_of
-from bridgehead.queues.record import CONTENT_ID, ItemRow, entry_of, next_hop_of, state_of
+from bridgehead.queues.record import (
+    CONTENT_ID,
+    LANE,
+    NEXT_HOP,
+    QUEUE,
+    STATUS,
+    TURN,
+    ItemRow,
+    entry_of,
+    next_hop_key,
+    next_hop_of,
+    state_of,
+)
 from bridgehead.queues.store import (
     Done,
     ItemFilter,
@@ -47,6 +60,8 @@ class MemoryQueueStore:
     """See the port. Reopening the same object finds what was there, as a restart does."""
 
     def __init__(self) -> None:
+        self.weights = Weights({})
+        self._turns = Turns(self._first_turn, self.weights)
         self._rows: dict[int, ItemRow] = {}
         self._contents: dict[int, _Stored] = {}
         self._states: dict[tuple[int, str], bytes] = {}
@@ -67,7 +82,8 @@ class MemoryQueueStore:
             entry.crash_count += crashed
             active = entry.status is MessageStatus.ACTIVE
             entry.status = MessageStatus.READY if active else MessageStatus.SUSPENDED
-            self._rows[key] = change_of(Transaction(put=[entry]), 0, None).rows[0]
+            self._apply(change_of(Transaction(put=[entry]), 0, None))
+        self._turns.look_again()
 
     async def close(self) -> None:
         self._open, self._clean = False, True
@@ -100,6 +116,7 @@ class MemoryQueueStore:
     def _apply(self, change: Change) -> None:
         todo = plan([change], lambda keys: {key: self._rows[key][CONTENT_ID] for key in keys if key in self._rows})
         check_complete(todo.gained, todo.contents, set(self._contents))
+        give_turns(todo, self._turns)
         for content, count in todo.gained.items():
             if content not in self._contents:
                 self._contents[content] = _Stored(todo.contents[content])
@@ -135,21 +152,24 @@ class MemoryQueueStore:
             and entry.next_hop == next_hop
             and (entry.status is MessageStatus.READY or (entry.status is MessageStatus.RETRY and entry.due <= now))
         ]
-        due.sort(key=lambda entry: entry.item.priority)
+        lanes: dict[int, list[QueuedItem]] = {}
+        for entry in sorted(due, key=lambda entry: (self._rows[entry.id][TURN], entry.id)):
+            lanes.setdefault(self._rows[entry.id][LANE], []).append(entry)
         taken: list[QueuedItem] = []
         total = 0
-        for entry in due[:limit]:
+        for entry in self._turns.shares(int(queue), next_hop_key(next_hop)).chosen(lanes, limit):
             total += entry.item.size if entry.item.size <= INLINE_CONTENT_BYTES else 0
             if taken and total > max_bytes:
                 break
             taken.append(entry)
-        return self._take(taken)
+        return self._take(taken, in_turn=True)
 
     async def bring_forward(self, later_than: float, seconds: float) -> int:
         late = [entry for entry in self._entries() if entry.status is MessageStatus.RETRY and entry.due > later_than]
         for entry in late:
             entry.due = max(0.0, entry.due - seconds)
-            self._rows[entry.id] = change_of(Transaction(put=[entry]), 0, None).rows[0]
+            row = change_of(Transaction(put=[entry]), 0, None).rows[0]
+            self._rows[entry.id] = (*row[:TURN], self._rows[entry.id][TURN])
         return len(late)
 
     async def past_deadline(self, now: float, limit: int) -> list[QueuedItem]:
@@ -158,10 +178,16 @@ class MemoryQueueStore:
             for entry in self._entries()
             if entry.queue in _TIMED and entry.status in _WAITING and 0 < entry.deadline <= now
         ]
-        return self._take(sorted(late, key=lambda entry: entry.deadline)[:limit])
+        return self._take(sorted(late, key=lambda entry: entry.deadline)[:limit], in_turn=False)
 
-    def _take(self, entries: list[QueuedItem]) -> list[QueuedItem]:
+    def _first_turn(self, lane: LaneKey) -> int | None:
+        rows = [row for row in self._rows.values() if row[STATUS] in _WAITING]
+        return min((row[TURN] for row in rows if (row[QUEUE], row[NEXT_HOP], row[LANE]) == lane), default=None)
+
+    def _take(self, entries: list[QueuedItem], *, in_turn: bool) -> list[QueuedItem]:
         for entry in entries:
+            row = self._rows[entry.id]
+            self._turns.leased((row[QUEUE], row[NEXT_HOP], row[LANE]), row[TURN], entry.id, in_turn=in_turn)
             entry.status = MessageStatus.ACTIVE
             self._rows[entry.id] = change_of(Transaction(put=[entry]), 0, None).rows[0]
         return entries

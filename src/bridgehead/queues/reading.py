@@ -5,20 +5,19 @@ import sqlite3
 import zlib
 from collections.abc import Iterable, Iterator, Sequence
 from itertools import islice
-from operator import itemgetter
 from pathlib import Path
 from typing import Final
 
 from bridgehead.mail.content import BytesContent, Content
 from bridgehead.queues.content_files import FileContent, damage_of_file
-from bridgehead.queues.database import Row, for_ids
+from bridgehead.queues.fairness import LANES, LaneKey, Shares
 from bridgehead.queues.filtering import predicate
 from bridgehead.queues.record import (
     CONTENT_ID,
     ID,
     ITEM_COLUMNS,
-    PRIORITY,
-    RECEIVED_AT,
+    LANE,
+    TURN,
     ItemRow,
     entry_of,
     entry_without_record,
@@ -26,6 +25,7 @@ from bridgehead.queues.record import (
     next_hop_of,
     state_of,
 )  # fmt: skip
+from bridgehead.queues.statements import Row, for_ids
 from bridgehead.queues.store import (
     ItemFilter,
     MessageStatus,
@@ -38,16 +38,30 @@ from bridgehead.queues.store import (
 from bridgehead.routing.next_hop import NextHop
 
 RETRIES_SORTED: Final = 5_000
-"""Of more due RETRY entries than this, those due for the longest are looked at first, whatever their priority."""
+"""Of more due RETRY entries than this, those due for the longest and those whose turn is next are looked at."""
 
-_READY: Final = (
-    f"SELECT {ITEM_COLUMNS} FROM item INDEXED BY item_ready WHERE queue = ? AND next_hop = ? AND status = 0"  # noqa: S608
-    " ORDER BY priority, received_at, id LIMIT ?"
+_READY: Final = " UNION ALL ".join(
+    f"SELECT * FROM (SELECT {ITEM_COLUMNS} FROM item INDEXED BY item_ready"  # noqa: S608
+    f" WHERE queue = ?1 AND next_hop = ?2 AND status = 0 AND lane = {lane} ORDER BY turn, id LIMIT ?3)"
+    for lane in LANES
 )
-_RETRY: Final = (
-    "SELECT id FROM (SELECT id, priority, received_at FROM item INDEXED BY item_retry"
-    " WHERE queue = ? AND next_hop = ? AND status = 2 AND due <= ? ORDER BY due LIMIT ?)"
-    " ORDER BY priority, received_at, id LIMIT ?"
+_ANY_READY: Final = "SELECT 1 FROM item INDEXED BY item_ready WHERE queue = ? AND next_hop = ? AND status = 0 LIMIT 1"
+_LONGEST_DUE: Final = (
+    "SELECT lane, turn, id"
+    " FROM (SELECT lane, turn, id, row_number() OVER (PARTITION BY lane ORDER BY turn, id) AS place"
+    " FROM (SELECT lane, turn, id FROM item INDEXED BY item_retry"
+    " WHERE queue = ? AND next_hop = ? AND status = 2 AND due <= ? ORDER BY due LIMIT ?)) WHERE place <= ?"
+)
+_NEXT_IN_TURN: Final = (
+    "SELECT lane, turn, id FROM (SELECT lane, turn, id, due FROM item INDEXED BY item_retry_turn"
+    " WHERE queue = ? AND next_hop = ? AND status = 2 AND lane = ? ORDER BY turn, due LIMIT ?)"
+    " WHERE due <= ? ORDER BY turn, id LIMIT ?"
+)
+_FIRST_TURN: Final = (
+    "SELECT min(turn) FROM (SELECT min(turn) AS turn FROM item INDEXED BY item_ready"
+    " WHERE queue = ?1 AND next_hop = ?2 AND status = 0 AND lane = ?3"
+    " UNION ALL SELECT min(turn) FROM item INDEXED BY item_retry_turn"
+    " WHERE queue = ?1 AND next_hop = ?2 AND status = 2 AND lane = ?3)"
 )
 _BY_IDS: Final = f"SELECT {ITEM_COLUMNS} FROM item WHERE id IN (ids)"  # noqa: S608
 _PAST_DEADLINE: Final = (
@@ -57,16 +71,40 @@ _PAST_DEADLINE: Final = (
 
 
 def due_rows(
-    connection: sqlite3.Connection, queue: QueueKind, next_hop: NextHop | None, now: float, limit: int
+    connection: sqlite3.Connection, queue: QueueKind, next_hop: NextHop | None, now: float, limit: int, shares: Shares
 ) -> list[ItemRow]:
-    """The first `limit` due entries of a queue, by priority, then time of acceptance, then id."""
+    """The first `limit` due entries of a queue: a share for each lane, within a lane by turn."""
     key = next_hop_key(next_hop)
-    rows = connection.execute(_READY, (int(queue), key, limit)).fetchall()
-    retries = connection.execute(_RETRY, (int(queue), key, now, max(limit, RETRIES_SORTED), limit)).fetchall()
-    if retries:
-        rows += for_ids(connection, _BY_IDS, (row[0] for row in retries))
-        rows.sort(key=itemgetter(PRIORITY, RECEIVED_AT, ID))
-    return rows[:limit]
+    lanes: dict[int, list[tuple[int, int]]] = {}
+    rows: dict[int, ItemRow] = {}
+    for row in connection.execute(_READY, (int(queue), key, limit)):
+        rows[row[ID]] = row
+        lanes.setdefault(row[LANE], []).append((row[TURN], row[ID]))
+    for lane, turn, number in _due_retries(connection, int(queue), key, now, limit):
+        lanes.setdefault(lane, []).append((turn, number))
+    for places in lanes.values():
+        places.sort()
+    chosen = [number for _, number in shares.chosen(lanes, limit)]
+    for row in for_ids(connection, _BY_IDS, (number for number in chosen if number not in rows)):
+        rows[row[ID]] = row
+    return [rows[number] for number in chosen]
+
+
+def _due_retries(
+    connection: sqlite3.Connection, queue: int, key: str, now: float, limit: int
+) -> set[tuple[int, int, int]]:
+    """(lane, turn, id) of due entries in RETRY: in each lane the first `limit` of those that are looked at."""
+    looked_at = max(limit, RETRIES_SORTED)
+    found = set(connection.execute(_LONGEST_DUE, (queue, key, now, looked_at, limit)).fetchall())
+    for lane in {place[0] for place in found} if len(found) >= limit else ():
+        found.update(connection.execute(_NEXT_IN_TURN, (queue, key, lane, looked_at, now, limit)).fetchall())
+    return found
+
+
+def first_turn(connection: sqlite3.Connection, lane: LaneKey) -> int | None:
+    """The lowest turn that waits in a lane, None where nothing does."""
+    turn: int | None = connection.execute(_FIRST_TURN, lane).fetchone()[0]
+    return turn
 
 
 def rows_past_deadline(connection: sqlite3.Connection, now: float, limit: int) -> list[ItemRow]:
@@ -77,8 +115,7 @@ def rows_past_deadline(connection: sqlite3.Connection, now: float, limit: int) -
 def next_due(connection: sqlite3.Connection, queue: QueueKind, next_hop: NextHop | None) -> float | None:
     """0.0 when an entry is READY, else the earliest due time of those in RETRY, None without any."""
     key = next_hop_key(next_hop)
-    ready = connection.execute(_READY, (int(queue), key, 1)).fetchone()
-    if ready is not None:
+    if connection.execute(_ANY_READY, (int(queue), key)).fetchone() is not None:
         return 0.0
     row = connection.execute(
         "SELECT due FROM item INDEXED BY item_retry WHERE queue = ? AND next_hop = ? AND status = 2"

@@ -13,6 +13,7 @@ import msgspec
 from bridgehead.mail.content import Content
 from bridgehead.mail.envelope import Envelope
 from bridgehead.mail.item import MailItem
+from bridgehead.queues.fairness import lane_of
 from bridgehead.queues.store import MessageStatus, QueuedItem, QueueKind, QueueState, StoreUnreadable
 from bridgehead.routing.next_hop import NextHop
 
@@ -21,9 +22,9 @@ ItemRow = tuple[Any, ...]
 
 ITEM_COLUMNS: Final = (
     "id, queue, next_hop, status, priority, due, deadline, received_at, content_id, size, retry_count, in_doubt,"
-    " crash_count, epoch, last_error, record"
+    " crash_count, epoch, last_error, record, lane, turn"
 )
-ID, PRIORITY, RECEIVED_AT, CONTENT_ID, SIZE, RECORD = 0, 4, 7, 8, 9, 15
+ID, QUEUE, NEXT_HOP, STATUS, RECEIVED_AT, CONTENT_ID, SIZE, RECORD, LANE, TURN = 0, 1, 2, 3, 7, 8, 9, 15, 16, 17
 """Positions within an `ItemRow`."""
 
 _encode = msgspec.msgpack.Encoder().encode
@@ -49,7 +50,7 @@ def next_hop_of(key: str) -> NextHop | None:
 
 
 def item_row(entry: QueuedItem, epoch: int) -> ItemRow:
-    """An entry as a row. Raises what msgspec raises for a record that cannot be written."""
+    """An entry as a row, without a turn. Raises what msgspec raises for a record that cannot be written."""
     item = entry.item
     return (
         item.internal_message_id,
@@ -68,14 +69,24 @@ def item_row(entry: QueuedItem, epoch: int) -> ItemRow:
         epoch,
         entry.last_error,
         _encode(item),
+        lane_of(item.priority, entry.retry_count),
+        0,
     )
+
+
+def item_of(record: object) -> MailItem:
+    """The message of a record. Raises StoreUnreadable saying what is wrong."""
+    try:
+        return _decode_item(record)  # type: ignore[arg-type]  # whatever a damaged column holds is refused
+    except (msgspec.MsgspecError, UnicodeError, TypeError) as error:
+        raise StoreUnreadable(str(error)) from None
 
 
 def entry_of(row: ItemRow, content: Content | None = None) -> QueuedItem:
     """A row as an entry. Raises StoreUnreadable naming the entry and what is wrong."""
     try:
-        item = _decode_item(row[RECORD])
-    except (msgspec.MsgspecError, UnicodeError, TypeError) as error:
+        item = item_of(row[RECORD])
+    except StoreUnreadable as error:
         raise StoreUnreadable(f"the record of entry {row[ID]} cannot be read: {error}") from None
     if item.internal_message_id != row[ID]:
         raise StoreUnreadable(f"the record of entry {row[ID]} is that of entry {item.internal_message_id}")
@@ -95,7 +106,7 @@ def entry_without_record(row: ItemRow) -> QueuedItem:
 
 
 def _entry(row: ItemRow, item: MailItem, content: Content | None) -> QueuedItem:
-    _, queue, key, status, _, due, deadline, _, content_id, _, retry_count, in_doubt, crash_count, _, error, _ = row
+    _, queue, key, status, _, due, deadline, _, content_id, _, retry_count, in_doubt, crash_count, _, error = row[:15]
     try:
         return QueuedItem(
             item=item,

@@ -22,8 +22,11 @@ from bridgehead.queues import leasing, reading, swapping
 from bridgehead.queues.batch import Change, change_of, change_of_state
 from bridgehead.queues.content_files import FOLDER_NAME, ContentFileWriter, orphans, remove_files, sync_folder
 from bridgehead.queues.database import DATABASE_NAME, connect
+from bridgehead.queues.fairness import Weights
 from bridgehead.queues.faults import store_fault
+from bridgehead.queues.leasing import Taken
 from bridgehead.queues.overview import QueueOverview, overview
+from bridgehead.queues.record import next_hop_key
 from bridgehead.queues.reserve import RESERVE_BYTES
 from bridgehead.queues.store import (
     Done,
@@ -64,17 +67,23 @@ class SqliteQueueStore:
         before_commit: called on the writer's thread before each commit: whatever must not be behind the queue, such as
             the log that says why an entry is gone. Must not raise.
         on_commit: told of each group of operations that was synced together: how many, and how many seconds it took.
+        weights: of senders (`fairness.py`).
+        set_aside: told on the event loop of each entry that could not be read and is in Poison now, as far as it can
+            be read, with the reason in `last_error`.
     """
 
     def __init__(
         self, directory: Path, *, reserve_bytes: int = RESERVE_BYTES,
         before_commit: Callable[[], object] = lambda: None,
         on_commit: Callable[[int, float], object] = lambda count, seconds: None,
+        weights: Weights | None = None, set_aside: Callable[[QueuedItem], object] = lambda entry: None,
     ) -> None:  # fmt: skip
         self._on_commit = on_commit
         self._handed_over_at = 0.0
         self._directory = directory
         self._before_commit = before_commit
+        self.weights = weights or Weights({})
+        self._set_aside = set_aside
         self._reserve_bytes = reserve_bytes
         self._content_folder = directory / FOLDER_NAME
         self._pending: list[Operation] = []
@@ -117,7 +126,7 @@ class SqliteQueueStore:
         self._content_folder.mkdir(mode=0o700, exist_ok=True)
         self._lock = _lock(self._directory / LOCK_NAME)
         try:
-            self._writer = Writer(self._directory, self._report, self._reserve_bytes, self._before_commit)
+            self._writer = Writer(self._directory, self._report, self._reserve_bytes, self._before_commit, self.weights)
             try:
                 crashed = self._begin_epoch(self._writer.connection)
                 self._reader = connect(self._directory / DATABASE_NAME, read_only=True, cache_kib=_READER_CACHE_KIB)
@@ -175,7 +184,8 @@ class SqliteQueueStore:
 
         def recover(writer: Writer) -> bool:
             nonlocal last
-            seen = leasing.recover_slice(writer.connection, last, self._first_id, self._epoch, crashed)
+            turns = writer.writing.turns
+            seen = leasing.recover_slice(writer.connection, last, self._first_id, self._epoch, crashed, turns)
             if seen is None:
                 self._on_loop(self._recovered.set)
                 return False
@@ -344,14 +354,15 @@ class SqliteQueueStore:
     ) -> list[QueuedItem]:
         """See the port. Waits for what a former process held to be given back before it says that nothing is due."""
 
-        def run(writer: Writer) -> list[QueuedItem]:
-            rows = reading.due_rows(writer.connection, queue, next_hop, now, limit)
-            return self._take(writer, leasing.within(rows, max_bytes))
+        def run(writer: Writer) -> Taken:
+            shares = writer.writing.turns.shares(int(queue), next_hop_key(next_hop))
+            rows = reading.due_rows(writer.connection, queue, next_hop, now, limit, shares)
+            return self._take(writer, leasing.within(rows, max_bytes), in_turn=True)
 
-        taken = await self._in_turn(run, self._give_back)
+        taken = self._handed(await self._in_turn(run, self._give_back))
         if not taken and not self._recovered.is_set():
             await self._recovered.wait()
-            taken = await self._in_turn(run, self._give_back)
+            taken = self._handed(await self._in_turn(run, self._give_back))
         return taken
 
     async def count_waiting(self, queue: QueueKind, limit: int) -> int:
@@ -368,17 +379,24 @@ class SqliteQueueStore:
 
     async def past_deadline(self, now: float, limit: int) -> list[QueuedItem]:
         """See the port. A deadline of 0 means that nothing is owed."""
-        return await self._in_turn(
-            lambda writer: self._take(writer, reading.rows_past_deadline(writer.connection, now, limit)),
-            self._give_back,
-        )
 
-    def _take(self, writer: Writer, rows: list[tuple[object, ...]]) -> list[QueuedItem]:
-        writer.writing.remember(rows)
+        def run(writer: Writer) -> Taken:
+            return self._take(writer, reading.rows_past_deadline(writer.connection, now, limit), in_turn=False)
+
+        return self._handed(await self._in_turn(run, self._give_back))
+
+    def _take(self, writer: Writer, rows: list[tuple[object, ...]], *, in_turn: bool) -> Taken:
+        writer.writing.remember(rows, in_turn=in_turn)
         return leasing.take(writer.connection, self._content_folder, rows, self._epoch, writer.damaged)
 
-    def _give_back(self, taken: list[QueuedItem]) -> None:
-        keys = [entry.id for entry in taken]
+    def _handed(self, taken: Taken) -> list[QueuedItem]:
+        """What can be read of a lease that is committed; the others are reported."""
+        for entry in taken.aside:
+            self._set_aside(entry)
+        return taken.entries
+
+    def _give_back(self, taken: Taken) -> None:
+        keys = [entry.id for entry in self._handed(taken)]
 
         def run(writer: Writer) -> None:
             leasing.give_back(writer.connection, keys, self._epoch)

@@ -13,10 +13,10 @@ from typing import Final
 import msgspec
 
 from bridgehead.queues.batch import Change, change_of
-from bridgehead.queues.database import for_ids
 from bridgehead.queues.filtering import predicate
 from bridgehead.queues.reading import conditions, shown
 from bridgehead.queues.record import ID, ITEM_COLUMNS, ItemRow, entry_of
+from bridgehead.queues.statements import for_ids
 from bridgehead.queues.store import ItemFilter, Note, Page, QueuedItem, StoreUnreadable, Swap, Transaction
 
 PAGE_STEP: Final = 400

@@ -12,9 +12,10 @@ from pathlib import Path
 from typing import Final
 
 from bridgehead.queues.content_files import FOLDER_NAME, FileContent, damage_of_file, orphans
-from bridgehead.queues.database import DATABASE_NAME, check_schema, connect, for_ids
+from bridgehead.queues.database import DATABASE_NAME, check_schema, connect, prepare_schema
 from bridgehead.queues.reading import damage_of_bytes
 from bridgehead.queues.record import ITEM_COLUMNS, entry_of, next_hop_of, state_of
+from bridgehead.queues.statements import for_ids
 from bridgehead.queues.store import Problem, StoreFault, StoreUnreadable
 
 _AT_LEASE: Final = "the message is moved to the Poison queue when its turn comes; ask its sender to send it again"
@@ -37,7 +38,8 @@ def verify_directory(path: Path) -> list[Problem]:
                 shutil.copyfile(log, copy.with_name(log.name))
             connection = connect(copy)
             try:
-                check_schema(connection, database)
+                if check_schema(connection, database):
+                    prepare_schema(connection, copy)  # as the next start would
                 return verify_connection(connection, path / FOLDER_NAME, 2**63)
             finally:
                 connection.close()

@@ -21,6 +21,7 @@ from bridgehead.queues.batch import Change
 from bridgehead.queues.checkpoint import Checkpointer
 from bridgehead.queues.content_files import FOLDER_NAME, remove_files
 from bridgehead.queues.database import DATABASE_NAME, connect_writer, roll_back
+from bridgehead.queues.fairness import Weights
 from bridgehead.queues.faults import ContentDamaged, is_about_one_transaction, needs_new_connection, store_fault
 from bridgehead.queues.reading import contents_of
 from bridgehead.queues.reserve import Reserve
@@ -76,12 +77,14 @@ class Writer:
     """Owns the writing connection. `submit` and `stop` are for the event loop, the rest is the thread's."""
 
     def __init__(
-        self, directory: Path, report: Report, reserve_bytes: int, before_commit: Callable[[], object]
-    ) -> None:
+        self, directory: Path, report: Report, reserve_bytes: int, before_commit: Callable[[], object],
+        weights: Weights,
+    ) -> None:  # fmt: skip
         self._path = directory / DATABASE_NAME
         self.folder = directory / FOLDER_NAME
         self.connection = connect_writer(self._path)
-        self.writing = Writing(self.connection)
+        self._weights = weights
+        self.writing = Writing(self.connection, weights)
         self._report = report
         self._before_commit = before_commit
         self._inbox: queue.SimpleQueue[Sequence[Operation] | Prepared | None] = queue.SimpleQueue()
@@ -296,5 +299,5 @@ class Writer:
             self.connection.close()
         except sqlite3.Error:
             pass
-        self.connection, self.writing = connection, Writing(connection)
+        self.connection, self.writing = connection, Writing(connection, self._weights)
         self._broken = False

@@ -8,13 +8,16 @@ out) needs no look-up.
 import sqlite3
 import zlib
 from collections.abc import Iterable, Sequence
+from functools import partial
 from typing import Final
 
 from bridgehead.mail.content import Content
-from bridgehead.queues.batch import Change, Plan, check_complete, plan
+from bridgehead.queues.batch import Change, Plan, check_complete, give_turns, plan
 from bridgehead.queues.content_files import FileContent
-from bridgehead.queues.database import for_ids, insert_rows
-from bridgehead.queues.record import CONTENT_ID, ID, ItemRow
+from bridgehead.queues.fairness import Turns, Weights
+from bridgehead.queues.reading import first_turn
+from bridgehead.queues.record import CONTENT_ID, ID, LANE, NEXT_HOP, QUEUE, TURN, ItemRow
+from bridgehead.queues.statements import for_ids, insert_rows
 from bridgehead.queues.store import StoreFault
 
 _KNOWN_ENTRIES: Final = 20_000
@@ -24,8 +27,9 @@ _INSERT_ITEM: Final = "INSERT OR REPLACE INTO item VALUES "
 class Writing:
     """One connection's view of what is stored."""
 
-    def __init__(self, connection: sqlite3.Connection) -> None:
+    def __init__(self, connection: sqlite3.Connection, weights: Weights) -> None:
         self._connection = connection
+        self.turns = Turns(partial(first_turn, connection), weights)
         self._known: dict[int, int] = {}
         """Entry → content, oldest first; a bounded part of what is stored."""
         self._highest = 0
@@ -43,9 +47,11 @@ class Writing:
         self._highest_content = max(row[1] or 0, row[2] or 0)
         self._shares, self._has_files = bool(row[3]), bool(row[4])
 
-    def remember(self, rows: Iterable[ItemRow]) -> None:
-        """Entries just read, which are likely to change soon."""
-        self._known.update({row[ID]: row[CONTENT_ID] for row in rows})
+    def remember(self, rows: Iterable[ItemRow], *, in_turn: bool) -> None:
+        """Entries just leased, which are likely to change soon."""
+        for row in rows:
+            self._known[row[ID]] = row[CONTENT_ID]
+            self.turns.leased((row[QUEUE], row[NEXT_HOP], row[LANE]), row[TURN], row[ID], in_turn=in_turn)
         self._trim()
 
     def apply(self, changes: Sequence[Change]) -> list[str]:
@@ -56,6 +62,7 @@ class Writing:
         todo = plan(changes, self._contents_of)
         present = self._present(todo)
         check_complete(todo.gained, todo.contents, present)
+        give_turns(todo, self.turns)
         new = [content for content in todo.gained if content not in present]
         self._write_contents([(content, todo.contents[content]) for content in new])
         if todo.rows:

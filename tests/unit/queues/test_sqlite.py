@@ -16,6 +16,7 @@ import pytest
 from bridgehead.mail.content import BytesContent
 from bridgehead.queues import leasing
 from bridgehead.queues.database import DATABASE_NAME
+from bridgehead.queues.fairness import Turns
 from bridgehead.queues.leasing import recover_slice
 from bridgehead.queues.sqlite import SqliteQueueStore
 from bridgehead.queues.store import (
@@ -119,10 +120,10 @@ async def test_recovery_leaves_alone_what_this_process_leased(store: SqliteQueue
     one = entry(store)
     await put(store, one)
     await leased(store)
-    connection, epoch = store._writer.connection, store._epoch
-    assert recover_slice(connection, 0, one.id + 1, epoch, crashed=True) == one.id
+    connection, epoch, turns = store._writer.connection, store._epoch, store._writer.writing.turns
+    assert recover_slice(connection, 0, one.id + 1, epoch, True, turns) == one.id
     assert [entry.status for entry in await store.list_items(ItemFilter())] == [ACTIVE]
-    assert recover_slice(connection, 0, one.id + 1, epoch + 1, crashed=True) == one.id
+    assert recover_slice(connection, 0, one.id + 1, epoch + 1, True, turns) == one.id
     assert [entry.status for entry in await store.list_items(ItemFilter())] == [MessageStatus.READY]
 
 
@@ -135,8 +136,10 @@ async def test_nothing_is_said_to_be_due_before_recovery_has_looked(
     shutil.copytree(folder, copy)
     may_look = threading.Event()
 
-    def gated(connection: sqlite3.Connection, after: int, before: int, epoch: int, crashed: bool) -> int | None:
-        return recover_slice(connection, after, before, epoch, crashed) if may_look.is_set() else after
+    def gated(
+        connection: sqlite3.Connection, after: int, before: int, epoch: int, crashed: bool, turns: Turns
+    ) -> int | None:
+        return recover_slice(connection, after, before, epoch, crashed, turns) if may_look.is_set() else after
 
     monkeypatch.setattr(leasing, "recover_slice", gated)
     again = SqliteQueueStore(copy, reserve_bytes=65_536)
