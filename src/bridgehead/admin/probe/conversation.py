@@ -15,7 +15,7 @@ import msgspec
 
 from bridgehead.mail.limits import PROBE_DETAILS
 from bridgehead.mail.reply import Reply
-from bridgehead.net.dialer import DialError, dial, shown, source_for
+from bridgehead.net.dialer import DialError, dial, dial_unix, shown, source_for
 from bridgehead.net.smtp_client import PHASE_SECONDS, ConnectionLost, SmtpClient
 from bridgehead.smtp.client import ClientConnection
 from bridgehead.smtp.client_events import Answered, ClientEvent, Closing
@@ -74,9 +74,12 @@ class Conversation:
         self = cls(time)
         engine = ClientConnection(fqdn, force_helo=force_helo, lmtp=lmtp, remote_mta=host, transcript=self._heard)
         try:
-            self.client = await dial(
-                lambda: _client(engine, preamble, seconds), address, port, sources=sources, seconds=seconds
-            )
+            if address.startswith("unix:"):
+                self.client = await dial_unix(lambda: _client(engine, b"", seconds), address[5:], seconds=seconds)
+            else:
+                self.client = await dial(
+                    lambda: _client(engine, preamble, seconds), address, port, sources=sources, seconds=seconds
+                )
         except DialError as error:
             raise _not_connected(error, address, port, sources, seconds) from None
         self._opened = time()
@@ -158,6 +161,8 @@ def _phases(seconds: float) -> Mapping[str, float]:
 
 
 def _not_connected(error: DialError, address: str, port: int, sources: Sequence[str], seconds: float) -> NotConnected:
+    if address.startswith("unix:"):
+        return NotConnected(str(error), "see that the program runs that listens there")
     where = shown(address, port)
     cause = error.__context__
     number = cause.errno if isinstance(cause, OSError) else None

@@ -52,7 +52,7 @@ class Step(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     steps: list["Step"] = []
 
 
-class TestResult(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+class ProbeResult(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     """A whole test.
 
     Attributes:
@@ -66,8 +66,6 @@ class TestResult(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
         trigger: "operator", "start", "reload" or "timer".
         tree: the steps.
     """
-
-    __test__ = False  # no test of pytest's
 
     kind: str
     name: str
@@ -148,6 +146,16 @@ class StepBuilder:
         return worst([one.verdict for one in self._steps]) if self._verdict is None else self._verdict
 
     @property
+    def failures(self) -> int:
+        """Steps right below that failed."""
+        return sum(one.has_failed for one in self._steps)
+
+    @property
+    def count(self) -> int:
+        """Steps right below."""
+        return len(self._steps)
+
+    @property
     def has_failed(self) -> bool:
         return self.verdict is Verdict.FAILURE
 
@@ -167,7 +175,7 @@ class StepBuilder:
         self._verdict, self._sentence, self._remedy = verdict, sentence, remedy
 
 
-def result_of(kind: str, name: str, tree: StepBuilder, *, now: float, by: str, trigger: str) -> TestResult:
+def result_of(kind: str, name: str, tree: StepBuilder, *, now: float, by: str, trigger: str) -> ProbeResult:
     """The result of a tree that is complete.
 
     Args:
@@ -176,7 +184,7 @@ def result_of(kind: str, name: str, tree: StepBuilder, *, now: float, by: str, t
     tree.end()
     root = tree.build()
     guilty = first_cause(root)
-    return TestResult(
+    return ProbeResult(
         kind=kind,
         name=name,
         started_at=datetime.fromtimestamp(now - root.milliseconds / 1000, UTC),

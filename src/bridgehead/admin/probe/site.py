@@ -1,0 +1,97 @@
+# SPDX-License-Identifier: MIT
+"""What tests know of the server they run for: its configuration, names and clocks.
+
+Made by the running server, or by a command where none runs: the tests are the same.
+"""
+
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import TypeVar
+
+import msgspec
+
+from bridgehead.admin.faults import NOT_FOUND, AdminFault
+from bridgehead.admin.probe.dns_query import system_servers
+from bridgehead.directory.lookup import Directory
+from bridgehead.mail.address import NULL, Mailbox
+from bridgehead.net.clock import Clock
+from bridgehead.net.ip_range import parse_binding
+from bridgehead.receive.settings import ReceiveConnector
+from bridgehead.routing.accepted_domain import AcceptedDomains
+from bridgehead.routing.settings import AcceptedDomain, ForeignConnector, MailboxStore, SendConnector
+
+Connector = TypeVar("Connector", SendConnector, ReceiveConnector)
+
+BY_SERVER = "the server"
+BY_COMMAND = "this command"
+
+
+class Site(msgspec.Struct, frozen=True, kw_only=True):
+    """One configuration with all that a test needs.
+
+    Attributes:
+        dns_servers: of the server; empty: the system's.
+        fqdn: our name in EHLO.
+        data_directory: everything relative lies within.
+        server_certificate: PEM file that connectors without their own pair show.
+        directory: recipients; None where it cannot be opened.
+        random: gives floats from 0 up to 1.
+        seconds: for a connection, a reply, an answer of a DNS server (5 at most).
+        by: `BY_SERVER` or `BY_COMMAND`.
+    """
+
+    accepted_domains: Sequence[AcceptedDomain]
+    receive_connectors: Sequence[ReceiveConnector]
+    send_connectors: Sequence[SendConnector]
+    foreign_connectors: Sequence[ForeignConnector]
+    mailbox_store: MailboxStore
+    dns_servers: Sequence[str]
+    fqdn: str
+    data_directory: Path
+    server_certificate: Path
+    directory: Directory | None
+    clock: Clock
+    random: Callable[[], float]
+    seconds: float = 30.0
+    by: str = BY_SERVER
+
+    @property
+    def dns_seconds(self) -> float:
+        return min(self.seconds, 5.0)
+
+    @property
+    def accepted(self) -> AcceptedDomains:
+        return AcceptedDomains(self.accepted_domains)
+
+    @property
+    def postmaster(self) -> Mailbox:
+        """Ours; the null reverse-path where no domain is ours."""
+        domain = self.accepted.default_name
+        return Mailbox("postmaster", domain) if domain else NULL
+
+    @property
+    def own_endpoints(self) -> frozenset[tuple[str, int]]:
+        """(address, port) of every receive connector."""
+        bindings = [parse_binding(text) for one in self.receive_connectors if one.enabled for text in one.bindings]
+        return frozenset((str(binding.address), binding.port) for binding in bindings)
+
+    def asked_servers(self, connector: SendConnector | None = None) -> list[str]:
+        """The DNS servers that delivery asks for a connector."""
+        own = connector.dns_servers if connector is not None else []
+        return list(own or self.dns_servers or system_servers())
+
+    def send_connector(self, name: str) -> SendConnector:
+        """By name. Raises AdminFault."""
+        return _named(name, self.send_connectors, "send connector")
+
+    def receive_connector(self, name: str) -> ReceiveConnector:
+        """By name. Raises AdminFault."""
+        return _named(name, self.receive_connectors, "receive connector")
+
+
+def _named(name: str, connectors: Sequence[Connector], what: str) -> Connector:
+    for connector in connectors:
+        if connector.name.casefold() == name.casefold():
+            return connector
+    names = ", ".join(f'"{connector.name}"' for connector in connectors) or "none"
+    raise AdminFault(NOT_FOUND, f'there is no {what} "{name}"', f"those there are: {names}")
