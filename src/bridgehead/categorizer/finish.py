@@ -22,6 +22,7 @@ from bridgehead.queues.settings import QueueSettings
 from bridgehead.queues.store import MessageStatus, QueuedItem, QueueKind, Transaction
 from bridgehead.routing.next_hop import NextHop
 from bridgehead.tracking.events import EventId, TrackingEvent, event_for
+from bridgehead.tracking.metrics import Metrics
 
 _NOTHING = Transaction()
 NO_ROUTE = "no send connector has an address space for "
@@ -51,7 +52,9 @@ class Finisher:
 
     def __init__(
         self, reporter: Reporter, intake: DeliveryIntake, queue_settings: QueueSettings, allocate_id: Callable[[], int],
+        metrics: Metrics | None = None,
     ) -> None:  # fmt: skip
+        self._metrics = metrics or Metrics()
         self._reporter = reporter
         self._intake = intake
         self.queue_settings = queue_settings
@@ -83,6 +86,7 @@ class Finisher:
         in_memory = content is not None and self._intake.has_room(next_hop, len(data) if data is not None else 0)
         item.envelope.recipients = recipients
         item.stage = Stage.CATEGORIZED
+        self._metrics.queued_for_delivery += 1
         placed = QueuedItem(
             item=item,
             content=content,
@@ -136,6 +140,7 @@ class Finisher:
             event.source_context = placed.last_error
             outcome.events.append(event)
             return placed
+        self._metrics.queued_for_delivery += 1
         data = entry.content.data if entry.content is not None else None
         if entry.content is not None and self._intake.has_room(part.next_hop, len(data) if data is not None else 0):
             placed.status = MessageStatus.ACTIVE

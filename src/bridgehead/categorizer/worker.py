@@ -63,7 +63,7 @@ class Categorizer:
         reporter: Reporter, intake: DeliveryIntake, random: Callable[[], float] = random,
         metrics: Metrics | None = None,
     ) -> None:  # fmt: skip
-        self._seconds = (metrics or Metrics()).submission
+        self._metrics = metrics or Metrics()
         self._store = store
         self._mail_flow = mail_flow
         self._queue_settings = queue_settings
@@ -71,7 +71,7 @@ class Categorizer:
         self._clock = clock
         self._intake = intake
         self._random = random
-        self._finisher = Finisher(reporter, intake, queue_settings, store.allocate_id)
+        self._finisher = Finisher(reporter, intake, queue_settings, store.allocate_id, self._metrics)
         self._wake = asyncio.Event()
         self._stopping = False
         self._task: asyncio.Task[None] | None = None
@@ -132,7 +132,7 @@ class Categorizer:
         """Categorize an entry of Submission that is ACTIVE on disk and has its content. Never raises."""
         now = self._clock.now()
         if entry.item.stage is _SUBMITTED:
-            self._seconds.observe(now - entry.item.received_at)
+            self._metrics.submission.observe(now - entry.item.received_at)
         try:
             outcome = self._decide(entry, now)
         except Exception as error:
@@ -195,6 +195,7 @@ class Categorizer:
     def _deferred(self, entry: QueuedItem, reason: str, now: float) -> Outcome:
         """The directory could not answer: back to Submission until the resolver's next attempt, or expired."""
         self._retry_all = False  # what else waits for the directory would be answered alike
+        self._metrics.resolver_retries += 1
         item = entry.item
         settings = self._queue_settings
         recipients = [recipient for recipient in item.envelope.recipients if not recipient.state]

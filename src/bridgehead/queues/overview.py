@@ -77,8 +77,12 @@ SELECT queue, iif(next_hop = '', 'Undefined', json_extract(next_hop, '$[0]')), i
     count(DISTINCT next_hop), sum(messages), min(oldest)
 FROM counted LEFT JOIN known ON known.key = next_hop GROUP BY 1, 2, 3, 4 ORDER BY 1, 2, 3, 4"""  # noqa: S608
 _LARGEST = f"""\
-SELECT next_hop, sum(messages), min(oldest) FROM ({_COUNTED}) WHERE queue = 1
-GROUP BY next_hop ORDER BY 2 DESC, 1 LIMIT ?"""  # noqa: S608
+SELECT next_hop, messages, oldest FROM (
+    SELECT next_hop, sum(messages) AS messages, min(oldest) AS oldest,
+        row_number() OVER (PARTITION BY json_extract(next_hop, '$[0]') ORDER BY sum(messages) DESC) AS place
+    FROM ({_COUNTED}) WHERE queue = 1 GROUP BY next_hop
+) ORDER BY place > 1, messages DESC, next_hop LIMIT ?"""  # noqa: S608
+"""The largest of each delivery type is among them in any case."""
 
 
 def overview(connection: sqlite3.Connection, limit: int) -> QueueOverview:
@@ -98,6 +102,7 @@ def overview(connection: sqlite3.Connection, limit: int) -> QueueOverview:
         assert next_hop is not None
         status = QueueStatus(statuses.get(key, 0))
         largest.append(LargeQueue(next_hop=next_hop, status=status, messages=messages, oldest_received=oldest))
+    largest.sort(key=lambda queue: -queue.messages)
     return QueueOverview(totals=totals, largest=largest)
 
 

@@ -4,20 +4,36 @@
 from collections import Counter
 from typing import Final
 
+from bridgehead.mail.item import Source
 from bridgehead.tracking.events import EventId, TrackingEvent
 from bridgehead.tracking.ports import Tracker
 
 _RECEIVE: Final = EventId.RECEIVE
+_FAIL: Final = EventId.FAIL
+_SMTP: Final = Source.SMTP
+_ROUTING: Final = Source.ROUTING
 
 
 class CountingTracker:
-    """A tracker that counts recipients by event and passes each event on."""
+    """A tracker that counts events and recipients and passes each event on.
 
-    __slots__ = ("_behind", "messages_received", "recipients")
+    Attributes:
+        messages, recipients: by event.
+        messages_received, picked_up: RECEIVE, and those of them from directories.
+        refused_recipients, unresolved_recipients, loop_recipients: whom the categorizer refused, and those of them whom
+            nobody knows, or whose forwarding or groups have no end.
+    """
+
+    __slots__ = (
+        "_behind", "loop_recipients", "messages", "messages_received", "picked_up", "recipients", "refused_recipients",
+        "unresolved_recipients",
+    )  # fmt: skip
 
     def __init__(self, behind: Tracker) -> None:
         self._behind = behind
-        self.messages_received = 0
+        self.messages_received = self.picked_up = 0
+        self.refused_recipients = self.unresolved_recipients = self.loop_recipients = 0
+        self.messages: Counter[EventId] = Counter()
         self.recipients: Counter[EventId] = Counter()
 
     def record(self, event: TrackingEvent) -> None:
@@ -25,5 +41,15 @@ class CountingTracker:
         event_id = event.event_id
         if event_id is _RECEIVE:
             self.messages_received += 1
+            self.picked_up += event.source is not _SMTP
+        elif event_id is _FAIL and event.source is _ROUTING:
+            self._refused(event)
+        self.messages[event_id] += 1
         self.recipients[event_id] += event.recipient_count
         self._behind.record(event)
+
+    def _refused(self, event: TrackingEvent) -> None:
+        self.refused_recipients += event.recipient_count
+        for status in event.recipient_status:
+            self.unresolved_recipients += "RESOLVER.ADR.RecipientNotFound" in status
+            self.loop_recipients += "RESOLVER.FWD.Loop" in status or "RESOLVER.GRP.Depth" in status

@@ -211,6 +211,10 @@ class Metrics:
         """Seconds from handing a group of transactions to the disk to its being stable."""
         self.commit_group = Histogram(GROUP_SIZES)
         """Transactions in a group."""
+        self.queued_for_delivery = 0
+        """Messages, or parts of them, put into delivery queues."""
+        self.resolver_retries = 0
+        """Messages put off because the directory did not answer."""
         self.dsn: dict[str, int] = {}
         """Reports made, by the worst that they tell: failed, delayed, delivered, relayed, expanded."""
         self.sources: dict[str, int] = {}
