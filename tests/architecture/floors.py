@@ -4,8 +4,10 @@
 FLOORS: dict[str, int] = {
     "mail": 0,
     "smtp": 1,
+    "msgauth": 1,
     "dsn": 1,
     "routing": 1,
+    "diagnosis": 1,
     "queues": 2,
     "directory": 2,
     "tracking": 2,

@@ -113,6 +113,15 @@ CONTROL_REQUEST_BYTES: Final = 1024 * 1024
 CONTROL_RESPONSE_BYTES: Final = 64 * 1024 * 1024
 CONTROL_CONNECTIONS: Final = 64
 CONTROL_IDLE_SECONDS: Final = 300.0
+ADMINISTRATORS: Final = 1_000
+"""Logins of the management interface."""
+TOKENS_PER_ADMINISTRATOR: Final = 100
+LOGON_FAILURES_KEPT: Final = 10_000
+"""Names and addresses whose failed log-ons the management interface remembers; the longest unused makes room."""
+LOGONS_AT_ONCE: Final = 2
+"""Passwords that are compared at a time; more wait."""
+LOGONS_KEPT: Final = 1_000
+"""Log-ons that are good for some minutes without another comparison."""
 API_CORE_CONNECTIONS: Final = 16
 """Questions of the HTTP interface that are with the process that moves mail at a time."""
 API_CORE_SECONDS: Final = 120.0
@@ -161,6 +170,11 @@ FLIGHT_TRANSCRIPT_BYTES: Final = 4_096
 REFUSED_SOURCES: Final = 512
 """Clients whose refusals at our door are kept."""
 REFUSALS_PER_SOURCE: Final = 8
+CERTIFICATE_TEXT: Final = 200
+CERTIFICATE_NAMES: Final = 20
+OPENING_PIECES: Final = 40
+"""Pieces of a session's beginning that are kept until its first message."""
+OPENING_PIECE_BYTES: Final = 2_048
 
 # --- filters and actions of administrators -----------------------------------------------------------------------
 FILTER_CHARACTERS: Final = 4_096
@@ -177,3 +191,45 @@ ACTION_TARGETS: Final = 1_000
 ACTIONS_KEPT: Final = 10_000
 STANDING_RULES: Final = 100
 """Standing rules at a time: each is compared with every message that enters a delivery queue."""
+
+# --- trace -------------------------------------------------------------------------------------------------------------
+TRACE_LINE_BYTES: Final = 64 * 1024 * 1024
+"""A line of a tracking log; one with 100,000 recipients has some megabytes."""
+TRACE_TEXT: Final = 2_000
+"""Characters of one criterion of a search."""
+TRACE_RESULTS: Final = 5_000
+"""Messages on one page of a search."""
+TRACE_ANSWER_BYTES: Final = 48 * 1024 * 1024
+"""What a search may answer, as JSON."""
+TRACE_SECONDS: Final = 120.0
+"""How long a search may take; one without index in a folder of many gigabytes does."""
+TRACES_AT_ONCE: Final = 2
+TRANSCRIPT_LINES: Final = 400
+"""Lines of protocol log that the story of one attempt quotes."""
+TRANSCRIPT_SESSIONS: Final = 50
+"""Sessions whose protocol log one story looks up."""
+LINKED_MESSAGES: Final = 50
+"""Reports and other messages that one story is linked with."""
+
+# --- message authentication --------------------------------------------------------------------------------------------
+SPF_LOOKUPS: Final = 10
+"""Mechanisms and modifiers that ask DNS, in one evaluation (RFC 7208 §4.6.4)."""
+SPF_VOID_LOOKUPS: Final = 2
+"""Look-ups that find nothing, in one evaluation (RFC 7208 §4.6.4)."""
+SPF_NAMES_PER_LOOKUP: Final = 10
+"""Exchanges of an `mx`, names of a `ptr` (RFC 7208 §4.6.4)."""
+SPF_TERMS: Final = 500
+"""Terms of one record."""
+DKIM_SIGNATURES: Final = 5
+"""Signatures of one message that are looked at."""
+DKIM_SIGNATURE_BYTES: Final = 16 * 1024
+"""One DKIM-Signature field."""
+DKIM_SIGNED_FIELDS: Final = 200
+"""Names in h=."""
+DKIM_KEY_BYTES: Final = 4096
+"""A key record."""
+DKIM_KEY_BITS_MIN: Final = 1024
+"""RSA keys below are no signature at all (RFC 8301 §3.2)."""
+DKIM_KEY_BITS_MAX: Final = 8192
+DMARC_TREE_WALK: Final = 8
+"""DNS queries of one tree walk."""
