@@ -2,6 +2,7 @@
 """Opens one TCP or Unix connection, from a given source address, within a given time."""
 
 import asyncio
+import errno
 import ipaddress
 import socket
 from collections.abc import Callable, Sequence
@@ -11,7 +12,15 @@ P = TypeVar("P", bound=asyncio.BaseProtocol)
 
 
 class DialError(Exception):
-    """No connection; the message names the address and the cause in words fit for a log."""
+    """No connection; the message names the address and the cause in words fit for a log.
+
+    Attributes:
+        number: errno, 0 for none.
+    """
+
+    def __init__(self, reason: str, number: int = 0) -> None:
+        super().__init__(reason)
+        self.number = number
 
 
 def source_for(address: str, sources: Sequence[str]) -> str:
@@ -42,9 +51,9 @@ async def dial(
             )
             return protocol
     except TimeoutError:
-        raise DialError(f"{shown(address, port)}: no connection within {seconds:g} s") from None
+        raise DialError(f"{shown(address, port)}: no connection within {seconds:g} s", errno.ETIMEDOUT) from None
     except OSError as error:
-        raise DialError(f"{shown(address, port)}: {error.strerror or error}") from None
+        raise DialError(f"{shown(address, port)}: {error.strerror or error}", error.errno or 0) from None
 
 
 async def dial_unix(factory: Callable[[], P], path: str, *, seconds: float) -> P:
@@ -54,9 +63,9 @@ async def dial_unix(factory: Callable[[], P], path: str, *, seconds: float) -> P
             _, protocol = await asyncio.get_running_loop().create_unix_connection(factory, path)
             return protocol
     except TimeoutError:
-        raise DialError(f"unix:{path}: no connection within {seconds:g} s") from None
+        raise DialError(f"unix:{path}: no connection within {seconds:g} s", errno.ETIMEDOUT) from None
     except OSError as error:
-        raise DialError(f"unix:{path}: {error.strerror or error}") from None
+        raise DialError(f"unix:{path}: {error.strerror or error}", error.errno or 0) from None
 
 
 def is_local_address(address: str) -> bool:

@@ -6,11 +6,15 @@ owner, with no task and no timer of their own. One timer for each connection loo
 """
 
 import asyncio
+import socket
 import ssl
+import struct
 from collections.abc import Mapping
 from typing import Any, Final, Protocol, cast
 
-from bridgehead.net.tls import TlsFacts, facts, handshake_error, sent_chain
+from bridgehead.diagnosis.facts import How
+from bridgehead.mail.limits import OPENING_PIECE_BYTES, OPENING_PIECES
+from bridgehead.net.tls import TlsFacts, facts, handshake_error, sent_chain, tls_reason
 from bridgehead.smtp.client import ClientConnection
 from bridgehead.smtp.client_events import (
     ClientEvent,
@@ -20,6 +24,7 @@ from bridgehead.smtp.client_events import (
     Transaction,
     TransactionDone,
 )
+from bridgehead.smtp.client_states import ClientState
 from bridgehead.smtp.errors import RemoteProtocolError
 
 PHASE_SECONDS: Final[Mapping[str, float]] = {
@@ -28,20 +33,41 @@ PHASE_SECONDS: Final[Mapping[str, float]] = {
 """RFC 5321 §4.5.3.2; "quit" and "idle" are ours."""
 
 
+_TCP_INFO_BYTES: Final = 192
+_BYTES_ACKED: Final = 120
+"""Where tcpi_bytes_acked stands in Linux' struct tcp_info (include/uapi/linux/tcp.h)."""
+
+
 class ConnectionLost(Exception):
     """The connection ended, or had to; the message says why, in words fit for a log.
 
     Attributes:
         status: enhanced status for the messages that were under way.
+        how: the kind of end.
+        alert: OpenSSL's reason where TLS ended it.
     """
 
-    def __init__(self, reason: str, status: str = "4.4.2") -> None:
+    def __init__(self, reason: str, status: str = "4.4.2", how: How = How.DROPPED, alert: str = "") -> None:
         super().__init__(reason)
         self.status = status
+        self.how = how
+        self.alert = alert
 
 
 class TlsFailed(Exception):
-    """The TLS handshake failed; the connection is gone. The message says why."""
+    """The TLS handshake failed; the connection is gone. The message says why.
+
+    Attributes:
+        alert: OpenSSL's reason, "" where TLS did not complain.
+        verify_code: OpenSSL's X.509 verification error, 0 for none.
+        chain: the certificates that failed, DER, the server's own first.
+    """
+
+    def __init__(self, reason: str, *, alert: str = "", verify_code: int = 0, chain: tuple[bytes, ...] = ()) -> None:
+        super().__init__(reason)
+        self.alert = alert
+        self.verify_code = verify_code
+        self.chain = chain
 
 
 class ClientOwner(Protocol):
@@ -87,6 +113,15 @@ class SmtpClient(asyncio.Protocol):
         self._timer: asyncio.TimerHandle | None = None
         self._ended: ConnectionLost | None = None
         self._upgrading = False
+        self.began = self._loop.time()
+        self.opening: list[tuple[bool, bytes]] = []
+        """What was said (True: by us) until the first message, without secrets; read only when something fails."""
+        self.heard = b""
+        """What came last since then."""
+        self.written = 0
+        """Octets handed to the connection; those of TLS itself not counted."""
+        self.acknowledged = -1
+        """How many the far side's machine confirmed, where the connection ended in a message; -1: unknown."""
 
     # --- setting up -----------------------------------------------------------------------------------------------
 
@@ -115,7 +150,10 @@ class SmtpClient(asyncio.Protocol):
                 self._transport, self, context, server_hostname=server_hostname or None, ssl_handshake_timeout=seconds
             )
         except (OSError, TimeoutError, ssl.SSLError) as error:
-            raise TlsFailed(handshake_error(error)) from None
+            raise TlsFailed(
+                handshake_error(error), alert=tls_reason(error), verify_code=getattr(error, "verify_code", 0),
+                chain=getattr(error, "sent_chain", ()),
+            ) from None  # fmt: skip
         finally:
             self._upgrading = False
         if transport is None or self._ended is not None:
@@ -168,6 +206,9 @@ class SmtpClient(asyncio.Protocol):
         data = self.engine.data_to_send()
         if data and self._transport is not None:
             self._transport.write(data)
+            self.written += len(data)
+            if self.owner is None:
+                self._keep(True, data)
         self._deadline = self._time() + self._seconds[self.engine.phase]
 
     async def drained(self) -> None:
@@ -179,6 +220,31 @@ class SmtpClient(asyncio.Protocol):
     def is_open(self) -> bool:
         return self._ended is None
 
+    @property
+    def ended(self) -> ConnectionLost | None:
+        """How it ended, None while it is open."""
+        return self._ended
+
+    @property
+    def seconds_open(self) -> float:
+        """Seconds since it was made."""
+        return self._time() - self.began
+
+    @property
+    def heard_at_opening(self) -> bytes:
+        """What the server said until the first message."""
+        return b"".join(data for ours, data in self.opening if not ours)
+
+    def _keep(self, ours: bool, data: bytes) -> None:
+        """Note a piece of the beginning; what an AUTH exchange holds is left out."""
+        if self.engine.state is ClientState.AUTH:
+            if ours:
+                data = b" ".join(data.split(b" ")[:2]) if data.startswith(b"AUTH ") else b"<authentication data>"
+            elif data.startswith(b"334"):
+                data = b"334 <authentication data>"
+        if len(self.opening) < OPENING_PIECES:
+            self.opening.append((ours, data[:OPENING_PIECE_BYTES]))
+
     def quit(self) -> None:
         """Say QUIT; the connection closes when it is answered, or soon after."""
         self.engine.quit()
@@ -186,7 +252,7 @@ class SmtpClient(asyncio.Protocol):
 
     def abort(self, reason: str, status: str = "4.4.2") -> None:
         """End the connection at once."""
-        self._end(reason, status)
+        self._end(reason, status, How.POLICY)
 
     # --- asyncio.Protocol -----------------------------------------------------------------------------------------
 
@@ -200,10 +266,14 @@ class SmtpClient(asyncio.Protocol):
     def data_received(self, data: bytes) -> None:
         if self._ended is not None:
             return
+        if self.owner is None:
+            self._keep(False, data)
+        else:
+            self.heard = data
         try:
             events = self.engine.receive_data(data)
         except RemoteProtocolError as error:
-            self._end(f"the server broke the protocol: {error}", "4.5.0")
+            self._end(f"the server broke the protocol: {error}", "4.5.0", How.PROTOCOL)
             return
         owner = self.owner
         for event in events:
@@ -215,7 +285,7 @@ class SmtpClient(asyncio.Protocol):
             elif self._waiter is not None and not self._waiter.done():
                 self._waiter.set_result(event)
             elif kind is Closing:
-                self._end(str(cast(Closing, event).reply))
+                self._end(str(cast(Closing, event).reply), how=How.REPLY)
                 return
             else:
                 self._early = event
@@ -226,7 +296,11 @@ class SmtpClient(asyncio.Protocol):
         return False
 
     def connection_lost(self, exc: Exception | None) -> None:
-        self._end(f"the connection was lost: {exc}" if exc else "the server closed the connection")
+        alert = tls_reason(exc) if exc is not None else ""
+        self._end(
+            f"the connection was lost: {exc}" if exc else "the server closed the connection",
+            how=How.TLS if alert else How.DROPPED, alert=alert,
+        )  # fmt: skip
 
     def pause_writing(self) -> None:
         if self._drained is None:
@@ -255,19 +329,21 @@ class SmtpClient(asyncio.Protocol):
             if self._ended is None:
                 self._timer = self._loop.call_later(self._seconds["quit"], self._watch)
             return
-        self._end(f"the server was silent for {self._seconds[phase]:g} s ({phase})")
+        self._end(f"the server was silent for {self._seconds[phase]:g} s ({phase})", how=How.SILENT)
 
-    def _end(self, reason: str, status: str = "4.4.2") -> None:
+    def _end(self, reason: str, status: str = "4.4.2", how: How = How.DROPPED, alert: str = "") -> None:
         if self._ended is not None:
             return
-        self._ended = ConnectionLost(reason, status)
+        self._ended = ConnectionLost(reason, status, how, alert)
         if self._timer is not None:
             self._timer.cancel()
         self.resume_writing()
         transport = self._transport
+        unfinished = self.engine.connection_lost(reason, status)
+        if unfinished and transport is not None:
+            self.acknowledged = _acknowledged(transport)
         if transport is not None and not self._upgrading:
             transport.abort()  # nothing is left to say; a TLS shutdown would only wait for the server's
-        unfinished = self.engine.connection_lost(reason, status)
         if self._waiter is not None and not self._waiter.done():
             self._waiter.set_exception(self._ended)
         if self.owner is not None:
@@ -279,3 +355,13 @@ def _address(name: Any) -> str:
     if isinstance(name, tuple):
         return f"[{name[0]}]:{name[1]}" if ":" in name[0] else f"{name[0]}:{name[1]}"
     return f"unix:{name}" if name else ""
+
+
+def _acknowledged(transport: asyncio.Transport) -> int:
+    """Octets that TCP says have arrived (tcpi_bytes_acked, Linux); -1 where it does not say."""
+    connection = transport.get_extra_info("socket")
+    try:
+        info = connection.getsockopt(socket.IPPROTO_TCP, socket.TCP_INFO, _TCP_INFO_BYTES)
+        return int(struct.unpack_from("=Q", info, _BYTES_ACKED)[0])
+    except (OSError, AttributeError, struct.error):
+        return -1

@@ -5,9 +5,16 @@ Names are matched by the caller (`routing/tls_policy.py`), which knows what the 
 """
 
 import ssl
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import msgspec
+
+from bridgehead.diagnosis.facts import CertificateFacts
+from bridgehead.mail.header import clean_text
+from bridgehead.mail.limits import CERTIFICATE_NAMES, CERTIFICATE_TEXT
+
+if TYPE_CHECKING:
+    from cryptography import x509
 
 
 class TlsFacts(msgspec.Struct, frozen=True):
@@ -46,8 +53,21 @@ class ClientContexts:
         self._made.clear()
 
 
+class _Witness(ssl.SSLObject):
+    """Keeps the certificates of a handshake that fails on them: the connection is gone by the time anybody asks."""
+
+    def do_handshake(self) -> None:
+        """As `ssl.SSLObject`; SSLCertVerificationError carries `sent_chain`."""
+        try:
+            super().do_handshake()
+        except ssl.SSLCertVerificationError as error:
+            error.sent_chain = sent_chain(self)  # type: ignore[attr-defined]
+            raise
+
+
 def _make(verify: bool, ca_file: str) -> ssl.SSLContext:
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+    context.sslobject_class = _Witness
     context.minimum_version = ssl.TLSVersion.TLSv1_2
     context.check_hostname = False
     if not verify:
@@ -79,6 +99,42 @@ def sent_chain(ssl_object: ssl.SSLObject | ssl.SSLSocket) -> tuple[bytes, ...]:
     return tuple(ssl.PEM_cert_to_DER_cert(one.public_bytes()) for one in chain or ())
 
 
+def certificate_facts(der: bytes) -> CertificateFacts:
+    """What a certificate says of itself; text that it cannot be read where it cannot."""
+    from cryptography import x509  # imported when a handshake failed: it takes 50 ms
+    from cryptography.x509.oid import NameOID
+
+    def shown(name: x509.Name) -> str:
+        common = name.get_attributes_for_oid(NameOID.COMMON_NAME)
+        return clean_text(str(common[0].value) if common else name.rfc4514_string(), CERTIFICATE_TEXT)
+
+    try:
+        found = x509.load_der_x509_certificate(der)
+        names = _alternative_names(found)
+        return CertificateFacts(
+            subject=shown(found.subject),
+            issuer=shown(found.issuer),
+            not_before=found.not_valid_before_utc.timestamp(),
+            not_after=found.not_valid_after_utc.timestamp(),
+            names=tuple(clean_text(name, CERTIFICATE_TEXT) for name in names[:CERTIFICATE_NAMES]),
+            serial=f"{found.serial_number:x}",
+            is_authority=found.subject == found.issuer,
+        )
+    except (ValueError, x509.ExtensionNotFound) as error:
+        return CertificateFacts(subject=f"unreadable ({type(error).__name__})", issuer="")
+
+
+def _alternative_names(certificate: "x509.Certificate") -> list[str]:
+    """DNS names and IP addresses (RFC 5280 §4.2.1.6)."""
+    from cryptography import x509
+
+    try:
+        value = certificate.extensions.get_extension_for_class(x509.SubjectAlternativeName).value
+    except x509.ExtensionNotFound:
+        return []
+    return [*value.get_values_for_type(x509.DNSName), *map(str, value.get_values_for_type(x509.IPAddress))]
+
+
 def handshake_error(error: Exception) -> str:
     """Why a handshake failed, in words fit for a log."""
     if isinstance(error, ssl.SSLCertVerificationError):
@@ -88,3 +144,10 @@ def handshake_error(error: Exception) -> str:
     if isinstance(error, TimeoutError):
         return "the TLS handshake took too long"
     return f"the connection was lost in the TLS handshake: {error or type(error).__name__}"
+
+
+def tls_reason(error: Exception) -> str:
+    """OpenSSL's word for what went wrong, "" for anything that is no TLS error."""
+    if isinstance(error, ssl.SSLCertVerificationError):
+        return error.verify_message
+    return (error.reason or "") if isinstance(error, ssl.SSLError) else ""

@@ -27,7 +27,7 @@ from bridgehead.routing.connector_selection import ConnectorSelection
 from bridgehead.routing.next_hop import DeliveryType, NextHop
 from bridgehead.routing.settings import StoreProtocol
 from bridgehead.server.config.load import Loaded
-from bridgehead.tracking.ports import ConnectivityLog, ProtocolLog
+from bridgehead.tracking.ports import ConnectivityLog, Flights, ProtocolLog
 
 
 class OutboundLogs(Protocol):
@@ -38,6 +38,9 @@ class OutboundLogs(Protocol):
 
     @property
     def connectivity(self) -> ConnectivityLog: ...
+
+    @property
+    def flights(self) -> Flights: ...
 
 
 class Rooms:
@@ -73,6 +76,7 @@ class Rooms:
             random=random.random,
             protocol_log=logs.smtp_send,
             connectivity_log=logs.connectivity,
+            flights=logs.flights,
         )
 
     def courier_for(self, next_hop: NextHop, source: WorkSource) -> Courier:

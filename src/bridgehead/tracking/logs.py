@@ -11,6 +11,7 @@ from typing import Final
 
 from bridgehead.tracking.connectivity_log import KIND as CONNECTIVITY
 from bridgehead.tracking.connectivity_log import ConnectivityLogFile, NoConnectivityLog
+from bridgehead.tracking.flight_recorder import FlightRecorder
 from bridgehead.tracking.log import LogFile, LogKind, LogLimits
 from bridgehead.tracking.message_tracking import KIND as MESSAGE_TRACKING
 from bridgehead.tracking.message_tracking import MessageTrackingLog, NoTracking
@@ -22,6 +23,7 @@ MESSAGE_TRACKING_FOLDER: Final = "MessageTracking"
 SMTP_RECEIVE_FOLDER: Final = "ProtocolLog/SmtpReceive"
 SMTP_SEND_FOLDER: Final = "ProtocolLog/SmtpSend"
 CONNECTIVITY_FOLDER: Final = "Connectivity"
+FLIGHT_RECORDER_FILE: Final = "FlightRecorder/flights.msgpack"
 
 
 class Logs:
@@ -45,6 +47,7 @@ class Logs:
         self.flush_message_tracking: Callable[[], None] = lambda: None
         """Write the tracking events recorded so far, now. From any thread; never raises."""
         self._folder, self._now = folder, now
+        self.flights = FlightRecorder(folder / FLIGHT_RECORDER_FILE, now)
         protocol = LogLimits(
             settings.protocol_log_max_age, settings.protocol_log_max_file_size, settings.protocol_log_max_directory_size
         )
@@ -55,6 +58,7 @@ class Logs:
 
     def start(self) -> None:
         """Begin to write. Lines recorded before are written, too."""
+        self.flights.load()
         self._thread.start()
 
     def flush(self) -> None:
@@ -70,6 +74,7 @@ class Logs:
             self._thread.join()
         for file in self._files:
             file.close()
+        self.flights.save(at_once=True)
 
     @property
     def lost_lines(self) -> int:
@@ -109,3 +114,4 @@ class Logs:
             self._wake.wait(self._interval)
             self._wake.clear()
             self.flush()
+            self.flights.save()

@@ -3,6 +3,7 @@
 
 from typing import Protocol
 
+from bridgehead.diagnosis.facts import AttemptFacts, RefusalFacts
 from bridgehead.tracking.events import TrackingEvent
 
 
@@ -27,3 +28,35 @@ class ConnectivityLog(Protocol):
 
     def record(self, *, session: str, source: str, destination: str, direction: str, description: str) -> None:
         """`direction` is one of + - >."""
+
+
+class Flights(Protocol):
+    """Takes what is known of sessions, for `why`; `tracking.flight_recorder` is it. Never blocks, never raises."""
+
+    def failed(self, facts: AttemptFacts) -> None:
+        """A session failed, or a message in one."""
+
+    def delivered(
+        self, queue: str, host: str, address: str, port: int, *, messages: int, last: float, local: str,
+        encrypted: bool, heard: bytes,
+    ) -> None:  # fmt: skip
+        """A session is over in which so many messages were taken, the last at this Unix time."""
+
+    def refused(self, facts: RefusalFacts) -> None:
+        """Our own door refused something."""
+
+
+class NoFlights:
+    """A `Flights` that forgets."""
+
+    def failed(self, facts: AttemptFacts) -> None:
+        """Forget it."""
+
+    def delivered(
+        self, queue: str, host: str, address: str, port: int, *, messages: int, last: float, local: str,
+        encrypted: bool, heard: bytes,
+    ) -> None:  # fmt: skip
+        """Forget it."""
+
+    def refused(self, facts: RefusalFacts) -> None:
+        """Forget it."""

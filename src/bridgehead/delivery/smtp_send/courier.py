@@ -10,16 +10,21 @@ from bridgehead.delivery.ports import WorkSource
 from bridgehead.delivery.settings import DeliverySettings
 from bridgehead.delivery.smtp_send.destination import Ourselves, Target, Unresolvable, resolve_destination
 from bridgehead.delivery.smtp_send.error_policy import changes_nothing
+from bridgehead.delivery.smtp_send.flight import FlightFacts
 from bridgehead.delivery.smtp_send.opening import NoHost, SessionOpener
 from bridgehead.delivery.smtp_send.pool import SessionPoolCourier
 from bridgehead.delivery.smtp_send.session import SendSession, SessionPolicy
 from bridgehead.delivery.smtp_send.shared import ConnectionLimiter, HostMemory
 from bridgehead.net.clock import Clock
 from bridgehead.net.resolver import DnsLookup
+from bridgehead.net.smtp_client import ConnectionLost
 from bridgehead.net.tls import ClientContexts
 from bridgehead.routing.next_hop import NextHop
 from bridgehead.routing.settings import SendConnector
-from bridgehead.tracking.ports import ConnectivityLog, ProtocolLog
+from bridgehead.smtp.client_events import Transaction
+from bridgehead.tracking.ports import ConnectivityLog, Flights, NoFlights, ProtocolLog
+
+NO_FLIGHTS = NoFlights()
 
 
 class SmtpCourierFactory:
@@ -36,8 +41,9 @@ class SmtpCourierFactory:
     def __init__(
         self, connectors: Mapping[str, SendConnector], settings: DeliverySettings, fqdn: str,
         own_addresses: Sequence[tuple[str, int]], resolver: DnsLookup, clock: Clock, random: Callable[[], float],
-        protocol_log: ProtocolLog, connectivity_log: ConnectivityLog,
+        protocol_log: ProtocolLog, connectivity_log: ConnectivityLog, flights: Flights = NO_FLIGHTS,
     ) -> None:  # fmt: skip
+        self.flights = flights
         self.connectors = connectors
         self.settings = settings
         self.fqdn = fqdn
@@ -81,7 +87,9 @@ class SmtpCourier(SessionPoolCourier):
             next_hop, connector, fqdn=connector.fqdn or factory.fqdn, settings=factory.settings,
             contexts=factory.contexts, hosts=factory.hosts, random=factory.random,
             protocol_log=factory.protocol_log, connectivity_log=factory.connectivity_log,
+            flights=factory.flights, clock=factory.clock,
         )  # fmt: skip
+        self._flight = FlightFacts(next_hop, connector, factory.clock)
         self._targets: dict[SendSession, Target] = {}
         self._dns = factory.resolver.for_servers(connector.dns_servers)
 
@@ -91,16 +99,40 @@ class SmtpCourier(SessionPoolCourier):
             self._next_hop, self._connector, self._dns, self._factory.ourselves, self._factory.random
         )
         if isinstance(found, Unresolvable):
+            self._factory.flights.failed(self._flight.unresolved(found))
             raise NoHost(found.error, found.status, permanent=found.permanent)
         opened = await self._opener.open(self._factory.hosts.in_order(found))
         session = SendSession(
-            opened.client, self._source, self, self._policy, session_id=opened.session_id, host=opened.target.host
+            opened.client, self._source, self, self._policy, session_id=opened.session_id, host=opened.target.host,
+            failed=self._message_failed,
         )  # fmt: skip
         self._targets[session] = opened.target
         return session
 
+    def _message_failed(self, session: SendSession, transaction: Transaction, ended: ConnectionLost | None) -> None:
+        facts = self._flight.transaction(session.session_id, session.client, session.host, transaction, ended)
+        target = self._targets.get(session)
+        if facts is None or target is None:
+            return
+        self._tell_good(session, target)
+        self._factory.flights.failed(facts)
+
+    def _tell_good(self, session: SendSession, target: Target) -> None:
+        """Tell the flight recorder of messages that were taken since it was told last."""
+        if session.good == session.told:
+            return
+        client = session.client
+        self._factory.flights.delivered(
+            self._flight.queue, target.host, target.address, target.port, messages=session.good - session.told,
+            last=self._factory.clock.now(), local=client.local, encrypted=client.tls is not None,
+            heard=client.heard_at_opening,
+        )  # fmt: skip
+        session.told = session.good
+
     def _session_over(self, session: SendSession, reason: str, *, fruitless: bool) -> None:
         target = self._targets.pop(session, None)
-        if fruitless and target is not None:
-            self._factory.hosts.failed(target)
+        if target is not None:
+            if fruitless:
+                self._factory.hosts.failed(target)
+            self._tell_good(session, target)
         self._opener.ended(session, reason)

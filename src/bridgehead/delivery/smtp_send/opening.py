@@ -11,9 +11,12 @@ import msgspec
 
 from bridgehead.delivery.settings import DeliverySettings
 from bridgehead.delivery.smtp_send.destination import Target
+from bridgehead.delivery.smtp_send.flight import FlightFacts
 from bridgehead.delivery.smtp_send.security import HostUnusable, TlsBroken, log_on, secure_session
 from bridgehead.delivery.smtp_send.session import SendSession
 from bridgehead.delivery.smtp_send.shared import HostMemory
+from bridgehead.diagnosis.facts import How, Phase
+from bridgehead.net.clock import Clock
 from bridgehead.net.dialer import DialError, dial, shown
 from bridgehead.net.smtp_client import ConnectionLost, SmtpClient
 from bridgehead.net.tls import ClientContexts
@@ -22,7 +25,7 @@ from bridgehead.routing.settings import ProtocolLoggingLevel, SendConnector
 from bridgehead.routing.tls_policy import TlsPolicy, TlsUse, tls_policy
 from bridgehead.smtp.client import ClientConnection
 from bridgehead.smtp.client_events import HelloDone, Refused
-from bridgehead.tracking.ports import ConnectivityLog, ProtocolLog
+from bridgehead.tracking.ports import ConnectivityLog, Flights, ProtocolLog
 
 _REASONS = 5
 
@@ -70,8 +73,10 @@ class SessionOpener:
     def __init__(
         self, next_hop: NextHop, connector: SendConnector, *, fqdn: str, settings: DeliverySettings,
         contexts: ClientContexts, hosts: HostMemory, random: Callable[[], float],
-        protocol_log: ProtocolLog, connectivity_log: ConnectivityLog,
+        protocol_log: ProtocolLog, connectivity_log: ConnectivityLog, flights: Flights, clock: Clock,
     ) -> None:  # fmt: skip
+        self._flights = flights
+        self._flight = FlightFacts(next_hop, connector, clock)
         self._next_hop = next_hop
         self._connector = connector
         self._fqdn = fqdn
@@ -140,6 +145,8 @@ class SessionOpener:
             if client is not None:
                 client.abort(reason)
             self._record_end(session_id, reason, 0)
+            if isinstance(error, Exception):
+                self._flights.failed(self._flight.opening(error, session_id, target, client, policy))
             raise
         self._record(session_id, ">", _established(client))
         return Opened(client, target, session_id)
@@ -147,9 +154,10 @@ class SessionOpener:
     async def _greeted(self, client: SmtpClient, target: Target) -> HelloDone:
         event = await client.hello()
         if isinstance(event, Refused):
-            raise HostUnusable(f"{target.host} {shown(target.address, target.port)} answered {event.reply}", "4.4.1")
+            reason = f"{target.host} {shown(target.address, target.port)} answered {event.reply}"
+            raise HostUnusable(reason, "4.4.1", Phase.BANNER, reply=event.reply)
         if not isinstance(event, HelloDone):
-            raise HostUnusable(f"{target.host} ended the session before it began", "4.4.2")
+            raise HostUnusable(f"{target.host} ended the session before it began", "4.4.2", Phase.BANNER, How.DROPPED)
         return event
 
     def ended(self, session: SendSession, reason: str) -> None:

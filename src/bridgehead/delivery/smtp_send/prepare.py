@@ -40,6 +40,7 @@ class Outgoing(msgspec.Struct):
         conversion: content must be re-encoded before it is sent: "" no, "7bit" or "8bit" what the server takes.
         body, smtputf8, chunked, size: of the transactions.
         reply: the last reply, for the tracking log.
+        streamed: octets of content handed to the connection piece by piece.
     """
 
     entry: QueuedItem
@@ -55,6 +56,7 @@ class Outgoing(msgspec.Struct):
     size: int = 0
     reply: str = ""
     strict: bool = False
+    streamed: int = 0
 
     def fail_waiting(self, status: DeliveryStatus) -> None:
         """Give all who wait the same outcome."""

@@ -9,6 +9,8 @@ import ssl
 from pathlib import Path
 
 from bridgehead.delivery.smtp_send.sasl import choose_mechanism
+from bridgehead.diagnosis.facts import How, Phase
+from bridgehead.mail.reply import Reply
 from bridgehead.mail.secret import Secret
 from bridgehead.net.smtp_client import SmtpClient, TlsFailed
 from bridgehead.net.tls import ClientContexts
@@ -24,11 +26,23 @@ class HostUnusable(Exception):
 
     Attributes:
         status: enhanced status (class 4).
+        phase, how: how far the session came and what ended it, for the flight recorder.
+        reply: what the host said, None where it did not.
+        tls: the handshake that failed.
+        expected_name: the name that the certificate lacks.
     """
 
-    def __init__(self, reason: str, status: str) -> None:
+    def __init__(
+        self, reason: str, status: str, phase: Phase, how: How = How.POLICY, *, reply: Reply | None = None,
+        tls: TlsFailed | None = None, expected_name: str = "",
+    ) -> None:  # fmt: skip
         super().__init__(reason)
         self.status = status
+        self.phase = phase
+        self.how = how if reply is None else How.REPLY
+        self.reply = reply
+        self.tls = tls
+        self.expected_name = expected_name
 
 
 class TlsBroken(HostUnusable):
@@ -47,24 +61,27 @@ async def secure_session(
         return hello
     if not hello.extensions.starttls:
         if policy.use is TlsUse.REQUIRED:
-            raise HostUnusable(f"TLS is required and {host} does not offer STARTTLS", "4.7.4")
+            raise HostUnusable(f"TLS is required and {host} does not offer STARTTLS", "4.7.4", Phase.STARTTLS)
         return hello
     try:
         context = contexts.get(verify=policy.verify_chain, ca_file=policy.ca_file)
     except (OSError, ssl.SSLError) as error:
-        raise HostUnusable(f"tls_ca_file {policy.ca_file} cannot be used: {error}", "4.3.5") from None
+        reason = f"tls_ca_file {policy.ca_file} cannot be used: {error}"
+        raise HostUnusable(reason, "4.3.5", Phase.LOCAL) from None
     name = "" if host.startswith("[") else host
     try:
         event = await client.start_tls(context, name, seconds=seconds)
     except TlsFailed as error:
-        raise TlsBroken(f"{host}: {error}", "4.7.5") from None
+        raise TlsBroken(f"{host}: {error}", "4.7.5", Phase.HANDSHAKE, How.TLS, tls=error) from None
     if isinstance(event, TlsRefused):
         if policy.use is TlsUse.REQUIRED:
-            raise HostUnusable(f"TLS is required and {host} answered STARTTLS with {event.reply}", "4.7.4")
+            reason = f"TLS is required and {host} answered STARTTLS with {event.reply}"
+            raise HostUnusable(reason, "4.7.4", Phase.STARTTLS, reply=event.reply)
         return hello
     if not isinstance(event, HelloDone):
-        reply = event.reply if isinstance(event, Refused) else "nothing of use"
-        raise HostUnusable(f"{host} answered EHLO after STARTTLS with {reply}", "4.7.5")
+        reply = event.reply if isinstance(event, Refused) else None
+        reason = f"{host} answered EHLO after STARTTLS with {reply or 'nothing of use'}"
+        raise HostUnusable(reason, "4.7.5", Phase.EHLO, How.PROTOCOL, reply=reply)
     _check_names(client, policy, host)
     return event
 
@@ -73,7 +90,8 @@ def _check_names(client: SmtpClient, policy: TlsPolicy, host: str) -> None:
     names = client.tls.names if client.tls is not None else ()
     if policy.match_name and not name_matches(names, policy.match_name):
         shown = ", ".join(names[:5]) or "no name"
-        raise HostUnusable(f"the certificate of {host} is for {shown}, not for {policy.match_name}", "4.7.5")
+        reason = f"the certificate of {host} is for {shown}, not for {policy.match_name}"
+        raise HostUnusable(reason, "4.7.5", Phase.HANDSHAKE, How.TLS, expected_name=policy.match_name)
 
 
 async def log_on(client: SmtpClient, hello: HelloDone, connector: SendConnector, host: str) -> None:
@@ -81,21 +99,22 @@ async def log_on(client: SmtpClient, hello: HelloDone, connector: SendConnector,
     if connector.smart_host_auth_mechanism not in _BASIC:
         return
     if not client.engine.secure:
-        raise HostUnusable(f"credentials are sent over TLS only, and {host} has none", "4.7.4")
+        raise HostUnusable(f"credentials are sent over TLS only, and {host} has none", "4.7.4", Phase.AUTH)
     try:
         password = read_secret(connector.authentication_password)
         sasl = choose_mechanism(hello.extensions.auth, connector.authentication_username, password)
     except ValueError as error:
-        raise HostUnusable(f"connector {connector.name}: {error}", "4.3.5") from None
+        raise HostUnusable(f"connector {connector.name}: {error}", "4.3.5", Phase.AUTH) from None
     if sasl is None:
         offered = " ".join(hello.extensions.auth) or "nothing"
-        raise HostUnusable(f"{host} offers {offered} for AUTH; SCRAM-SHA-256, PLAIN or LOGIN is needed", "4.7.4")
+        reason = f"{host} offers {offered} for AUTH; SCRAM-SHA-256, PLAIN or LOGIN is needed"
+        raise HostUnusable(reason, "4.7.4", Phase.AUTH)
     event = await client.authenticate(sasl)
     if isinstance(event, AuthenticationFailed):
         who = f"{connector.authentication_username} ({sasl.mechanism})"
-        raise HostUnusable(f"{host} refused the log-on of {who}: {event.reply}", "4.7.8")
+        raise HostUnusable(f"{host} refused the log-on of {who}: {event.reply}", "4.7.8", Phase.AUTH, reply=event.reply)
     if not isinstance(event, Authenticated):
-        raise HostUnusable(f"{host} ended the session during AUTH", "4.7.0")
+        raise HostUnusable(f"{host} ended the session during AUTH", "4.7.0", Phase.AUTH, How.DROPPED)
 
 
 def read_secret(reference: str) -> Secret:

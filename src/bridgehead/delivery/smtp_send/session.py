@@ -26,7 +26,7 @@ from bridgehead.delivery.smtp_send.prepare import (
 from bridgehead.mail.content import Content
 from bridgehead.mail.delivery_status import Action, DeliveryStatus
 from bridgehead.mail.limits import STREAM_CHUNK_BYTES
-from bridgehead.net.smtp_client import SmtpClient
+from bridgehead.net.smtp_client import ConnectionLost, SmtpClient
 from bridgehead.queues.store import QueuedItem
 from bridgehead.routing.settings import ErrorPolicy
 from bridgehead.smtp.client_events import Transaction
@@ -50,6 +50,10 @@ class SessionPolicy(msgspec.Struct, frozen=True, kw_only=True):
     custom_failures: frozenset[str] = frozenset()
 
 
+Failed = Callable[["SendSession", Transaction, ConnectionLost | None], None]
+"""Told of a transaction that did not, or not for all, end well, and of how the connection ended if it did."""
+
+
 class SessionPool(Protocol):
     """Whom a session tells how it stands."""
 
@@ -65,7 +69,7 @@ class SendSession:
 
     def __init__(
         self, client: SmtpClient, source: WorkSource, pool: SessionPool, policy: SessionPolicy, *,
-        session_id: str, host: str, log: Callable[[str], None] | None = None,
+        session_id: str, host: str, failed: Failed | None = None,
     ) -> None:  # fmt: skip
         self.client = client
         self.session_id = session_id
@@ -74,12 +78,15 @@ class SendSession:
         self._source = source
         self._pool = pool
         self._policy = policy
-        self._log = log
+        self._failed = failed
         limits = self._engine.extensions
         self._max_messages = min(policy.max_messages, limits.mail_max or policy.max_messages)
         self._transactions_left = limits.mail_max or 2**31
         self._messages = 0
         self._answered = 0
+        self.good = 0
+        """Transactions whose content was taken; `told`: as many of them as the pool has told of."""
+        self.told = 0
         self._pending: deque[Outgoing] = deque()
         """Messages taken that have recipients for another transaction."""
         self._task: asyncio.Task[None] | None = None
@@ -120,6 +127,10 @@ class SendSession:
         self._answered += 1
         if self._answered == 1:
             self._source.connection_succeeded()
+        if transaction.reply[:1] == "2":
+            self.good += 1
+        if (transaction.reply[:1] != "2" or len(transaction.statuses) > 1) and self._failed is not None:
+            self._failed(self, transaction, None)
         outgoing: Outgoing = transaction.tag  # type: ignore[assignment]
         if len(outgoing.statuses) == 1 and transaction.statuses[0] is not None and not self._policy.error_policies:
             # What the rest comes to for one recipient, who was not refused beside others.
@@ -136,6 +147,9 @@ class SendSession:
     def connection_ended(self, unfinished: list[Transaction], reason: str) -> None:
         if self._task is not None:
             self._task.cancel()
+        if self._failed is not None:
+            for transaction in unfinished:
+                self._failed(self, transaction, self.client.ended)
         fruitless = bool(unfinished) and not self._answered and not any(one.begun for one in unfinished)
         for transaction in unfinished:
             outgoing = cast(Outgoing, transaction.tag)
@@ -284,6 +298,7 @@ class SendSession:
                 if not self._engine.wants_content(transaction):
                     return  # refused in its midst; the engine has told
                 self._engine.send_content(piece, last=last)
+                outgoing.streamed += len(piece)
                 if last:
                     self._go_on(may_quit=not outgoing.waiting)
                 self.client.flush()

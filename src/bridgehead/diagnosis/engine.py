@@ -1,0 +1,45 @@
+# SPDX-License-Identifier: MIT
+"""The cause engine: all facts about a destination → its causes, the one that explains most first.
+
+Every rule looks at all attempts, never at the last error alone. Causes are ranked by the share of sessions that they
+explain, then by how particular they are: a firewall that rewrites SMTP is told before the missing STARTTLS that it
+brings about.
+"""
+
+from typing import Final
+
+from bridgehead.diagnosis.dns_rules import DNS_RULES
+from bridgehead.diagnosis.facts import Cause, Evidence
+from bridgehead.diagnosis.replies import explain_replies
+from bridgehead.diagnosis.rule import Rule
+from bridgehead.diagnosis.session_rules import SESSION_RULES
+from bridgehead.diagnosis.tls_rules import TLS_RULES
+
+RULES: Final[list[Rule]] = [*DNS_RULES, *SESSION_RULES, *TLS_RULES]
+_ENOUGH: Final = 0.5
+
+
+def diagnose(evidence: Evidence) -> list[Cause]:
+    """Causes, the best first; none where nothing is known that fails. A cause that only says in general what a more
+    particular one says of the same sessions is left out."""
+    causes = explain_replies(evidence)
+    for rule in RULES:
+        finding = rule.test(evidence)
+        if finding is not None:
+            causes.append(Cause(id=rule.id, rows=rule.rows, owner=rule.owner, finding=finding, weight=rule.weight))
+    causes.sort(key=_rank)
+    told: set[int] = set()
+    kept = []
+    for cause in causes:
+        about = {id(attempt) for attempt in cause.finding.attempts}
+        if about and about <= told:
+            continue
+        told |= about
+        kept.append(cause)
+    return kept
+
+
+def _rank(cause: Cause) -> tuple[bool, int, int]:
+    found = cause.finding
+    share = found.agreeing / found.seen if found.seen else 0.0 if found.attempts == [] and not found.proof else 1.0
+    return share < _ENOUGH, -cause.weight, -found.agreeing
