@@ -197,3 +197,11 @@ def test_a_body_in_pieces_is_the_body_in_one(parts: list[bytes], relaxed: bool) 
     for part in parts:
         pieces.update(part)
     assert whole.finish() == pieces.finish()
+
+
+@pytest.mark.parametrize("filler", [b"\r\n", b" ", b"\t", b"\r", b" \r\n"])
+def test_d9_long_runs_of_white_space_cost_no_more_than_other_text(filler: bytes) -> None:
+    """Quadratic work over this would take longer than the test may."""
+    canonical = BodyCanonicalizer(hashlib.sha256(), relaxed=True)
+    canonical.update(filler * 3_000_000 + b"x\r\n")
+    canonical.finish()

@@ -6,7 +6,6 @@ from typing import Final, Protocol
 
 _FOLD: Final = re.compile(rb"\r\n(?=[ \t])")
 _WSP: Final = re.compile(rb"[ \t]+")
-_WSP_AT_END: Final = re.compile(rb"[ \t]+(?=\r\n)")
 
 
 class Digest(Protocol):
@@ -66,22 +65,16 @@ class BodyCanonicalizer:
     def _lines(self, lines: bytes) -> None:
         """Whole lines; empty ones at the end wait until something follows them."""
         if self._relaxed:
-            lines = _WSP.sub(b" ", _WSP_AT_END.sub(b"", lines))
-        kept = lines.rstrip(b"\r\n")
-        # A lone CR or LF is content; only whole CR LF pairs may be put off.
-        kept = lines[: len(kept)] if (len(lines) - len(kept)) % 2 == 0 and _only_pairs(lines[len(kept) :]) else lines
+            lines = _WSP.sub(b" ", lines).replace(b" \r\n", b"\r\n")
+        end, count = len(lines), 0
+        while lines.endswith(b"\r\n", 0, end):
+            end, count = end - 2, count + 1
+        kept = lines[:end]
         if not kept:
-            self._empty_lines += lines.count(b"\r\n")
+            self._empty_lines += count
             return
-        if self._empty_lines:
-            self._feed(b"\r\n" * self._empty_lines)
-            self._empty_lines = 0
-        tail = lines[len(kept) :]
-        if tail:
-            self._feed(kept + b"\r\n")
-            self._empty_lines = len(tail) // 2 - 1
-        else:
-            self._feed(kept)
+        self._feed(b"\r\n" * self._empty_lines + kept + (b"\r\n" if count else b""))
+        self._empty_lines = max(0, count - 1)
 
     def _feed(self, data: bytes) -> None:
         self.size += len(data)
@@ -90,7 +83,3 @@ class BodyCanonicalizer:
             self._left -= len(data)
         if data:
             self._digest.update(data)
-
-
-def _only_pairs(tail: bytes) -> bool:
-    return tail == b"\r\n" * (len(tail) // 2)
