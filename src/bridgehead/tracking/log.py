@@ -28,16 +28,24 @@ VERSION: Final = "15.02.1748.010"
 FLUSH_BYTES: Final = 256 * 1024
 """A batch of this size is written without waiting for the interval."""
 
-_NAME = re.compile(r"(?P<prefix>[A-Za-z]+?)(?P<day>\d{8})(?P<hour>\d{2})?-(?P<number>\d+)\.log", re.IGNORECASE)
+_NAME = re.compile(
+    r"(?P<prefix>[A-Za-z]+?)(?P<day>\d{8})(?P<hour>\d{2})?-(?P<number>\d+)\.(?P<suffix>log|jsonl)", re.IGNORECASE
+)
 _logger = logging.getLogger("bridgehead.logs")
 
 
 class LogKind(msgspec.Struct, frozen=True):
-    """What tells one log from another: file prefix, Log-type and columns; without columns, files have no # lines."""
+    """What tells one log from another: file prefix, Log-type and columns; without columns, files have no # lines.
+
+    `numbers` and `lists` are columns that hold one number, or values joined by ;.
+    """
 
     prefix: str
     log_type: str
     fields: tuple[str, ...]
+    numbers: frozenset[str] = frozenset()
+    lists: frozenset[str] = frozenset()
+    suffix: str = "log"
 
 
 class LogLimits(msgspec.Struct, frozen=True):
@@ -57,8 +65,8 @@ class LogName(msgspec.Struct, frozen=True, order=True):
     path: Path
 
 
-def log_files(folder: Path, prefix: str) -> list[LogName]:
-    """The log files with this prefix, oldest first. A folder that is not there has none."""
+def log_files(folder: Path, prefix: str, suffix: str = "log") -> list[LogName]:
+    """The log files with this prefix and ending, oldest first. A folder that is not there has none."""
     found = []
     try:
         names = os.listdir(folder)
@@ -66,7 +74,7 @@ def log_files(folder: Path, prefix: str) -> list[LogName]:
         return []
     for name in names:
         match = _NAME.fullmatch(name)
-        if match and match["prefix"].upper() == prefix:
+        if match and match["prefix"].upper() == prefix and match["suffix"].lower() == suffix:
             try:
                 day = datetime.strptime(match["day"], "%Y%m%d").replace(tzinfo=UTC).date()
             except ValueError:
@@ -91,6 +99,8 @@ class LogFile:
         self.folder, self.kind, self.limits = folder, kind, limits
         self.lost_lines = 0
         self._now, self.wake = now, wake
+        self.follower: Callable[[list[bytes]], object] | None = None
+        """Gets all lines on their way to the file, from the thread that writes; must not block."""
         self._lines: list[bytes] = []
         self._gathered = 0
         self._unwritten: list[bytes] = []
@@ -119,6 +129,8 @@ class LogFile:
             batch = self._lines[:count]
             del self._lines[:count]
             self._keep(batch)
+            if self.follower is not None and batch:
+                self.follower(batch)
             if not self._unwritten:
                 return
             try:
@@ -214,9 +226,9 @@ class LogFile:
         self._close_file()
         self._path = None
         self.folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-        existing = log_files(self.folder, self.kind.prefix)
+        existing = log_files(self.folder, self.kind.prefix, self.kind.suffix)
         number = 1 + max((file.number for file in existing if file.day == today), default=0)
-        path = self.folder / f"{self.kind.prefix}{today:%Y%m%d}-{number:04}.log"
+        path = self.folder / f"{self.kind.prefix}{today:%Y%m%d}-{number:04}.{self.kind.suffix}"
         header = self._header()
         self._fd = os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o640)
         try:

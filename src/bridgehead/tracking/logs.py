@@ -9,20 +9,28 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Final
 
+from bridgehead.tracking.agent_log import KIND as AGENT
+from bridgehead.tracking.agent_log import AgentLogFile, NoAgentLog
 from bridgehead.tracking.connectivity_log import KIND as CONNECTIVITY
 from bridgehead.tracking.connectivity_log import ConnectivityLogFile, NoConnectivityLog
 from bridgehead.tracking.flight_recorder import FlightRecorder
+from bridgehead.tracking.json_lines import JsonLines, json_kind
 from bridgehead.tracking.log import LogFile, LogKind, LogLimits
 from bridgehead.tracking.message_tracking import KIND as MESSAGE_TRACKING
 from bridgehead.tracking.message_tracking import MessageTrackingLog, NoTracking
-from bridgehead.tracking.ports import ConnectivityLog, ProtocolLog, Tracker
+from bridgehead.tracking.ports import AgentLog, ConnectivityLog, ProtocolLog, Tracker
 from bridgehead.tracking.protocol_log import RECEIVE_KIND, SEND_KIND, ProtocolLogFile
+from bridgehead.tracking.queue_log import KIND as QUEUE
+from bridgehead.tracking.queue_log import QueueLogFile
 from bridgehead.tracking.settings import LogSettings
 
 MESSAGE_TRACKING_FOLDER: Final = "MessageTracking"
-SMTP_RECEIVE_FOLDER: Final = "ProtocolLog/SmtpReceive"
-SMTP_SEND_FOLDER: Final = "ProtocolLog/SmtpSend"
-CONNECTIVITY_FOLDER: Final = "Connectivity"
+SMTP_RECEIVE_FOLDER: Final = "Hub/ProtocolLog/SmtpReceive"
+SMTP_SEND_FOLDER: Final = "Hub/ProtocolLog/SmtpSend"
+CONNECTIVITY_FOLDER: Final = "Hub/Connectivity"
+AGENT_FOLDER: Final = "Hub/AgentLog"
+QUEUE_FOLDER: Final = "Hub/QueueViewer"
+ROUTING_FOLDER: Final = "Hub/Routing"
 FLIGHT_RECORDER_FILE: Final = "FlightRecorder/flights.msgpack"
 
 
@@ -38,21 +46,24 @@ class Logs:
     smtp_receive: ProtocolLog
     smtp_send: ProtocolLog
     connectivity: ConnectivityLog
+    agents: AgentLog
 
     def __init__(self, settings: LogSettings, folder: Path, now: Callable[[], float]) -> None:
         self._interval = settings.flush_interval.total_seconds()
         self._wake, self._stopping = threading.Event(), False
         self._thread = threading.Thread(target=self._run, name="log writer", daemon=True)
         self._files: list[LogFile] = []
+        self._json: list[JsonLines] = []
+        self._json_enabled = settings.json_log_enabled
         self.flush_message_tracking: Callable[[], None] = lambda: None
         """Write the tracking events recorded so far, now. From any thread; never raises."""
         self._folder, self._now = folder, now
         self.flights = FlightRecorder(folder / FLIGHT_RECORDER_FILE, now)
-        protocol = LogLimits(
-            settings.protocol_log_max_age, settings.protocol_log_max_file_size, settings.protocol_log_max_directory_size
-        )
-        self.smtp_receive = ProtocolLogFile(self._file(SMTP_RECEIVE_FOLDER, RECEIVE_KIND, protocol), now)
-        self.smtp_send = ProtocolLogFile(self._file(SMTP_SEND_FOLDER, SEND_KIND, protocol), now)
+        receive, send = _limits(settings, "receive_protocol_log"), _limits(settings, "send_protocol_log")
+        self.smtp_receive = ProtocolLogFile(self._file(SMTP_RECEIVE_FOLDER, RECEIVE_KIND, receive), now)
+        self.smtp_send = ProtocolLogFile(self._file(SMTP_SEND_FOLDER, SEND_KIND, send), now)
+        self.agents = self._agents(settings)
+        self.queues = self._queues(settings)
         self.message_tracking = self._message_tracking(settings)
         self.connectivity = self._connectivity(settings)
 
@@ -65,6 +76,8 @@ class Logs:
         """Write what was recorded so far, now. For tests and before files are read."""
         for file in self._files:
             file.flush()
+        for one in self._json:
+            one.flush()
 
     def close(self) -> None:
         """Stop the thread and write what is left. Never raises."""
@@ -74,27 +87,29 @@ class Logs:
             self._thread.join()
         for file in self._files:
             file.close()
+        for one in self._json:
+            one.close()
         self.flights.save(at_once=True)
 
     @property
     def lost_lines(self) -> int:
         """Lines that were thrown away since the start because no disk took them."""
-        return sum(file.lost_lines for file in self._files)
+        json_lines = sum(one.lost_lines + one.file.lost_lines for one in self._json)
+        return sum(file.lost_lines for file in self._files) + json_lines
 
     def _file(self, folder: str, kind: LogKind, limits: LogLimits) -> LogFile:
         file = LogFile(self._folder / folder, kind, limits, self._now, self._wake.set)
         self._files.append(file)
+        if self._json_enabled:
+            json_file = LogFile(self._folder / folder, json_kind(kind), limits, self._now)
+            self._json.append(JsonLines(kind, json_file))
+            file.follower = self._json[-1].take
         return file
 
     def _message_tracking(self, settings: LogSettings) -> Tracker:
         if not settings.message_tracking_log_enabled:
             return NoTracking()
-        limits = LogLimits(
-            settings.message_tracking_log_max_age,
-            settings.message_tracking_log_max_file_size,
-            settings.message_tracking_log_max_directory_size,
-        )
-        file = self._file(MESSAGE_TRACKING_FOLDER, MESSAGE_TRACKING, limits)
+        file = self._file(MESSAGE_TRACKING_FOLDER, MESSAGE_TRACKING, _limits(settings, "message_tracking_log"))
         self.flush_message_tracking = file.flush
         subjects = settings.message_tracking_log_subject_logging_enabled
         return MessageTrackingLog(file, subject_logging_enabled=subjects)
@@ -102,12 +117,18 @@ class Logs:
     def _connectivity(self, settings: LogSettings) -> ConnectivityLog:
         if not settings.connectivity_log_enabled:
             return NoConnectivityLog()
-        limits = LogLimits(
-            settings.connectivity_log_max_age,
-            settings.connectivity_log_max_file_size,
-            settings.connectivity_log_max_directory_size,
-        )
-        return ConnectivityLogFile(self._file(CONNECTIVITY_FOLDER, CONNECTIVITY, limits), self._now)
+        file = self._file(CONNECTIVITY_FOLDER, CONNECTIVITY, _limits(settings, "connectivity_log"))
+        return ConnectivityLogFile(file, self._now)
+
+    def _agents(self, settings: LogSettings) -> AgentLog:
+        if not settings.agent_log_enabled:
+            return NoAgentLog()
+        return AgentLogFile(self._file(AGENT_FOLDER, AGENT, _limits(settings, "agent_log")))
+
+    def _queues(self, settings: LogSettings) -> QueueLogFile | None:
+        if not settings.queue_log_enabled:
+            return None
+        return QueueLogFile(self._file(QUEUE_FOLDER, QUEUE, _limits(settings, "queue_log")))
 
     def _run(self) -> None:
         while not self._stopping:
@@ -115,3 +136,12 @@ class Logs:
             self._wake.clear()
             self.flush()
             self.flights.save()
+
+
+def _limits(settings: LogSettings, log: str) -> LogLimits:
+    """The three limits of a log, whose settings begin with its name."""
+    return LogLimits(
+        getattr(settings, f"{log}_max_age"),
+        getattr(settings, f"{log}_max_file_size"),
+        getattr(settings, f"{log}_max_directory_size"),
+    )

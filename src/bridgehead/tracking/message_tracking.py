@@ -20,7 +20,11 @@ FIELDS: Final = (
 )  # fmt: skip
 """The 30 columns in order; consumers go by position."""
 
-KIND: Final = LogKind("MSGTRK", "Message Tracking Log", FIELDS)
+KIND: Final = LogKind(
+    "MSGTRK", "Message Tracking Log", FIELDS,
+    numbers=frozenset({"internal-message-id", "total-bytes", "recipient-count"}),
+    lists=frozenset({"recipient-address", "recipient-status"}),
+)  # fmt: skip
 
 _TAIL: Final = f",Email,,{VERSION}\r\n".encode()
 _SEPARATORS: Final = len(FIELDS) - 1 - 3

@@ -4,6 +4,7 @@
 from typing import Protocol
 
 from bridgehead.diagnosis.facts import AttemptFacts, RefusalFacts
+from bridgehead.tracking.agent_log import AgentEvent
 from bridgehead.tracking.events import TrackingEvent
 
 
@@ -21,6 +22,12 @@ class ProtocolLog(Protocol):
         context: str = "",
     ) -> None:  # fmt: skip
         """`event` is one of + - > < *."""
+
+
+class AgentLog(Protocol):
+    """Takes what our own checks refused. Secrets and content never reach it."""
+
+    def record(self, event: AgentEvent) -> None: ...
 
 
 class ConnectivityLog(Protocol):

@@ -15,8 +15,9 @@ FIELDS: Final = (
     "date-time", "connector-id", "session-id", "sequence-number", "local-endpoint", "remote-endpoint", "event", "data",
     "context",
 )  # fmt: skip
-RECEIVE_KIND: Final = LogKind("RECV", "SMTP Receive Protocol Log", FIELDS)
-SEND_KIND: Final = LogKind("SEND", "SMTP Send Protocol Log", FIELDS)
+_NUMBERS: Final = frozenset({"sequence-number"})
+RECEIVE_KIND: Final = LogKind("RECV", "SMTP Receive Protocol Log", FIELDS, numbers=_NUMBERS)
+SEND_KIND: Final = LogKind("SEND", "SMTP Send Protocol Log", FIELDS, numbers=_NUMBERS)
 
 
 class ProtocolLogFile:

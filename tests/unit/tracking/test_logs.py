@@ -39,12 +39,12 @@ def test_each_log_has_exchanges_folder_name_and_columns(tmp_path: Path) -> None:
     logs.close()
     files = sorted(str(path.relative_to(tmp_path)) for path in tmp_path.rglob("*.log"))
     assert files == [
-        "Connectivity/CONNECTLOG20270115-0001.log",
+        "Hub/Connectivity/CONNECTLOG20270115-0001.log",
+        "Hub/ProtocolLog/SmtpReceive/RECV20270115-0001.log",
+        "Hub/ProtocolLog/SmtpSend/SEND20270115-0001.log",
         "MessageTracking/MSGTRK20270115-0001.log",
-        "ProtocolLog/SmtpReceive/RECV20270115-0001.log",
-        "ProtocolLog/SmtpSend/SEND20270115-0001.log",
     ]
-    (line,) = rows(tmp_path / files[2])
+    (line,) = rows(tmp_path / files[1])
     assert dict(zip(PROTOCOL_FIELDS, line, strict=True)) == {
         "date-time": "2027-01-15T08:00:00.000Z",
         "connector-id": "mx\\Default",
@@ -60,8 +60,8 @@ def test_each_log_has_exchanges_folder_name_and_columns(tmp_path: Path) -> None:
     assert dict(zip(CONNECTIVITY_FIELDS, line, strict=True))["description"] == "DnsConnectorDelivery, 2"
     for file, log_type in (
         (files[0], b"Transport Connectivity Log"),
-        (files[2], b"SMTP Receive Protocol Log"),
-        (files[3], b"SMTP Send Protocol Log"),
+        (files[1], b"SMTP Receive Protocol Log"),
+        (files[2], b"SMTP Send Protocol Log"),
     ):
         assert b"#Log-type: " + log_type + b"\r\n" in (tmp_path / file).read_bytes()
 
