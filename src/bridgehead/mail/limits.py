@@ -218,6 +218,7 @@ SPF_VOID_LOOKUPS: Final = 2
 """Look-ups that find nothing, in one evaluation (RFC 7208 §4.6.4)."""
 SPF_NAMES_PER_LOOKUP: Final = 10
 """Exchanges of an `mx`, names of a `ptr` (RFC 7208 §4.6.4)."""
+SPF_RECORD_BYTES: Final = 16 * 1024
 SPF_TERMS: Final = 500
 """Terms of one record."""
 DKIM_SIGNATURES: Final = 5

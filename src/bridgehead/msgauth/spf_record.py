@@ -7,14 +7,11 @@ from typing import Final, NamedTuple
 
 import msgspec
 
-from bridgehead.mail.limits import SPF_TERMS
+from bridgehead.mail.limits import SPF_RECORD_BYTES, SPF_TERMS
 
 _TERM: Final = re.compile(r"([+\-?~]?)([A-Za-z][A-Za-z0-9_.\-]*)(.*)", re.DOTALL)
 _DUAL_CIDR: Final = re.compile(r"(.*?)(?:/(\d{1,3}))?(?://(\d{1,3}))?", re.DOTALL)
 _MACRO: Final = re.compile(r"%(?:\{([A-Za-z])(\d*)([rR]?)([.\-+,/_=]*)\}|([%_\-]))")
-_DOMAIN_END: Final = re.compile(
-    r"(?:\.(?:[A-Za-z0-9]*[A-Za-z][A-Za-z0-9]*|[A-Za-z0-9]+-[A-Za-z0-9\-]*[A-Za-z0-9])\.?|%\{[^}]*\})\Z"
-)
 _MECHANISMS: Final = frozenset({"all", "include", "a", "mx", "ptr", "ip4", "ip6", "exists"})
 _DOMAIN_LETTERS: Final = frozenset("slodiphv")
 _EXPLANATION_LETTERS: Final = _DOMAIN_LETTERS | frozenset("crt")
@@ -72,6 +69,8 @@ def is_spf(record: bytes) -> bool:
 
 def parse_record(record: bytes) -> SpfRecord:
     """Parse an SPF record whole before anything of it is used (§4.6). Raises SpfSyntaxError."""
+    if len(record) > SPF_RECORD_BYTES:
+        raise SpfSyntaxError(f"the record is longer than {SPF_RECORD_BYTES} octets")
     try:
         text = record.decode("ascii")
     except UnicodeDecodeError:
@@ -159,8 +158,15 @@ def _network(name: str, rest: str, term: str) -> str:
 def _check_domain_spec(text: str) -> None:
     """domain-spec ends in a top label or a macro (§7.1)."""
     _check_macros(text, _DOMAIN_LETTERS)
-    if _DOMAIN_END.search(text) is None:
+    _, dot, top = text.removesuffix(".").rpartition(".")
+    if not (text.endswith("}") or (dot and _is_top_label(top))):
         raise SpfSyntaxError(f"{text!r} is no domain")
+
+
+def _is_top_label(label: str) -> bool:
+    """toplabel of §7.1: letters, digits and inner hyphens, and not digits alone."""
+    letters = label.replace("-", "")
+    return letters.isascii() and letters.isalnum() and not label.isdigit() and label[0] != "-" != label[-1]
 
 
 def _check_macros(text: str, letters: frozenset[str]) -> None:

@@ -205,3 +205,8 @@ def test_d9_long_runs_of_white_space_cost_no_more_than_other_text(filler: bytes)
     canonical = BodyCanonicalizer(hashlib.sha256(), relaxed=True)
     canonical.update(filler * 3_000_000 + b"x\r\n")
     canonical.finish()
+
+
+async def test_d9_a_signature_of_white_space_costs_no_more_than_its_length() -> None:
+    field = b"DKIM-Signature: v=1; x=" + b" \t" * 4_000 + b"x" + b" " * 4_000 + b"\r\n"
+    assert await verdicts(field + signed(b"x\r\n"), zone_of()) == [DkimVerdict.PERMERROR, PASS]

@@ -136,3 +136,9 @@ async def test_no_record_makes_anything_but_a_verdict(domain: str, record: str) 
     zone = Zone({("example.com", "TXT"): [f"v=spf1 {record}"], ("a.example", "TXT"): [record]})
     for sender in ("a@example.com", f"x@{domain}", domain):
         assert isinstance((await check_spf("2001:db8::1", sender, domain, zone)).verdict, SpfVerdict)
+
+
+async def test_d9_no_record_costs_more_than_its_length() -> None:
+    """Quadratic work over these would take longer than the test may."""
+    for term in ("a:x." + "a" * 15_000 + "!", "exists:" + "." * 15_000, "a:" + "%{l}" * 3_000, "x" * 16_000):
+        await verdict(f"v=spf1 {term} -all", "192.0.2.1", "a" * 60 + "@example.com")
