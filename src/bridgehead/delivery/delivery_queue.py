@@ -225,6 +225,16 @@ class DeliveryQueue(QueueWindow):
                 self._enter_retry(f"delivery could not be started: {error}")
 
     @property
+    def is_failing(self) -> bool:
+        """Every message of the queue is being ended."""
+        return self._failing is not None
+
+    @property
+    def now(self) -> float:
+        """Unix time."""
+        return self._host.clock.now()
+
+    @property
     def is_busy(self) -> bool:
         """False when nothing is in memory, under way or known on disk."""
         return bool(self._window or self.active or self.on_disk or self._leasing or self._failing or self.wake_at)

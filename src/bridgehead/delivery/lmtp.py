@@ -42,6 +42,7 @@ class LmtpCourier(SessionPoolCourier):
     ) -> None:  # fmt: skip
         limit = int(store.max_concurrent_mailbox_deliveries)
         super().__init__(source, limit, ConnectionLimiter(limit), clock)
+        self.limit_setting = ("mailbox_store", "max_concurrent_mailbox_deliveries")
         self._store = store
         self._fqdn = fqdn
         self._resolver = resolver

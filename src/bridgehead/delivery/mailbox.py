@@ -13,7 +13,8 @@ from pathlib import Path
 from typing import Final
 
 from bridgehead.delivery.maildir import NoSpace, Written, write_batch
-from bridgehead.delivery.ports import Attempt, WorkSource
+from bridgehead.delivery.ports import Attempt, CourierStanding, WorkSource
+from bridgehead.diagnosis.scheduler import Limit
 from bridgehead.queues.store import QueuedItem
 from bridgehead.routing.settings import MailboxStore
 
@@ -61,6 +62,13 @@ class MaildirCourier:
                 self._write(batch)
         finally:
             self._waking = False
+
+    def standing(self) -> CourierStanding:
+        """See `Standing`."""
+        busy = len(self._under_way)
+        limit = Limit("max_concurrent_mailbox_deliveries", self._limit, busy, table="mailbox_store")
+        set_by_settings = self._limit < THREADS  # raising a setting above what the threads allow would release nothing
+        return CourierStanding(sessions=busy, limits=(limit,) if busy >= self._limit and set_by_settings else ())
 
     async def close(self) -> None:
         """See `Courier`."""

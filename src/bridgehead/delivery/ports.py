@@ -6,10 +6,11 @@ what became of each; it never keeps a message that it was not able to try. The d
 be tried at all, and everything about retries, reports and storage.
 """
 
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 import msgspec
 
+from bridgehead.diagnosis.scheduler import Limit
 from bridgehead.mail.delivery_status import DeliveryStatus
 from bridgehead.mail.envelope import EnvelopeRecipient
 from bridgehead.queues.store import QueuedItem
@@ -72,3 +73,26 @@ class Courier(Protocol):
 
     async def close(self) -> None:
         """Finish or put back what is under way within a few seconds, then drop all connections."""
+
+
+class CourierStanding(msgspec.Struct, frozen=True, kw_only=True):
+    """What a courier is at.
+
+    Attributes:
+        sessions: connections at work or idle. `connecting`, `resolving`: being opened, and in which stage.
+        limits: those that are reached now, the nearest first; without origin.
+        pause: seconds until another session may be opened.
+    """
+
+    sessions: int = 0
+    connecting: int = 0
+    resolving: int = 0
+    limits: tuple[Limit, ...] = ()
+    pause: float = 0.0
+
+
+@runtime_checkable
+class Standing(Protocol):
+    """A courier that can say what it is at."""
+
+    def standing(self) -> CourierStanding: ...

@@ -17,6 +17,8 @@ class Reason(StrEnum):
 
     SET_ASIDE = "set-aside"
     """In the poison queue."""
+    REMOVED = "removed"
+    """By an administrator; kept for a while, so that it can be undone."""
     MESSAGE_SUSPENDED = "message-suspended"
     HELD_BY_RULE = "held-by-rule"
     QUEUE_SUSPENDED = "queue-suspended"
@@ -98,6 +100,7 @@ class Situation(msgspec.Struct, kw_only=True, omit_defaults=True):
 
 _ORDER: Final[list[tuple[Reason, Callable[[Situation, float], object]]]] = [
     (Reason.SET_ASIDE, lambda s, now: s.queue_kind == "Poison"),
+    (Reason.REMOVED, lambda s, now: s.queue_kind == "Removed"),
     (Reason.HELD_BY_RULE, lambda s, now: s.held_by),
     (Reason.MESSAGE_SUSPENDED, lambda s, now: s.message_status in ("Suspended", "PendingSuspend")),
     (

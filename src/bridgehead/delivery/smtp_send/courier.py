@@ -75,6 +75,8 @@ class SmtpCourier(SessionPoolCourier):
         super().__init__(
             source, limit or int(factory.settings.max_per_domain_outbound_connections), factory.limiter, factory.clock
         )
+        if limit:
+            self.limit_setting = (f"send_connectors {connector.name}", "max_outbound_connections_per_domain")
         plain = changes_nothing(connector.error_policies)
         self._policy = SessionPolicy(
             connector=connector.name,
@@ -95,9 +97,13 @@ class SmtpCourier(SessionPoolCourier):
 
     async def _connect(self) -> SendSession:
         """A session with the first host that takes us. Raises NoHost."""
-        found = await resolve_destination(
-            self._next_hop, self._connector, self._dns, self._factory.ourselves, self._factory.random
-        )
+        self.resolving += 1
+        try:
+            found = await resolve_destination(
+                self._next_hop, self._connector, self._dns, self._factory.ourselves, self._factory.random
+            )
+        finally:
+            self.resolving -= 1
         if isinstance(found, Unresolvable):
             self._factory.flights.failed(self._flight.unresolved(found))
             raise NoHost(found.error, found.status, permanent=found.permanent)

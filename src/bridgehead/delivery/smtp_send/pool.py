@@ -6,10 +6,11 @@ A subclass says how a session is opened. Sessions pull messages (`session.py`).
 
 import asyncio
 
-from bridgehead.delivery.ports import WorkSource
+from bridgehead.delivery.ports import CourierStanding, WorkSource
 from bridgehead.delivery.smtp_send.opening import NoHost
 from bridgehead.delivery.smtp_send.session import SendSession
 from bridgehead.delivery.smtp_send.shared import ConnectionLimiter
+from bridgehead.diagnosis.scheduler import Limit
 from bridgehead.net.clock import Clock
 
 _CLOSE_SECONDS = 5.0
@@ -85,6 +86,32 @@ class SessionPoolCourier:
                     session.client.abort("the server is stopping")
         if self._opening:
             await asyncio.gather(*self._opening, return_exceptions=True)
+
+    # --- delivery.situation.Standing ------------------------------------------------------------------------------
+
+    limit_setting = ("delivery", "max_per_domain_outbound_connections")
+    """Table and name of the setting that `limit` comes from."""
+    resolving = 0
+    """Openings that wait for DNS."""
+
+    def standing(self) -> CourierStanding:
+        """What it is at."""
+        sessions, opening = len(self._sessions), len(self._opening)
+        limits = []
+        if sessions + opening >= self._limit and sessions and not self._idle:
+            table, setting = self.limit_setting
+            limits.append(Limit(setting, self._limit, sessions, table=table))
+        if self._limiter.used >= self._limiter.limit and not self._idle and not opening:
+            limits.append(
+                Limit("max_outbound_connections", self._limiter.limit, self._limiter.used, table="delivery")
+            )
+        return CourierStanding(
+            sessions=sessions,
+            connecting=opening - self.resolving,
+            resolving=self.resolving,
+            limits=tuple(limits),
+            pause=max(0.0, self._no_growth_until - self._clock.monotonic()) if sessions else 0.0,
+        )
 
     # --- the pool -----------------------------------------------------------------------------------------------------
 

@@ -1,0 +1,76 @@
+# SPDX-License-Identifier: MIT
+"""Where the scheduler stands with a queue or one message, as plain values that `diagnosis.scheduler` gives a reason to.
+
+Only reads; asked for on demand.
+"""
+
+import msgspec
+
+from bridgehead.delivery.delivery_queue import DeliveryQueue
+from bridgehead.delivery.ports import Standing
+from bridgehead.diagnosis.scheduler import Situation
+from bridgehead.queues.store import MessageStatus, QueuedItem, QueueKind, QueueState, QueueStatus
+
+_QUEUE_STATUS = {QueueStatus.ACTIVE: "Active", QueueStatus.RETRY: "Retry", QueueStatus.SUSPENDED: "Suspended"}
+
+
+def queue_situation(queue: DeliveryQueue, waits: int, *, store_fails: bool) -> Situation:
+    """A delivery queue as a whole. `waits`: messages in it, those under way left out."""
+    state = queue.state
+    situation = Situation(
+        queue_status=_QUEUE_STATUS[state.status],
+        is_open=queue.is_open,
+        suspended_by=state.suspended_by,
+        suspended_at=state.suspended_at,
+        store_fails=store_fails,
+        being_failed=queue.is_failing,
+        next_retry=state.next_retry,
+        retry_count=state.retry_count,
+        last_error=state.last_error,
+        active=len(queue.active),
+        sessions=len(queue.active),
+        waits=waits,
+    )
+    courier: object = queue.courier
+    if isinstance(courier, Standing):
+        standing = courier.standing()
+        situation.sessions = standing.sessions
+        situation.connecting, situation.resolving = standing.connecting, standing.resolving
+        situation.limits = standing.limits if waits else ()
+        situation.pause_until = queue.now + standing.pause if standing.pause > 0 else 0.0
+    return situation
+
+
+def stored_situation(state: QueueState, waits: int) -> Situation:
+    """A queue that is nobody's at the moment: Submission, Unreachable, Poison, or one known from the store only."""
+    return Situation(
+        queue_kind=state.queue.name.capitalize(),
+        queue_status=_QUEUE_STATUS[state.status],
+        is_open=state.status is QueueStatus.ACTIVE,
+        suspended_by=state.suspended_by,
+        suspended_at=state.suspended_at,
+        next_retry=state.next_retry,
+        retry_count=state.retry_count,
+        last_error=state.last_error,
+        waits=waits,
+    )
+
+
+def message_situation(entry: QueuedItem, of_queue: Situation, on_trial: int = 0) -> Situation:
+    """One message in a queue that stands as given. `on_trial`: id of the message that is tried alone, 0 for none."""
+    handling = entry.item.handling
+    held = handling is not None and handling.rule > 0 and entry.status is MessageStatus.SUSPENDED
+    suspended = entry.status in (MessageStatus.SUSPENDED, MessageStatus.PENDING_SUSPEND) and handling is not None
+    return msgspec.structs.replace(
+        of_queue,
+        queue_kind=entry.queue.name.capitalize(),
+        message_status=entry.status.name.title().replace("_", ""),
+        held_by=f"standing rule {handling.rule}" if held and handling is not None else "",
+        suspended_by=handling.by if suspended and handling is not None else of_queue.suspended_by,
+        suspended_at=handling.at if suspended and handling is not None else of_queue.suspended_at,
+        due=entry.due,
+        on_trial=entry.crash_count > 0 and on_trial not in (0, entry.id) and entry.queue is QueueKind.DELIVERY,
+        last_error=entry.last_error or of_queue.last_error,
+        in_doubt=entry.in_doubt,
+        waits=max(1, of_queue.waits),
+    )
