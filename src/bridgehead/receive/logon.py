@@ -6,6 +6,7 @@ import logging
 from typing import TYPE_CHECKING
 
 from bridgehead.mail.reply import Reply
+from bridgehead.receive import agent_log
 from bridgehead.receive.authentication import LogonFailures
 from bridgehead.smtp import replies
 from bridgehead.smtp.events import Auth
@@ -98,4 +99,5 @@ class Logon:
         reply = self._failures.add()
         if reply.code == 421:
             session.close_after_answer()
+        agent_log.logon_refused(session, reply)
         session.answer_after(session.connector.settings.auth_tarpit_interval.total_seconds(), reply)

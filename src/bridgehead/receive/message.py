@@ -13,7 +13,7 @@ from bridgehead.mail.item import Directionality, MailItem, Source
 from bridgehead.mail.reply import Reply
 from bridgehead.mail.trace_fields import date_time, protocol_name, received_field
 from bridgehead.queues.store import StoreFault, StoreFull
-from bridgehead.receive import address_check
+from bridgehead.receive import address_check, agent_log
 from bridgehead.receive.content import ContentRules, IncomingContent
 from bridgehead.receive.permissions import PrincipalKind, is_from_inside
 from bridgehead.receive.settings import Right
@@ -114,6 +114,7 @@ def complete(session: "Session", transaction: Transaction) -> None:
     assert content is not None
     if content.refusal is not None:
         refusal = content.refusal
+        agent_log.message_refused(session, transaction, refusal)
         session.abort_transaction()
         if refusal in (replies.BARE_LF, replies.BARE_CR, replies.NUL):
             # Whoever sends such content may be smuggling: nothing behind it can be trusted.
@@ -138,6 +139,7 @@ async def _submit_file(session: "Session", transaction: Transaction, content: In
     except StoreFault as fault:
         await writer.discard()
         session.services.alarm(fault, session.session_id)
+        agent_log.message_refused(session, transaction, _store_refusal(fault))
         session.answer_late(_store_refusal(fault))
         return
     _submit(session, transaction, content, stored)
@@ -181,6 +183,7 @@ def _submit(session: "Session", transaction: Transaction, content: IncomingConte
         else:
             services.alarm(fault, session.session_id)
             reply = _store_refusal(fault)
+            agent_log.message_refused(session, transaction, reply)
         session.answer_late(reply)
 
     session.committing()

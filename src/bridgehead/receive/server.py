@@ -23,8 +23,9 @@ from bridgehead.receive.served_connector import Certificates, ServedConnector
 from bridgehead.receive.session import Session
 from bridgehead.receive.settings import ReceiveConnector
 from bridgehead.smtp import replies
+from bridgehead.tracking.agent_log import NoAgentLog
 from bridgehead.tracking.metrics import Metrics
-from bridgehead.tracking.ports import ProtocolLog
+from bridgehead.tracking.ports import AgentLog, ProtocolLog
 
 log = logging.getLogger("bridgehead.receive")
 
@@ -54,6 +55,7 @@ class ReceiveServices:
         random_bytes: Callable[[int], bytes],
         metrics: Metrics | None = None,
         pressure: BackPressure | None = None,
+        agent_log: AgentLog | None = None,
         revision: str = "",
     ) -> None:
         self.fqdn = fqdn
@@ -68,6 +70,7 @@ class ReceiveServices:
         self.random_bytes = random_bytes
         self.metrics = metrics or Metrics()
         self.pressure = pressure or BackPressure()
+        self.agent_log: AgentLog = agent_log or NoAgentLog()
         self.revision = revision
         self.limits = ConnectionLimits()
         self._tasks: set[asyncio.Task[None]] = set()

@@ -16,6 +16,7 @@ from bridgehead.mail.limits import COMMANDS_PER_SESSION, IDLE_COMMANDS, PIPELINE
 from bridgehead.mail.reply import Reply
 from bridgehead.net.ip_range import normalise_ip
 from bridgehead.net.proxy_protocol import ProxyProtocolError, ProxyProtocolParser
+from bridgehead.receive import agent_log, command_record
 from bridgehead.receive.content import ContentRules
 from bridgehead.receive.logon import Logon
 from bridgehead.receive.permissions import ANONYMOUS, Principal, PrincipalKind, session_principal
@@ -179,12 +180,14 @@ class Session(asyncio.Protocol):
         self.client_ip = client_ip
         connector = self.listener.connector_for(self.local_ip, client_ip)
         if connector is None:
+            agent_log.connection_refused(self, replies.NO_CONNECTOR, "")
             self.transport.write(replies.NO_CONNECTOR.to_wire(False))
             self.transport.close()
             return
         refusal = self.services.limits.acquire(connector.settings, client_ip)
         if refusal is not None:
             connector.counters.refused += 1
+            agent_log.connection_refused(self, refusal, connector.settings.name)
             self.transport.write(refusal.to_wire())
             self.transport.close()
             return
@@ -472,11 +475,11 @@ class Session(asyncio.Protocol):
     def _log_event(self, event: Event) -> None:
         """What the client said; content and secrets never."""
         if isinstance(event, Auth):
-            self._log_line("<", f"AUTH {event.mechanism}", "")
+            self._log_line("<", f"AUTH {command_record.mechanism(event.mechanism)}", "")
         elif isinstance(event, AuthResponse):
             self._log_line("<", "<authentication data>", "")
         elif self.engine.line:
-            self._log_line("<", self.engine.line.decode("utf-8", "replace"), "")
+            self._log_line("<", command_record.shown(self.engine.line), "")
 
     def _log_reply(self, out: bytes) -> None:
         for line in out.decode("utf-8", "replace").splitlines():

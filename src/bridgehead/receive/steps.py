@@ -9,8 +9,10 @@ from typing import TYPE_CHECKING, Any, Final
 
 import msgspec
 
+from bridgehead.mail.address import Mailbox
 from bridgehead.mail.envelope import EnvelopeRecipient
-from bridgehead.receive import address_check, message
+from bridgehead.mail.reply import Reply
+from bridgehead.receive import address_check, agent_log, message
 from bridgehead.receive.logon import Logon
 from bridgehead.receive.permissions import PrincipalKind, is_from_inside
 from bridgehead.receive.transaction import Transaction
@@ -68,17 +70,17 @@ def starttls(session: "Session", event: StartTls) -> None:
 def mail(session: "Session", event: Mail) -> None:
     """MAIL: may this principal submit, and as this sender; is the rate kept; is the declared size allowed?"""
     connector = session.connector
+    reverse_path = event.reverse_path
     if connector.settings.require_tls and not session.tls_info:
-        session.answer(replies.MUST_STARTTLS)
+        _refuse_sender(session, reverse_path, replies.MUST_STARTTLS)
         return
     pressure = session.services.pressure
     if pressure.active and pressure.refuses(is_from_inside(session.rights, session.principal)):
-        session.answer(replies.INSUFFICIENT_RESOURCES)
+        _refuse_sender(session, reverse_path, replies.INSUFFICIENT_RESOURCES)
         return
-    reverse_path = event.reverse_path
     if not reverse_path.domain and reverse_path.local_part:
         if not connector.settings.default_domain:
-            session.answer(replies.BAD_SENDER_SYNTAX)
+            _refuse_sender(session, reverse_path, replies.BAD_SENDER_SYNTAX)
             return
         reverse_path = address_check.with_domain(reverse_path, connector.settings.default_domain)
         event = msgspec.structs.replace(event, reverse_path=reverse_path)
@@ -92,7 +94,7 @@ def mail(session: "Session", event: Mail) -> None:
         if not connector.rate.admit(session.client_ip, user, session.services.clock.monotonic()):
             refusal = replies.RATE_LIMITED
     if refusal is not None:
-        session.answer(refusal)
+        _refuse_sender(session, reverse_path, refusal)
         if refusal.code == 421:
             session.engine.close()
         return
@@ -103,6 +105,11 @@ def mail(session: "Session", event: Mail) -> None:
         session.engine.reply(replies.SENDER_OK)
 
 
+def _refuse_sender(session: "Session", reverse_path: Mailbox, refusal: Reply) -> None:
+    agent_log.sender_refused(session, reverse_path, refusal)
+    session.answer(refusal)
+
+
 def rcpt(session: "Session", event: Rcpt) -> None:
     """RCPT: may this principal send there, and does the recipient exist?"""
     transaction = session.transaction
@@ -111,6 +118,7 @@ def rcpt(session: "Session", event: Rcpt) -> None:
         return
     settings = session.connector.settings
     if len(transaction.recipients) >= settings.max_recipients_per_message:
+        agent_log.recipient_refused(session, transaction, event.forward_path, replies.TOO_MANY_RECIPIENTS)
         session.answer(replies.TOO_MANY_RECIPIENTS)
         return
     services = session.services
@@ -124,6 +132,7 @@ def rcpt(session: "Session", event: Rcpt) -> None:
         forward_path, session.rights, settings, services.accepted_domains, services.directory
     )
     if refusal is not None:
+        agent_log.recipient_refused(session, transaction, forward_path, refusal)
         session.answer(refusal)
         return
     transaction.recipients.append(EnvelopeRecipient(forward_path, event.notify, event.original_recipient))
@@ -189,6 +198,7 @@ def chunk_end(session: "Session", event: ChunkEnd) -> None:
         message.complete(session, transaction)
     elif content.refusal is not None:
         refusal = content.refusal
+        agent_log.message_refused(session, transaction, refusal)
         session.abort_transaction()
         session.answer(refusal)
     else:

@@ -40,13 +40,15 @@ from bridgehead.receive.pickup import pickup_reader
 from bridgehead.receive.replay import read_replay
 from bridgehead.receive.server import ReceiveServer, ReceiveServices
 from bridgehead.receive.submission_directory import SubmissionDirectory
-from bridgehead.server import privileges
+from bridgehead.server import api_process, privileges
 from bridgehead.server.api_process import ApiProcess
 from bridgehead.server.config.load import Loaded
 from bridgehead.server.notify import Notifier
 from bridgehead.server.operations import Operations
 from bridgehead.server.pressure import ResourceMonitor
+from bridgehead.server.queue_actions import make_actions
 from bridgehead.server.rooms import Rooms
+from bridgehead.server.trace import Traces
 from bridgehead.tracking.counters import CountingTracker
 from bridgehead.tracking.logs import Logs
 from bridgehead.tracking.metrics import Metrics
@@ -100,6 +102,9 @@ class Application:
             waiting=self.store.count_waiting, relief=self.dispatcher,
             flush_caches=lambda: self.rooms.flush_caches(), alarms=self.alarms, clock=self.clock,
         )  # fmt: skip
+        self.traces = Traces(loaded, self.logs.flush)
+        self.receive.services.revision = self.traces.revision
+        self.actions = make_actions(self)
         self.operations = Operations(self)
         self._make_management()
 
@@ -109,7 +114,12 @@ class Application:
         socket_path = loaded.within(configuration.server.control_socket)
         channel = channel_path(socket_path)
         self.audit = AuditLogFile(configuration.logs, loaded.within(configuration.logs.log_directory), self.clock.now)
-        self.api = ApiProcess(configuration.api, socket_path, channel)
+        settings = configuration.api
+        self.api = ApiProcess(
+            settings, socket_path, channel, loaded.within(settings.administrators_file),
+            CertificatePair(loaded.within(settings.tls_certificate_file), loaded.within(settings.tls_key_file))
+            if settings.tls_certificate_file else _server_pair(loaded, self.fqdn),
+        )  # fmt: skip
         self.control = ControlServer(METHODS, self.operations, channel, self.audit, lambda: self.api.pid)
 
     def _make_pipeline(self) -> None:
@@ -162,21 +172,23 @@ class Application:
                 clock=self.clock,
                 random_bytes=self.random_bytes,
                 pressure=self.pressure,
+                agent_log=self.logs.agents,
             )
         )
 
     # --- life -----------------------------------------------------------------------------------------------------
 
-    async def start(self, opened: dict[Binding, socket.socket]) -> None:
+    async def start(self, opened: dict[Binding, socket.socket], api_socket: socket.socket | None = None) -> None:
         """Start every room, the pipeline from its end. Raises StoreFault, AdminFault, OSError, CertificateError."""
         configuration = self.loaded.configuration
         self.logs.start()
         await self.store.open()
-        self.api.listen()
+        self.api.listen(api_socket)
         await self.control.start()
         # Before the first message is taken: what is full at the start is known at the start.
         await self.resources.start()
         await self.dispatcher.start()
+        await self.actions.start()
         self.categorizer.start()
         await self.receive.configure(configuration.receive_connectors, opened)
         self._start_directories()
@@ -184,11 +196,13 @@ class Application:
         if (interval := self.notifier.watchdog_interval) is not None:
             self._every(interval, self.notifier.watchdog)
         self.api.start()
+        self.traces.start()
 
     async def stop(self) -> None:
         """Accept no more, finish what is under way, give the rest back to the disk."""
         self.notifier.stopping()
         await self.api.stop()
+        await self.traces.stop()
         await self.control.close()
         self.audit.close()
         for directory in self._directories:
@@ -198,6 +212,7 @@ class Application:
         for task in self._tasks:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
+        await self.actions.stop()
         await self.categorizer.stop()
         await self.dispatcher.stop()
         await self.store.close()
@@ -288,14 +303,16 @@ def _loop_factory() -> Callable[[], asyncio.AbstractEventLoop] | None:
 async def _serve(loaded: Loaded, path: Path | None) -> int:
     server = loaded.configuration.server
     opened: dict[Binding, socket.socket] = {}
+    api_socket: socket.socket | None = None
     try:
         account = privileges.account_for(server.user, server.group)
         privileges.prepare_directory(loaded.data_directory, account)
         opened = ReceiveServer.bind_all(loaded.configuration.receive_connectors)
+        api_socket = api_process.bind(loaded.configuration.api)
         if account is not None:
             privileges.become(account)
         application = Application(loaded, path)
-        await application.start(opened)
+        await application.start(opened, api_socket)
     except (
         OSError, StoreFault, AdminFault, DirectoryUnavailable, UserFileError, CertificateError,
         privileges.PrivilegeError,
