@@ -192,7 +192,7 @@ ACTIONS_KEPT: Final = 10_000
 STANDING_RULES: Final = 100
 """Standing rules at a time: each is compared with every message that enters a delivery queue."""
 
-# --- trace -------------------------------------------------------------------------------------------------------------
+# --- trace ------------------------------------------------------------------------------------------------------------
 TRACE_LINE_BYTES: Final = 64 * 1024 * 1024
 """A line of a tracking log; one with 100,000 recipients has some megabytes."""
 TRACE_TEXT: Final = 2_000
@@ -211,7 +211,7 @@ TRANSCRIPT_SESSIONS: Final = 50
 LINKED_MESSAGES: Final = 50
 """Reports and other messages that one story is linked with."""
 
-# --- message authentication --------------------------------------------------------------------------------------------
+# --- message authentication -------------------------------------------------------------------------------------------
 SPF_LOOKUPS: Final = 10
 """Mechanisms and modifiers that ask DNS, in one evaluation (RFC 7208 §4.6.4)."""
 SPF_VOID_LOOKUPS: Final = 2
@@ -234,3 +234,7 @@ DKIM_KEY_BITS_MIN: Final = 1024
 DKIM_KEY_BITS_MAX: Final = 8192
 DMARC_TREE_WALK: Final = 8
 """DNS queries of one tree walk."""
+FROM_FIELD_BYTES: Final = 8192
+"""Octets of a From field that are read."""
+FROM_ADDRESSES: Final = 20
+"""Addresses of a From field that are looked at."""
