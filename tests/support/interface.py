@@ -3,15 +3,18 @@
 
 import asyncio
 import os
+import time
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
 
+from bridgehead.admin.administrator_file import AdministratorFile
 from bridgehead.admin.api.app import make_app
 from bridgehead.admin.api.authentication import LocalRoles
 from bridgehead.admin.api.channel_client import Core
 from bridgehead.admin.api.http import HttpServer
+from bridgehead.admin.api.logons import Logons
 from bridgehead.admin.audit_log import AuditLog
 from bridgehead.admin.control import ControlServer, channel_path
 from bridgehead.admin.local_socket import LocalListener
@@ -32,8 +35,12 @@ class Interface:
     ) -> None:  # fmt: skip
         self.control = ControlServer(methods, server, channel_path(path), audit, os.getpid)
         self.core = Core(channel_path(path))
-        self._app = make_app(methods, self.core, LocalRoles(settings or ApiSettings()))
+        self.administrators_file = path.with_name("administrators.json")
+        self._app = make_app(methods, self.core, LocalRoles(settings or ApiSettings()), self._logons())
         self._path = path
+
+    def _logons(self) -> Logons:
+        return Logons(AdministratorFile(self.administrators_file), self.core.report_log_on, time.time)
 
     async def start(self) -> None:
         await self.control.start()

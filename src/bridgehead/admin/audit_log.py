@@ -12,10 +12,14 @@ the lines wait in memory, the server's log and an alarm say so. Passwords and co
 
 import asyncio
 import logging
+import os
+import pwd
 import re
+import time
 from collections.abc import AsyncIterator, Callable, Iterator
-from contextlib import AbstractAsyncContextManager, asynccontextmanager
-from datetime import UTC, datetime, timedelta
+from contextlib import AbstractAsyncContextManager, asynccontextmanager, contextmanager
+from datetime import UTC, datetime
+from itertools import groupby
 from pathlib import Path
 from typing import Any, Final, Protocol
 
@@ -23,6 +27,8 @@ import msgspec
 
 from bridgehead.admin.faults import FAILED, FORBIDDEN, AdminFault
 from bridgehead.admin.method import Caller, Method, Role, role_name
+from bridgehead.admin.ownership import keep_owner
+from bridgehead.admin.times import moment
 from bridgehead.mail.header import clean_text
 from bridgehead.mail.limits import AUDITED_ITEMS, AUDITED_TEXT
 from bridgehead.tracking.log import LogFile, LogKind, LogLimits, log_files
@@ -35,18 +41,19 @@ FOLDER: Final = "AdminAudit"
 KIND: Final = LogKind("ADMINAUDIT", "Administrator Audit Log", ())
 DONE: Final = "done"
 CALL: Final = "call"
+COMMAND: Final = "command"
 LOG_ON: Final = "log-on"
 
 _SECRET: Final = re.compile("password|passphrase|secret|token|credential|private_key", re.IGNORECASE)
 REDACTED: Final = "(redacted)"
 
 
-class AuditRecord(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+class AuditRecord(msgspec.Struct, frozen=True, kw_only=True):
     """One line.
 
     Attributes:
         time: when it was over.
-        event: "call" or "log-on".
+        event: "call", "log-on", or "command" for what a command changed without the server.
         caller: account of this machine, or login of the interface.
         role: what the caller may do, "help-desk" to "administrator"; "" where nobody logged on.
         origin: "local", or address and port.
@@ -132,7 +139,7 @@ class AuditLogFile:
 
     async def _record(self, caller: Caller, fault: AdminFault | None, **values: Any) -> None:
         record = AuditRecord(
-            time=datetime.fromtimestamp(self._now(), UTC),
+            time=_milliseconds(self._now()),
             caller=clean_text(caller.name, AUDITED_TEXT),
             role="" if fault is not None and values["event"] == LOG_ON else role_name(caller.role),
             origin=caller.origin,
@@ -142,6 +149,11 @@ class AuditLogFile:
         )
         self._file.append(msgspec.json.encode(record) + b"\n")
         await asyncio.shield(asyncio.to_thread(self._sync))
+
+    def write(self, record: AuditRecord) -> None:
+        """Record what was done elsewhere. Blocks."""
+        self._file.append(msgspec.json.encode(record) + b"\n")
+        self._sync()
 
     def _sync(self) -> None:
         try:
@@ -156,9 +168,41 @@ class AuditLogFile:
         self._file.close()
 
 
+@contextmanager
+def record_command(settings: LogSettings, folder: Path, name: str, parameters: dict[str, Any]) -> Iterator[None]:
+    """Around a change that a command makes without the server. Raises what the body raises."""
+    fault = None
+    try:
+        yield
+    except AdminFault as error:
+        fault = error
+        raise
+    finally:
+        account = pwd.getpwuid(os.geteuid()).pw_name
+        record = AuditRecord(
+            time=_milliseconds(time.time()),
+            event=COMMAND,
+            caller=os.environ.get("SUDO_USER", account) if os.geteuid() == 0 else account,
+            role=role_name(Role.ADMINISTRATOR),
+            method=name,
+            parameters=_shown("", {key: value for key, value in parameters.items() if value not in ("", None)}),
+            outcome=DONE if fault is None else fault.code,
+            message="" if fault is None else clean_text(fault.message, AUDITED_TEXT),
+        )
+        audit = AuditLogFile(settings, folder, time.time)
+        audit.write(record)
+        audit.close()
+        files = [one.path for one in log_files(folder / FOLDER, KIND.prefix)]
+        keep_owner(folder.parent, folder, folder / FOLDER, *files)
+
+
 def is_audited(method: Method) -> bool:
     """Whether every call of it is recorded: it changes something, or it shows what people wrote."""
     return method.changes or method.role >= Role.OPERATOR
+
+
+def _milliseconds(now: float) -> datetime:
+    return moment(now) or datetime.fromtimestamp(0, UTC)
 
 
 def redacted(params: msgspec.Struct) -> dict[str, Any]:
@@ -216,20 +260,26 @@ def read_audit_log(folder: Path, wanted: AuditFilter) -> list[AuditRecord]:
 
 
 def _newest_first(folder: Path, since: datetime | None) -> Iterator[AuditRecord]:
-    decoder = msgspec.json.Decoder(AuditRecord)
-    for file in reversed(log_files(folder, KIND.prefix)):
-        if since is not None and file.day < (since.astimezone(UTC) - timedelta(days=1)).date():
+    """Day by day, since commands write files of their own beside the server's."""
+    for day, files in groupby(reversed(log_files(folder, KIND.prefix)), key=lambda one: one.day):
+        if since is not None and day < since.astimezone(UTC).date():
             return
+        records = [record for file in files for record in _records(file.path)]
+        yield from sorted(records, key=lambda record: record.time, reverse=True)
+
+
+def _records(path: Path) -> Iterator[AuditRecord]:
+    decoder = msgspec.json.Decoder(AuditRecord)
+    try:
+        lines = path.read_bytes().split(b"\n")
+    except OSError as error:
+        remedy = "run the command as the server's account or as root"
+        raise AdminFault(FAILED, f"{path}: {error.strerror}", remedy) from None
+    for line in lines:
         try:
-            lines = file.path.read_bytes().split(b"\n")
-        except OSError as error:
-            remedy = "run the command as the server's account or as root"
-            raise AdminFault(FAILED, f"{file.path}: {error.strerror}", remedy) from None
-        for line in reversed(lines):
-            try:
-                yield decoder.decode(line)
-            except (msgspec.DecodeError, UnicodeDecodeError):
-                continue
+            yield decoder.decode(line)
+        except (msgspec.DecodeError, UnicodeDecodeError):
+            continue
 
 
 def _fits(record: AuditRecord, wanted: AuditFilter) -> bool:

@@ -11,6 +11,17 @@ UNREADABLE: Final = (msgspec.DecodeError, UnicodeDecodeError, RecursionError)
 """What decoding arbitrary bytes raises."""
 
 
+LOG_ON: Final = "log-on"
+"""In place of a method's name: the caller has logged on, or tried to, for the audit log."""
+
+
+class LogOn(msgspec.Struct, frozen=True, omit_defaults=True):
+    """What became of a log-on; `code` and `message` of the fault where it failed."""
+
+    code: str = ""
+    message: str = ""
+
+
 class Request(msgspec.Struct, omit_defaults=True):
     """One question.
 

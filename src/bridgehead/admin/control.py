@@ -21,7 +21,7 @@ from pathlib import Path
 import msgspec
 
 from bridgehead.admin.audit_log import AuditLog, NoAuditLog
-from bridgehead.admin.channel import UNREADABLE, Error, Request
+from bridgehead.admin.channel import LOG_ON, UNREADABLE, Error, LogOn, Request
 from bridgehead.admin.faults import FAILED, FORBIDDEN, INVALID, TOO_LARGE, UNKNOWN_METHOD, AdminFault
 from bridgehead.admin.local_socket import LocalListener, Peer, peer_of
 from bridgehead.admin.method import Caller, Method
@@ -160,6 +160,9 @@ class ControlServer:
 
     async def _perform(self, request: Request, caller: Caller) -> tuple[msgspec.Raw, str]:
         """A method's result as JSON, and where its list goes on. Raises AdminFault, also for faults of ours."""
+        if request.method == LOG_ON and request.caller is not None:
+            await self._logged_on(request.params, caller)
+            return msgspec.Raw(b"null"), ""
         method = self._methods.get(request.method)
         if method is None:
             name = clean_text(request.method, 100)
@@ -181,6 +184,10 @@ class ControlServer:
                 log.exception("the command %s failed", request.method)
                 message = f"{request.method} failed: {type(error).__name__}: {clean_text(str(error))}"
                 raise AdminFault(FAILED, message, "the server's log says more") from error
+
+    async def _logged_on(self, params: msgspec.Raw, caller: Caller) -> None:
+        told = msgspec.json.decode(params, type=LogOn)
+        await self._audit.logged_on(caller, AdminFault(told.code, told.message) if told.code else None)
 
 
 async def _send(writer: asyncio.StreamWriter, answer: msgspec.Struct) -> None:

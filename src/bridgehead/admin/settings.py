@@ -21,7 +21,7 @@ class ApiSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
     binding: str = ""
     tls_certificate_file: str = ""
     tls_key_file: str = ""
-    administrators_file: str = "administrators.toml"
+    administrators_file: str = "administrators.json"
     local_administrators: list[str] = []
     local_operators: list[str] = []
     local_viewers: list[str] = []

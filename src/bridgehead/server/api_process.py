@@ -8,6 +8,7 @@ closes with us, however we end.
 
 import asyncio
 import logging
+import socket
 import sys
 import time
 from asyncio.subprocess import DEVNULL, PIPE, Process
@@ -20,6 +21,8 @@ import msgspec
 from bridgehead.admin.api.orders import Orders
 from bridgehead.admin.local_socket import LocalListener
 from bridgehead.admin.settings import ApiSettings
+from bridgehead.net.certificates import CertificatePair
+from bridgehead.net.ip_range import parse_binding
 
 log = logging.getLogger("bridgehead.server")
 
@@ -29,6 +32,7 @@ _LONGEST_DELAY: Final = 60.0
 _STEADY_SECONDS: Final = 60.0
 """A process that ran for so long is started again without a growing delay."""
 _STOP_SECONDS: Final = 10.0
+_BACKLOG: Final = 128
 
 
 class ApiProcess:
@@ -38,14 +42,20 @@ class ApiProcess:
         settings: the `[api]` table.
         path: of the Unix socket that commands and other local callers use.
         channel: path of the internal channel's socket.
+        administrators_file: logins and tokens.
+        certificate: of TLS over TCP.
         command: program and arguments.
+        clock: seconds, monotonic.
     """
 
     def __init__(
-        self, settings: ApiSettings, path: Path, channel: Path, command: tuple[str, ...] = _COMMAND,
-        clock: Callable[[], float] = time.monotonic,
+        self, settings: ApiSettings, path: Path, channel: Path, administrators_file: Path, certificate: CertificatePair,
+        command: tuple[str, ...] = _COMMAND, clock: Callable[[], float] = time.monotonic,
     ) -> None:  # fmt: skip
-        self._settings, self._path, self._channel, self._command, self._clock = settings, path, channel, command, clock
+        self._settings, self._path, self._channel = settings, path, channel
+        self._administrators_file, self._certificate = administrators_file, certificate
+        self._command, self._clock = command, clock
+        self._tcp: socket.socket | None = None
         self._listener: LocalListener | None = None
         self._process: Process | None = None
         self._task: asyncio.Task[None] | None = None
@@ -57,8 +67,9 @@ class ApiProcess:
         """Its process id; 0 while there is none."""
         return self._process.pid if self._process is not None and self._process.returncode is None else 0
 
-    def listen(self) -> None:
-        """Open the Unix socket; callers wait in it. Raises AdminFault, OSError."""
+    def listen(self, tcp: socket.socket | None) -> None:
+        """Open the Unix socket and take over the one of `bind`; callers wait in both. Raises AdminFault, OSError."""
+        self._tcp = tcp
         self._listener = LocalListener(self._path, _socket_mode(self._settings))
 
     def start(self) -> None:
@@ -81,6 +92,8 @@ class ApiProcess:
                 await self._process.wait()
         if self._listener is not None:
             self._listener.close()
+        if self._tcp is not None:
+            self._tcp.close()
 
     async def _keep_running(self) -> None:
         delay = _FIRST_DELAY
@@ -99,14 +112,44 @@ class ApiProcess:
     async def _run(self) -> str:
         """One life of the process; how it ended. Raises OSError."""
         assert self._listener is not None
-        fd = self._listener.socket.fileno()
-        orders = Orders(channel=str(self._channel), settings=self._settings, local_fd=fd)
-        self._process = await asyncio.create_subprocess_exec(*self._command, stdin=PIPE, stdout=DEVNULL, pass_fds=[fd])
+        orders = Orders(
+            channel=str(self._channel),
+            settings=self._settings,
+            administrators_file=str(self._administrators_file),
+            local_fd=self._listener.socket.fileno(),
+            tcp_fd=self._tcp.fileno() if self._tcp is not None else -1,
+            certificate=str(self._certificate.certificate),
+            key=str(self._certificate.key),
+        )
+        inherited = [fd for fd in (orders.local_fd, orders.tcp_fd) if fd >= 0]
+        self._process = await asyncio.create_subprocess_exec(
+            *self._command, stdin=PIPE, stdout=DEVNULL, pass_fds=inherited
+        )  # fmt: skip
         self.trouble = ""
         assert self._process.stdin is not None
         self._process.stdin.write(msgspec.json.encode(orders) + b"\n")
         code = await self._process.wait()
         return f"ended by signal {-code}" if code < 0 else f"ended with exit code {code}"
+
+
+def bind(settings: ApiSettings) -> socket.socket | None:
+    """The TCP socket, if one is wanted, opened while ports below 1024 may still be had. Raises OSError."""
+    if not settings.binding:
+        return None
+    binding = parse_binding(settings.binding)
+    family = socket.AF_INET6 if binding.address.version == 6 else socket.AF_INET
+    listening = socket.socket(family, socket.SOCK_STREAM | socket.SOCK_CLOEXEC)
+    try:
+        listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        if family == socket.AF_INET6:
+            listening.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
+        listening.bind((str(binding.address), binding.port))
+        listening.listen(_BACKLOG)
+        listening.setblocking(False)
+    except OSError as error:
+        listening.close()
+        raise OSError(error.errno, f"api.binding: {binding}: {error.strerror}") from error
+    return listening
 
 
 def _socket_mode(settings: ApiSettings) -> int:

@@ -13,6 +13,7 @@ from litestar.types import ASGIApp, Receive, Scope, Send
 from bridgehead.admin.api.authentication import Authentication, LocalRoles
 from bridgehead.admin.api.channel_client import Core
 from bridgehead.admin.api.extra_routes import EXTRA_ROUTES
+from bridgehead.admin.api.logons import Logons
 from bridgehead.admin.api.problems import on_fault, on_http_exception
 from bridgehead.admin.api.table_routes import SLASH, table_routes
 from bridgehead.admin.faults import AdminFault
@@ -23,11 +24,11 @@ _BODY_BYTES: Final = CONTROL_REQUEST_BYTES - 4096
 """The rest of a request to the process that moves mail is its method, caller and path."""
 
 
-def make_app(methods: Mapping[str, Method], core: Core, local: LocalRoles) -> ASGIApp:
+def make_app(methods: Mapping[str, Method], core: Core, local: LocalRoles, logons: Logons) -> ASGIApp:
     """The application on all sockets."""
     app = Litestar(
         route_handlers=[*table_routes(methods, core), *(make(core) for make in EXTRA_ROUTES)],
-        middleware=[Authentication(local)],
+        middleware=[Authentication(local, logons)],
         exception_handlers={AdminFault: on_fault, HTTPException: on_http_exception},
         request_max_body_size=_BODY_BYTES,
         openapi_config=None,

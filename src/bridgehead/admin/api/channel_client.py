@@ -6,9 +6,10 @@ from pathlib import Path
 
 import msgspec
 
-from bridgehead.admin.channel import UNREADABLE, Answer, Request
+from bridgehead.admin.channel import LOG_ON, UNREADABLE, Answer, LogOn, Request
 from bridgehead.admin.faults import FAILED, AdminFault, ServerNotRunning
 from bridgehead.admin.local_socket import short_path
+from bridgehead.admin.method import Caller
 from bridgehead.mail.limits import API_CORE_CONNECTIONS, API_CORE_SECONDS, CONTROL_RESPONSE_BYTES
 
 _Connection = tuple[asyncio.StreamReader, asyncio.StreamWriter]
@@ -44,6 +45,12 @@ class Core:
         if answer.error is not None:
             raise AdminFault(answer.error.code, answer.error.message, answer.error.remedy)
         return answer
+
+    async def report_log_on(self, caller: Caller, fault: AdminFault | None) -> None:
+        """Tell the audit log of a log-on, or with a fault of one that failed. Raises AdminFault, ServerNotRunning."""
+        told = LogOn() if fault is None else LogOn(fault.code, fault.message)
+        params = msgspec.Raw(msgspec.json.encode(told))
+        await self.ask(Request(id=0, method=LOG_ON, params=params, caller=caller))
 
     def close(self) -> None:
         """End the idle connections."""

@@ -12,9 +12,16 @@ class Orders(msgspec.Struct, frozen=True, kw_only=True):
     Attributes:
         channel: path of the internal channel's socket.
         settings: the `[api]` table.
+        administrators_file: where logins and tokens are.
         local_fd: the listening Unix socket.
+        tcp_fd: the listening TCP socket; -1 where there is none.
+        certificate, key: PEM files of its TLS.
     """
 
     channel: str
     settings: ApiSettings
+    administrators_file: str
     local_fd: int
+    tcp_fd: int = -1
+    certificate: str = ""
+    key: str = ""

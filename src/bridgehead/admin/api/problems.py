@@ -39,6 +39,9 @@ _CODES: Final = {
 }
 
 
+_CHALLENGE: Final = {"WWW-Authenticate": 'Basic realm="Bridgehead", charset="UTF-8", Bearer realm="Bridgehead"'}
+
+
 class Problem(msgspec.Struct, kw_only=True, rename={"kind": "type"}):
     """What was not done, and why (RFC 9457 §3.1).
 
@@ -70,7 +73,7 @@ def problem_response(fault: AdminFault, headers: dict[str, str] | None = None) -
 
 def on_fault(_: Request[Any, Any, Any], fault: AdminFault) -> Response[bytes]:
     """What a handler could not do."""
-    return problem_response(fault)
+    return problem_response(fault, _CHALLENGE if fault.code == UNAUTHENTICATED else None)
 
 
 def on_http_exception(request: Request[Any, Any, Any], error: HTTPException) -> Response[bytes]:

@@ -11,24 +11,30 @@ import logging
 import os
 import signal
 import socket
+import ssl
 import sys
 import threading
+import time
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 import msgspec
 
+from bridgehead.admin.administrator_file import AdministratorFile
 from bridgehead.admin.api.app import make_app
 from bridgehead.admin.api.authentication import LocalRoles
 from bridgehead.admin.api.channel_client import Core
 from bridgehead.admin.api.http import HttpServer
+from bridgehead.admin.api.logons import Logons
 from bridgehead.admin.api.orders import Orders
 from bridgehead.admin.methods.table import METHODS
+from bridgehead.net.certificates import CertificateError, CertificatePair, make_server_context
 
 log = logging.getLogger("bridgehead.api")
 
 _NICE: Final = 10
 _STOP_SECONDS: Final = 8.0
+_CERTIFICATE_SECONDS: Final = 10.0
 
 
 def main() -> None:
@@ -43,20 +49,48 @@ def main() -> None:
 
 async def _serve(orders: Orders) -> None:
     core = Core(Path(orders.channel))
-    app = make_app(METHODS, core, LocalRoles(orders.settings))
+    logons = Logons(AdministratorFile(Path(orders.administrators_file)), core.report_log_on, time.time)
+    app = make_app(METHODS, core, LocalRoles(orders.settings), logons)
     servers = [HttpServer(app, socket.socket(fileno=orders.local_fd))]
     stop = asyncio.Event()
     loop = asyncio.get_running_loop()
+    tasks: list[asyncio.Future[Any]] = [asyncio.ensure_future(stop.wait())]
+    if orders.tcp_fd >= 0:
+        pair = CertificatePair(Path(orders.certificate), Path(orders.key))
+        context = make_server_context(pair)
+        servers.append(HttpServer(app, socket.socket(fileno=orders.tcp_fd), context))
+        tasks.append(asyncio.ensure_future(_keep_certificate(pair, context)))
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, stop.set)
     threading.Thread(target=_watch_parent, args=(loop, stop), daemon=True).start()
     serving = [asyncio.ensure_future(server.run_until_stopped()) for server in servers]
-    stopping = asyncio.ensure_future(stop.wait())
-    await asyncio.wait([*serving, stopping], return_when=asyncio.FIRST_COMPLETED)
+    await asyncio.wait([*serving, *tasks], return_when=asyncio.FIRST_COMPLETED)
     for server in servers:
         server.stop()
+    for task in tasks:
+        task.cancel()
     await asyncio.gather(*serving)
     core.close()
+
+
+async def _keep_certificate(pair: CertificatePair, context: ssl.SSLContext) -> None:
+    """Show a certificate that was renewed to those who connect from now on."""
+    seen = _stamps(pair)
+    while True:
+        await asyncio.sleep(_CERTIFICATE_SECONDS)
+        found = _stamps(pair)
+        if found == seen:
+            continue
+        seen = found
+        try:
+            make_server_context(pair)  # a pair that does not fit together must not reach the context in use
+            context.load_cert_chain(pair.certificate, pair.key)
+        except (CertificateError, OSError) as error:
+            log.error("%s; the certificate read before stays in use", error)
+
+
+def _stamps(pair: CertificatePair) -> list[int]:
+    return [path.stat().st_mtime_ns if path.exists() else 0 for path in (pair.certificate, pair.key)]
 
 
 def _watch_parent(loop: asyncio.AbstractEventLoop, stop: asyncio.Event) -> None:

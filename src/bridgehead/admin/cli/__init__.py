@@ -5,6 +5,8 @@ to text or JSON; what a command needs beyond that is imported when it runs, so t
 
 import rich_click as click
 
+from bridgehead.admin.cli.administrator import administrator
+from bridgehead.admin.cli.audit_log import audit_log
 from bridgehead.admin.cli.connector import connector
 from bridgehead.admin.cli.message import message
 from bridgehead.admin.cli.pressure import back_pressure
@@ -19,5 +21,8 @@ __all__ = ["register"]
 
 def register(group: click.Group) -> None:
     """Add the commands to the program's own. Their `click.Context.obj` is to be a `CliContext`."""
-    for command in (status, reload, back_pressure, queue, message, trace, connector, user, recipient):
+    commands = (
+        status, reload, back_pressure, queue, message, trace, connector, user, recipient, administrator, audit_log,
+    )  # fmt: skip
+    for command in commands:
         group.add_command(command)

@@ -5,14 +5,16 @@
 `click.Context.obj`.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
 
 if TYPE_CHECKING:
-    from bridgehead.admin.client import ControlClient
+    from bridgehead.admin.client import ChannelClient, ControlClient
     from bridgehead.admin.recipients import Source
+    from bridgehead.admin.settings import ApiSettings
     from bridgehead.categorizer.settings import CategorizerSettings
     from bridgehead.directory.settings import DirectorySettings
     from bridgehead.queues.settings import QueueSettings
@@ -43,6 +45,8 @@ class Configuration(Protocol):
     def directory(self) -> "DirectorySettings": ...
     @property
     def logs(self) -> "LogSettings": ...
+    @property
+    def api(self) -> "ApiSettings": ...
     @property
     def accepted_domains(self) -> "Sequence[AcceptedDomain]": ...
     @property
@@ -91,3 +95,20 @@ class CliContext:
         from bridgehead.admin.client import ControlClient
 
         return ControlClient(self.within_data_directory(self.configuration.server.control_socket), timeout)
+
+    def channel(self, timeout: float = 10.0) -> "ChannelClient":
+        """The internal channel, for what must be known while the management interface does not answer."""
+        from bridgehead.admin.client import ChannelClient
+        from bridgehead.admin.control import channel_path
+
+        path = self.within_data_directory(self.configuration.server.control_socket)
+        return ChannelClient(channel_path(path), timeout)
+
+    @contextmanager
+    def recorded(self, command: str, /, **parameters: object) -> Iterator[None]:
+        """Around a change that a command makes by itself: it goes to the audit log, as what the server changes does."""
+        from bridgehead.admin.audit_log import record_command
+
+        logs = self.configuration.logs
+        with record_command(logs, self.within_data_directory(logs.log_directory), command, parameters):
+            yield

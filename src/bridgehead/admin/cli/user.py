@@ -1,17 +1,15 @@
 # SPDX-License-Identifier: MIT
 """`bridgehead user add|list|passwd|remove`."""
 
-import sys
 from pathlib import Path
 
 import rich_click as click
 
 from bridgehead.admin.cli.context import CliContext
 from bridgehead.admin.cli.output import AdminCommand, emit, json_option, table
-from bridgehead.mail.secret import Secret
+from bridgehead.admin.cli.password import password_option, read_password
 
 _STATE = {True: "enabled", False: "disabled"}
-_stdin_option = click.option("--password-stdin", is_flag=True, help="Read the password from the first line of input.")
 
 
 @click.group()
@@ -26,7 +24,7 @@ def user() -> None:
     "--send-as", multiple=True, help="A further address it may send as, '*@domain', or '*'; may be given several times."
 )
 @click.option("--comment", default="", help="Free text.")
-@_stdin_option
+@password_option
 @json_option
 @click.pass_context
 def add(
@@ -45,7 +43,7 @@ def add(
 
     path = _file(context.obj)
     view = add_user(
-        path, name, _password(password_stdin), addresses=addresses, send_as=send_as, comment=comment
+        path, name, read_password(password_stdin), addresses=addresses, send_as=send_as, comment=comment
     )  # fmt: skip
     granted = ", ".join((*view.addresses, *view.send_as)) or "nobody yet"
     emit(view, as_json, lambda: f"Added {view.name}; it may send as {granted}.")
@@ -73,7 +71,7 @@ def list_(context: click.Context, as_json: bool) -> None:
 
 @user.command(cls=AdminCommand)
 @click.argument("name")
-@_stdin_option
+@password_option
 @json_option
 @click.pass_context
 def passwd(context: click.Context, name: str, password_stdin: bool, as_json: bool) -> None:
@@ -85,7 +83,7 @@ def passwd(context: click.Context, name: str, password_stdin: bool, as_json: boo
     """
     from bridgehead.admin.users import set_password
 
-    done = set_password(_file(context.obj), name, _password(password_stdin))
+    done = set_password(_file(context.obj), name, read_password(password_stdin))
     emit(done, as_json, lambda: f"The password of {done.name} was changed.")
 
 
@@ -108,12 +106,3 @@ def remove(context: click.Context, name: str, as_json: bool) -> None:
 
 def _file(cli: CliContext) -> Path:
     return cli.within_data_directory(cli.configuration.directory.users_file)
-
-
-def _password(from_stdin: bool) -> Secret:
-    if not from_stdin:
-        return Secret(click.prompt("Password", hide_input=True, confirmation_prompt=True, err=True))
-    line = sys.stdin.readline().rstrip("\r\n")
-    if not line:
-        raise click.UsageError("A password was expected on the first line of input.")
-    return Secret(line)

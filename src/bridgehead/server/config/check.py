@@ -10,6 +10,7 @@ from pathlib import Path
 
 import msgspec
 
+from bridgehead.server.config.api_checks import check_api
 from bridgehead.server.config.bounds import BOUNDS
 from bridgehead.server.config.default import default
 from bridgehead.server.config.domain_checks import check_accepted_domains
@@ -41,6 +42,7 @@ def check(loaded: Loaded) -> list[Problem]:
     configuration, findings = loaded.configuration, loaded.findings
     check_bounds(configuration, findings)
     check_server(configuration, findings)
+    check_api(configuration, findings)
     check_accepted_domains(configuration, findings)
     check_receive_connectors(configuration, findings)
     check_send_connectors(configuration, findings)

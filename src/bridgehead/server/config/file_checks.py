@@ -18,6 +18,7 @@ def check_files(loaded: Loaded) -> None:
     configuration = loaded.configuration
     _check_directory(loaded)
     _check_pair(loaded, configuration.server.tls_certificate_file, configuration.server.tls_key_file, ("server",))
+    _check_pair(loaded, configuration.api.tls_certificate_file, configuration.api.tls_key_file, ("api",))
     for index, receive in enumerate(configuration.receive_connectors):
         _check_pair(loaded, receive.tls_certificate_file, receive.tls_key_file, ("receive_connectors", index))
     for index, send in enumerate(configuration.send_connectors):
