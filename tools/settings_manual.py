@@ -58,10 +58,11 @@ def tables() -> Iterator[tuple[str, type[msgspec.Struct], bool]]:
     kinds = {field.name: field for field in msgspec.structs.fields(Configuration)}
     for table in TABLES:
         name, _, inner = table.partition(".")
-        kind = _struct(kinds[name].type)
+        outermost = kinds[name].type
         if inner:
-            kind = _struct(next(field.type for field in msgspec.structs.fields(kind) if field.name == inner))
-        yield table, kind, get_origin(kinds[name].type) is list
+            fields = msgspec.structs.fields(_struct(outermost))
+            outermost = next(field.type for field in fields if field.name == inner)
+        yield table, _struct(outermost), get_origin(outermost) is list
 
 
 def row(kind: type[msgspec.Struct], field: FieldInfo) -> str:

@@ -82,6 +82,14 @@ TABLES: dict[str, tuple[str, str, str]] = {
         "QueueLength[SubmissionQueue]",
         "One table: messages that wait in Submission.",
     ),
+    "queues.sender_weights": (
+        "Weights of senders",
+        "",
+        (
+            "Tables within `queues`: senders whose messages have more or fewer turns than others' where mail waits. "
+            "[Queues](../explanation/queues.md#who-goes-next) tells what counts as a sender."
+        ),
+    ),
     "categorizer": ("The categorizer", "Set-TransportConfig", "One table: limits for the whole organisation."),
     "delivery": ("Delivery and reports", "Set-TransportService and Set-TransportConfig", "One table."),
     "pickup": ("Pickup and replay directories", "Set-TransportService", "One table."),
@@ -110,6 +118,11 @@ _THRESHOLDS = {
 }
 
 TEXTS: dict[str, dict[str, str]] = {
+    "QueueSettings": {
+        "max_per_domain_low_priority_connections": "Messages of low priority under way to one next hop at a time.",
+        "max_per_domain_normal_priority_connections": "The same for normal priority.",
+        "max_per_domain_high_priority_connections": "The same for high priority.",
+    },
     "DatabaseUsedSpace": _THRESHOLDS,
     "UsedDiskSpace": _THRESHOLDS,
     "PrivateBytes": _THRESHOLDS,
@@ -263,7 +276,11 @@ OWN: dict[str, set[str]] = {
     },
     "ForeignConnector": set(),
     "MailboxStore": {"name", "protocol", "path", "address"},
-    "QueueSettings": {"retry_jitter", "queue_database_path", "removed_message_hold_time"},
+    "QueueSettings": {
+        "retry_jitter", "queue_database_path", "removed_message_hold_time", "safety_net_max_size",
+        "safety_net_excluded_connectors",
+    },
+    "SenderWeight": {"sender", "weight"},
     "CategorizerSettings": {"expansion_size_limit", "plus_addressing_enabled"},
     "DeliverySettings": {"connect_timeout", "dsn_send_html", "outbound_window_bytes"},
     "PickupSettings": {"poll_interval"},

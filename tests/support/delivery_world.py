@@ -200,7 +200,7 @@ class World:
         """What the categorizer does: store as ACTIVE and deliver from memory, or store as READY and notify."""
         for entry in entries:
             assert entry.next_hop is not None
-            fresh = self.dispatcher.has_room(entry.next_hop, entry.item.size)
+            fresh = self.dispatcher.has_room(entry.next_hop, entry.item.size, entry.item)
             entry.status = MessageStatus.ACTIVE if fresh else MessageStatus.READY
             await self.store.committed(Transaction(put=[entry]))  # type: ignore[operator]
             if fresh:

@@ -17,7 +17,7 @@ from bridgehead.mail.address import Mailbox
 from bridgehead.mail.delivery_status import Action
 from bridgehead.mail.envelope import Envelope, EnvelopeRecipient, RecipientState
 from bridgehead.mail.item import MailItem, Source, Stage
-from bridgehead.queues.retry import deadline_of
+from bridgehead.queues.retry import deadline_of, notice_of
 from bridgehead.queues.settings import QueueSettings
 from bridgehead.queues.store import MessageStatus, QueuedItem, QueueKind, Transaction
 from bridgehead.routing.next_hop import NextHop
@@ -83,7 +83,7 @@ class Finisher:
         """The outcome for the common case: one recipient, nobody to be told, nothing to be tracked."""
         item, content = entry.item, entry.content
         data = content.data if content is not None else None
-        in_memory = content is not None and self._intake.has_room(next_hop, len(data) if data is not None else 0)
+        in_memory = content is not None and self._intake.has_room(next_hop, len(data) if data is not None else 0, item)
         item.envelope.recipients = recipients
         item.stage = Stage.CATEGORIZED
         self._metrics.queued_for_delivery += 1
@@ -95,7 +95,7 @@ class Finisher:
             next_hop=next_hop,
             status=MessageStatus.ACTIVE if in_memory else MessageStatus.READY,
             deadline=deadline_of(
-                item.received_at, self.queue_settings, recipients[0].delay_notified, item.expires_at
+                item.received_at, self.queue_settings, recipients[0].delay_notified, item.expires_at, item.priority
             ),
             in_doubt=entry.in_doubt,
         )
@@ -110,7 +110,7 @@ class Finisher:
         """The outcome for an entry that stays in Submission, with the delay report where one is due by now."""
         outcome = Outcome(Transaction(), [], [], [], [deferred])
         item = entry.item
-        late = now >= item.received_at + self.queue_settings.delay_notification_timeout.total_seconds()
+        late = now >= notice_of(item.received_at, self.queue_settings, item.priority)
         untold = [one for one in item.envelope.recipients if not one.state and not one.delay_notified]
         if late and untold:
             self._write_report(entry, item, [(recipient, DELAYED) for recipient in untold], outcome, now)
@@ -142,7 +142,9 @@ class Finisher:
             return placed
         self._metrics.queued_for_delivery += 1
         data = entry.content.data if entry.content is not None else None
-        if entry.content is not None and self._intake.has_room(part.next_hop, len(data) if data is not None else 0):
+        if entry.content is not None and self._intake.has_room(
+            part.next_hop, len(data) if data is not None else 0, item
+        ):
             placed.status = MessageStatus.ACTIVE
             outcome.deliveries.append(placed)
         elif part.next_hop not in outcome.waiting:
@@ -152,7 +154,7 @@ class Finisher:
     def _deadline(self, item: MailItem) -> float:
         """When the message's delay report is due or, where that is done with, its expiry."""
         notified = all(recipient.delay_notified for recipient in item.envelope.recipients)
-        return deadline_of(item.received_at, self.queue_settings, notified, item.expires_at)
+        return deadline_of(item.received_at, self.queue_settings, notified, item.expires_at, item.priority)
 
     def _fork(self, parent: MailItem, part: Part, outcome: Outcome, now: float) -> MailItem:
         """A further copy of the message, for some of its recipients."""

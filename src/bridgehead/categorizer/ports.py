@@ -22,8 +22,8 @@ class Reporter(Protocol):
 class DeliveryIntake(Protocol):
     """The dispatcher, as the categorizer sees it. All calls on the event loop."""
 
-    def has_room(self, next_hop: NextHop, size: int) -> bool:
-        """True where an entry with `size` octets of content in memory may be put ACTIVE and handed over."""
+    def has_room(self, next_hop: NextHop, size: int, item: MailItem) -> bool:
+        """True where an entry for `item` with `size` octets of content in memory may be put ACTIVE and handed over."""
 
     def deliver_at_once(self, entry: QueuedItem) -> None:
         """An entry that `has_room` let in, still in Submission on disk, ACTIVE there: it is tried without another sync

@@ -199,7 +199,7 @@ class Categorizer:
         item = entry.item
         settings = self._queue_settings
         recipients = [recipient for recipient in item.envelope.recipients if not recipient.state]
-        if now >= deadline_of(item.received_at, settings, delay_notified=True, expires_at=item.expires_at):
+        if now >= deadline_of(item.received_at, settings, True, item.expires_at, item.priority):
             copy = Copy(item.envelope.reverse_path, [], [(recipient, EXPIRED) for recipient in recipients])
             return self._finisher.finish(entry, [copy], [], [], now)
         reason = clean_text(f"the directory cannot answer: {reason}", LOGGED_TEXT)

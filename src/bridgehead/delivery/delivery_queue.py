@@ -6,6 +6,7 @@ batches. While connections fail (Retry) or an administrator says so (Suspended) 
 """
 
 import logging
+from collections import Counter
 from typing import Final
 
 import msgspec
@@ -15,6 +16,7 @@ from bridgehead.delivery.queue_window import (
     FAULT_PAUSE,
     LEASE_BYTES,
     LEASE_ENTRIES,
+    LIGHT_ENTRIES,
     WINDOW_ENTRIES,
     QueueHost,
     QueueWindow,
@@ -22,6 +24,7 @@ from bridgehead.delivery.queue_window import (
 )  # fmt: skip
 from bridgehead.mail.delivery_status import Action, DeliveryStatus
 from bridgehead.mail.header import clean_text
+from bridgehead.mail.item import MailItem, Priority
 from bridgehead.mail.limits import DIAGNOSTIC_TEXT, INLINE_CONTENT_BYTES
 from bridgehead.queues.retry import next_connection_retry
 from bridgehead.queues.store import MessageStatus, QueuedItem, QueueKind, QueueState, QueueStatus, StoreFault
@@ -61,7 +64,9 @@ class DeliveryQueue(QueueWindow):
         if not window:
             self._refill()
             return None
-        entry = window.popleft()
+        entry = window.take(self._held_up()) if self._host.settings.priority_queuing_enabled else window.take()
+        if entry is None:
+            return None
         self.active[entry.item.internal_message_id] = entry
         self.taken += 1
         now = self._host.clock.monotonic()
@@ -73,7 +78,12 @@ class DeliveryQueue(QueueWindow):
 
     def backlog(self) -> int:
         """See `WorkSource`."""
-        return len(self._window) if self.is_open else 0
+        if not self.is_open:
+            return 0
+        if not self._host.settings.priority_queuing_enabled:
+            return len(self._window)
+        room = self._room()
+        return sum(min(number, room[priority]) for priority, number in self._window.by_priority().items())
 
     def finished(self, entry: QueuedItem, attempt: Attempt) -> None:
         """See `WorkSource`."""
@@ -95,6 +105,8 @@ class DeliveryQueue(QueueWindow):
             host.recorder.set_aside(entry, "an attempt could not be recorded; it may have been delivered")
         if host.suspects.on_trial:
             host.suspects.over(entry.id)
+        if host.settings.priority_queuing_enabled and self._window:
+            self._soon_wake()  # one of its priority may have waited for this one
 
     def put_back(self, entry: QueuedItem) -> None:
         """See `WorkSource`."""
@@ -105,7 +117,7 @@ class DeliveryQueue(QueueWindow):
             self._host.unwritten.pop(entry.id, None)
             self._host.recorder.given_back(entry)
         elif self.is_open:
-            self._window.appendleft(entry)
+            self._window.put_back(entry)
         else:
             self._host.bytes_in_memory -= weight(entry)
             self._to_disk([entry])
@@ -131,12 +143,30 @@ class DeliveryQueue(QueueWindow):
             self._set_state(QueueState(queue=QueueKind.DELIVERY, next_hop=self.next_hop))
             self._open()
 
+    def _room(self) -> dict[Priority, int]:
+        """How many more messages of each priority may be delivered at a time (MaxPerDomain…PriorityConnections)."""
+        under_way = Counter(entry.item.priority for entry in self.active.values())
+        limits = self._host.settings.priority_connections
+        return {priority: max(0, limits[priority] - under_way[priority]) for priority in Priority}
+
+    def _held_up(self) -> list[Priority]:
+        return [priority for priority, room in self._room().items() if not room]
+
     # --- what the dispatcher calls ---------------------------------------------------------------------------------
 
-    def has_room(self) -> bool:
-        """Whether a fresh message may stay in memory. Half of the window is kept for older messages on disk."""
-        limit = WINDOW_ENTRIES // 2 if self.on_disk else WINDOW_ENTRIES
-        return self.is_open and self.state.status is QueueStatus.ACTIVE and len(self._window) < limit
+    def has_room(self, item: MailItem) -> bool:
+        """Whether a fresh message may stay in memory. Half of the window is kept for older messages on disk, and some
+        room beyond for senders who have next to nothing waiting."""
+        if not self.is_open or self.state.status is not QueueStatus.ACTIVE:
+            return False
+        waiting = len(self._window)
+        if waiting < (WINDOW_ENTRIES // 2 if self.on_disk else WINDOW_ENTRIES):
+            return True
+        return waiting < WINDOW_ENTRIES + LIGHT_ENTRIES and self._window.is_light(item)
+
+    def is_light(self, item: MailItem) -> bool:
+        """Whether the sender of a fresh message has next to nothing waiting in memory."""
+        return self._window.is_light(item)
 
     def store_recovered(self) -> None:
         """The store takes commits again."""

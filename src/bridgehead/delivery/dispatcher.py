@@ -22,8 +22,10 @@ from bridgehead.delivery.queue_window import LEASE_BYTES, QueueWindow
 from bridgehead.delivery.set_back import SetBack
 from bridgehead.delivery.settings import DeliverySettings
 from bridgehead.delivery.suspects import Suspects
+from bridgehead.mail.item import MailItem
 from bridgehead.mail.limits import INLINE_CONTENT_BYTES
 from bridgehead.net.clock import Clock
+from bridgehead.queues.fairness import Weights
 from bridgehead.queues.settings import QueueSettings
 from bridgehead.queues.store import QueuedItem, QueueKind, QueueState, QueueStatus, QueueStore, StoreFault, Transaction
 from bridgehead.routing.next_hop import DeliveryType, NextHop
@@ -88,6 +90,7 @@ class Dispatcher:
         )  # fmt: skip
         self.suspects = Suspects(store, self.commits, clock)
         self.bytes_in_memory = 0
+        self.weights = Weights(queue_settings.weights)
         self.unwritten: dict[int, QueuedItem] = {}
         self._writing: asyncio.TimerHandle | None = None
         self._window_bytes_set = self.window_bytes = int(delivery_settings.outbound_window_bytes)
@@ -150,6 +153,7 @@ class Dispatcher:
     ) -> None:
         """Use new settings from now on; couriers are made anew, those at work finish first."""
         self.settings = self.recorder.settings = queue_settings
+        self.weights.replace(queue_settings.weights)
         self._window_bytes_set = int(delivery_settings.outbound_window_bytes)
         self._fit_window()
         self._courier_for = courier_for
@@ -165,13 +169,17 @@ class Dispatcher:
 
     # --- intake (what the categorizer uses) ---------------------------------------------------------------------
 
-    def has_room(self, next_hop: NextHop, size: int) -> bool:
-        """Whether a message of this size for `next_hop` may be stored as ACTIVE and given to `deliver` with its
-        content. Otherwise it is stored as READY and `notify` is called."""
-        if not self._running or (size <= INLINE_CONTENT_BYTES and self.bytes_in_memory + size > self.window_bytes):
+    def has_room(self, next_hop: NextHop, size: int, item: MailItem) -> bool:
+        """Whether a message with `size` octets of content for `next_hop` may be stored as ACTIVE and given to `deliver`
+        with its content. Otherwise it is stored as READY and `notify` is called."""
+        if not self._running:
             return False
         queue = self.queues.get(next_hop)
-        return queue is None or queue.has_room()
+        if size <= INLINE_CONTENT_BYTES and (total := self.bytes_in_memory + size) > self.window_bytes:
+            # An eighth more for senders with next to nothing waiting, so that a mailing does not keep them out.
+            fits = total <= self.window_bytes * 9 // 8
+            return fits and queue is not None and queue.is_light(item) and queue.has_room(item)
+        return queue is None or queue.has_room(item)
 
     def deliver(self, entries: Iterable[QueuedItem]) -> None:
         """Fresh messages, stored as ACTIVE, with their content."""
@@ -298,7 +306,14 @@ class Dispatcher:
     @property
     def _sweep_interval(self) -> float:
         """Half a minute, or a tenth of the shortest deadline where somebody set that very short."""
-        shortest = min(self.settings.delay_notification_timeout, self.settings.message_expiration_timeout)
+        settings = self.settings
+        shortest = min(settings.delay_notification_timeout, settings.message_expiration_timeout)
+        if settings.priority_queuing_enabled:
+            shortest = min(
+                shortest, settings.high_priority_delay_notification_timeout,
+                settings.high_priority_message_expiration_timeout, settings.low_priority_delay_notification_timeout,
+                settings.low_priority_message_expiration_timeout,
+            )  # fmt: skip
         return max(0.1, min(LONGEST_SLEEP, shortest.total_seconds() / 10))
 
     def _set_timer(self) -> None:

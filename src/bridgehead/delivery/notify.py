@@ -105,7 +105,7 @@ class NotifyReporter:
         return self._entry(item, composed, network_id, message_id, now)
 
     def _report(self, item: MailItem, concerned: list[tuple[EnvelopeRecipient, DeliveryStatus]], now: float) -> Report:
-        until = deadline_of(item.received_at, self._queue_settings, delay_notified=True, expires_at=item.expires_at)
+        until = deadline_of(item.received_at, self._queue_settings, True, item.expires_at, item.priority)
         return Report(
             reporting_mta=self._reporting_mta,
             envelope_id=item.envelope.envelope_id,

@@ -16,7 +16,7 @@ from bridgehead.mail.envelope import EnvelopeRecipient, RecipientState
 from bridgehead.mail.header import clean_text
 from bridgehead.mail.item import Handling
 from bridgehead.mail.limits import DIAGNOSTIC_TEXT
-from bridgehead.queues.retry import deadline_of, next_message_retry
+from bridgehead.queues.retry import deadline_of, next_message_retry, notice_of
 from bridgehead.queues.settings import QueueSettings
 from bridgehead.queues.store import MessageStatus, QueuedItem, QueueKind
 
@@ -64,7 +64,7 @@ def of_attempt(
     held = entry.status is MessageStatus.PENDING_SUSPEND
     expired = now >= _expiry(entry, settings) and not held
     final = [_expired(status) if expired and status.action is Action.DELAYED else status for status in statuses]
-    late = now >= entry.item.received_at + settings.delay_notification_timeout.total_seconds()
+    late = now >= notice_of(entry.item.received_at, settings, entry.item.priority)
     outcome = _settle(entry, pending, final, tell_delay=late)
     outcome.expired = sum(1 for before, after in zip(statuses, final, strict=True) if before is not after)
     if not outcome.done:
@@ -72,7 +72,9 @@ def of_attempt(
         kept.status = MessageStatus.SUSPENDED if held else MessageStatus.RETRY
         kept.retry_count += 1
         kept.due = next_message_retry(settings, now, random)
-        kept.deadline = deadline_of(kept.item.received_at, settings, late, kept.item.expires_at)
+        kept.deadline = deadline_of(
+            kept.item.received_at, settings, late, kept.item.expires_at, kept.item.priority
+        )
         kept.in_doubt = any(status.in_doubt for status in final)
         kept.last_error = next((status.diagnostic for status in final if status.action is Action.DELAYED), "")
     return outcome
@@ -93,12 +95,14 @@ def of_deadline(entry: QueuedItem, settings: QueueSettings, now: float, queue_er
         outcome = _settle(entry, pending, [_expired(delayed, error)] * len(pending), tell_delay=False)
         outcome.expired = len(pending)
         return outcome
-    late = now >= entry.item.received_at + settings.delay_notification_timeout.total_seconds()
+    late = now >= notice_of(entry.item.received_at, settings, entry.item.priority)
     outcome = _settle(entry, pending, [delayed] * len(pending), tell_delay=late)
     for recipient, before in zip(pending_recipients(outcome.entry), pending, strict=True):
         recipient.last_error = before.last_error or error
     outcome.entry.status = waiting_status(entry, now)
-    outcome.entry.deadline = deadline_of(entry.item.received_at, settings, late, entry.item.expires_at)
+    outcome.entry.deadline = deadline_of(
+        entry.item.received_at, settings, late, entry.item.expires_at, entry.item.priority
+    )
     return outcome
 
 
@@ -166,4 +170,4 @@ def _with(text: str, error: str) -> str:
 
 
 def _expiry(entry: QueuedItem, settings: QueueSettings) -> float:
-    return deadline_of(entry.item.received_at, settings, delay_notified=True, expires_at=entry.item.expires_at)
+    return deadline_of(entry.item.received_at, settings, True, entry.item.expires_at, entry.item.priority)

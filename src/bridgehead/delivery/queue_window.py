@@ -6,7 +6,6 @@ What its courier and the administrator see of the queue is in `delivery_queue`.
 
 import asyncio
 import logging
-from collections import deque
 from collections.abc import Collection, Coroutine
 from typing import Final, Protocol
 
@@ -14,12 +13,13 @@ import msgspec
 
 from bridgehead.delivery.attempt import AttemptRecorder
 from bridgehead.delivery.commits import LastingCommits
+from bridgehead.delivery.fair_window import FairWindow
 from bridgehead.delivery.outcome import waiting_status
 from bridgehead.delivery.ports import Courier, WorkSource
 from bridgehead.delivery.suspects import WAIT, Suspects
-from bridgehead.mail.item import Priority
 from bridgehead.mail.limits import INLINE_CONTENT_BYTES
 from bridgehead.net.clock import Clock
+from bridgehead.queues.fairness import Weights
 from bridgehead.queues.settings import QueueSettings
 from bridgehead.queues.store import QueuedItem, QueueKind, QueueState, QueueStatus, QueueStore, StoreFault, Transaction
 from bridgehead.routing.next_hop import NextHop
@@ -29,6 +29,8 @@ logger = logging.getLogger("bridgehead.delivery")
 
 WINDOW_ENTRIES: Final = 1000
 """Messages of one queue in memory."""
+LIGHT_ENTRIES: Final = 250
+"""Messages beyond that, of senders with next to nothing waiting: they need not queue up on disk behind a mailing."""
 LEASE_ENTRIES: Final = 100
 """Messages read from disk at a time."""
 PROBE_ENTRIES: Final = 10
@@ -38,7 +40,6 @@ LEASE_BYTES: Final = 4 * 1024**2
 FAULT_PAUSE: Final = 5.0
 """Seconds until the disk is asked again after it failed."""
 SHORTEST_PAUSE: Final = 0.05
-_HIGH: Final = Priority.HIGH
 
 
 class QueueHost(Protocol):
@@ -53,6 +54,7 @@ class QueueHost(Protocol):
     metrics: Metrics
     unwritten: dict[int, QueuedItem]
     """Entries in memory that are still in Submission on disk."""
+    weights: Weights
     bytes_in_memory: int
     window_bytes: int
 
@@ -84,7 +86,7 @@ class QueueWindow:
         self.on_disk = False
         self.wake_at = 0.0
         self._host = host
-        self._window: deque[QueuedItem] = deque()
+        self._window = FairWindow(host.weights)
         self._leasing = False
         self._waking = False
         self._horizon = 0.0
@@ -105,21 +107,21 @@ class QueueWindow:
             return
         self._host.bytes_in_memory += weight(entry)
         entry.since = self._host.clock.monotonic()
-        if entry.item.priority is _HIGH:
-            self._window.appendleft(entry)
-        else:
-            self._window.append(entry)
-        if not self._waking:
-            # One wake for all messages of a commit: sessions then find the next one to send along.
-            self._waking = True
-            asyncio.get_running_loop().call_soon(self._wake_soon)
+        self._window.add(entry)
+        # One wake for all messages of a commit: sessions then find the next one to send along.
+        self._soon_wake()
 
     def add_unwritten(self, entry: QueuedItem) -> None:
         """A fresh message that is still in Submission on disk."""
         self._host.unwritten[entry.id] = entry
         self.add(entry)
 
-    def _wake_soon(self) -> None:
+    def _soon_wake(self) -> None:
+        if not self._waking:
+            self._waking = True
+            asyncio.get_running_loop().call_soon(self._wake_now)
+
+    def _wake_now(self) -> None:
         self._waking = False
         if self.is_open and self._window:
             self.wake()
@@ -161,9 +163,7 @@ class QueueWindow:
 
     def withdraw(self, ids: Collection[int]) -> None:
         """Take these out of memory, for a caller that writes down at once what becomes of them."""
-        taken = [entry for entry in self._window if entry.id in ids]
-        self._window = deque(entry for entry in self._window if entry.id not in ids)
-        for entry in taken:
+        for entry in self._window.without(ids):
             self._host.bytes_in_memory -= weight(entry)
             self._host.unwritten.pop(entry.id, None)
             if self._host.suspects.on_trial:
@@ -175,7 +175,7 @@ class QueueWindow:
 
     def _emptied_window(self) -> list[QueuedItem]:
         """What lay in the window, which no longer counts as memory in use."""
-        waiting, self._window = list(self._window), deque()
+        waiting = self._window.emptied()
         for entry in waiting:
             self._host.bytes_in_memory -= weight(entry)
         return waiting
@@ -234,10 +234,7 @@ class QueueWindow:
         ahead = self._host.clock.monotonic() - self._host.clock.now()
         for entry in good:
             entry.since = ahead + (entry.due or entry.item.received_at)
-        if self._window and good and good[0].id < self._window[0].id:
-            self._window.extendleft(reversed(good))
-        else:
-            self._window.extend(good)
+        self._window.add_older(good)
         if self._window:
             self.wake()
 

@@ -8,6 +8,7 @@ its messages expire. A message that the remote server deferred has an interval o
 
 from datetime import timedelta
 
+from bridgehead.mail.item import Priority
 from bridgehead.queues.settings import QueueSettings
 
 
@@ -45,7 +46,8 @@ def next_resolver_retry(settings: QueueSettings, now: float, random: float) -> f
 
 
 def deadline_of(
-    received_at: float, settings: QueueSettings, delay_notified: bool, expires_at: float = 0.0
+    received_at: float, settings: QueueSettings, delay_notified: bool, expires_at: float = 0.0,
+    priority: Priority = Priority.NORMAL,
 ) -> float:  # fmt: skip
     """The next time at which something is owed whatever happens: the delay DSN, and once that is done (or where it
     would come no earlier than the end) the expiry.
@@ -54,10 +56,25 @@ def deadline_of(
         received_at: Unix time of acceptance.
         delay_notified: nobody is owed a delay DSN any more.
         expires_at: what an administrator set instead of the settings' expiry, 0 for nothing.
+        priority: where priorities have timeouts of their own.
     """
-    expiry = expires_at or received_at + settings.message_expiration_timeout.total_seconds()
-    notice = received_at + settings.delay_notification_timeout.total_seconds()
-    return expiry if delay_notified else min(notice, expiry)
+    timeout = settings.message_expiration_timeout
+    if priority is not Priority.NORMAL and settings.priority_queuing_enabled:
+        timeout = settings.high_priority_message_expiration_timeout
+        if priority is Priority.LOW:
+            timeout = settings.low_priority_message_expiration_timeout
+    expiry = expires_at or received_at + timeout.total_seconds()
+    return expiry if delay_notified else min(notice_of(received_at, settings, priority), expiry)
+
+
+def notice_of(received_at: float, settings: QueueSettings, priority: Priority) -> float:
+    """When the sender of a message that still waits is told of the delay."""
+    timeout = settings.delay_notification_timeout
+    if priority is not Priority.NORMAL and settings.priority_queuing_enabled:
+        timeout = settings.high_priority_delay_notification_timeout
+        if priority is Priority.LOW:
+            timeout = settings.low_priority_delay_notification_timeout
+    return received_at + timeout.total_seconds()
 
 
 def longest_retry(settings: QueueSettings) -> float:

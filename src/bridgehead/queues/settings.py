@@ -3,7 +3,21 @@
 
 import msgspec
 
-from bridgehead.mail.units import Duration
+from bridgehead.mail.item import Priority
+from bridgehead.mail.units import ByteSize, Duration
+from bridgehead.queues.fairness import STANDARD_WEIGHT
+
+
+class SenderWeight(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """How often one sender has its turn.
+
+    Attributes:
+        sender: login as "user:NAME", address, or "@domain" for the others of a domain.
+        weight: 10 is everybody's; 20 has twice as many turns.
+    """
+
+    sender: str
+    weight: int = STANDARD_WEIGHT
 
 
 class QueueSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -22,6 +36,18 @@ class QueueSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fi
         poison_threshold: crashes after which a message is set aside.
         removed_message_hold_time: what was removed without a report is kept so long, so that it can be undone.
         queue_database_path: folder of the store, within the data directory.
+        sender_weights: senders that have other than the usual number of turns in a queue.
+        priority_queuing_enabled: read priorities from messages, and let the settings named for priorities apply.
+        max_high_priority_message_size: larger messages are never of high priority.
+        low_priority_delay_notification_timeout, high_priority_delay_notification_timeout: delay DSN.
+        low_priority_message_expiration_timeout, high_priority_message_expiration_timeout: end of a message's life.
+        max_per_domain_low_priority_connections, max_per_domain_normal_priority_connections: messages of this priority
+            under way to one next hop at a time.
+        max_per_domain_high_priority_connections: the same for high priority.
+        safety_net_hold_time: delivered mail is kept so long, to be resubmitted; 0 keeps none.
+        safety_net_max_size: what is kept at most, and never more than half of the space that others leave; the oldest
+            goes first.
+        safety_net_excluded_connectors: what these connectors delivered is not kept; the mailbox store by its name.
     """
 
     queue_glitch_retry_count: int = 4
@@ -39,6 +65,38 @@ class QueueSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fi
     poison_threshold: int = 2
     removed_message_hold_time: Duration = Duration(days=1)
     queue_database_path: str = "queue"
+    sender_weights: list[SenderWeight] = []
+    priority_queuing_enabled: bool = False
+    max_high_priority_message_size: ByteSize = ByteSize(250 * 1024)
+    low_priority_delay_notification_timeout: Duration = Duration(hours=8)
+    high_priority_delay_notification_timeout: Duration = Duration(minutes=30)
+    low_priority_message_expiration_timeout: Duration = Duration(days=2)
+    high_priority_message_expiration_timeout: Duration = Duration(hours=8)
+    max_per_domain_low_priority_connections: int = 2
+    max_per_domain_normal_priority_connections: int = 15
+    max_per_domain_high_priority_connections: int = 3
+    safety_net_hold_time: Duration = Duration(days=2)
+    safety_net_max_size: ByteSize = ByteSize(10 * 1024**3)
+    safety_net_excluded_connectors: list[str] = []
+
+    @property
+    def weights(self) -> dict[str, int]:
+        """Weights by sender."""
+        return {one.sender: one.weight for one in self.sender_weights}
+
+    @property
+    def max_high_priority_size(self) -> int | None:
+        """Octets up to which a message may ask for high priority; None where none may ask for any."""
+        return int(self.max_high_priority_message_size) if self.priority_queuing_enabled else None
+
+    @property
+    def priority_connections(self) -> dict[Priority, int]:
+        """How many messages of each priority may be under way to one next hop."""
+        return {
+            Priority.HIGH: self.max_per_domain_high_priority_connections,
+            Priority.NORMAL: self.max_per_domain_normal_priority_connections,
+            Priority.LOW: self.max_per_domain_low_priority_connections,
+        }
 
 
 class Thresholds(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):

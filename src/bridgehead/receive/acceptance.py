@@ -6,13 +6,16 @@ process die in between, it finds it in the queue.
 """
 
 from collections.abc import Callable
-from typing import Protocol
+from typing import Final, Protocol
 
 from bridgehead.mail.content import Content
-from bridgehead.mail.item import MailItem
+from bridgehead.mail.item import MailItem, Priority
+from bridgehead.mail.priority import priority_granted
 from bridgehead.queues.store import MessageStatus, QueuedItem, QueueKind, QueueStore, StoreFault, Transaction
 from bridgehead.tracking.events import TrackingEvent
 from bridgehead.tracking.ports import Tracker
+
+_NORMAL: Final = Priority.NORMAL
 
 
 class Intake(Protocol):
@@ -23,14 +26,20 @@ class Intake(Protocol):
 
 
 class Acceptance:
-    """Commits messages to the Submission queue."""
+    """Commits messages to the Submission queue.
 
-    __slots__ = ("_intake", "_store", "_tracker")
+    Attributes:
+        max_high_priority_size: octets up to which a message may be of high priority; None where priorities that
+            messages ask for are not heeded.
+    """
+
+    __slots__ = ("_intake", "_store", "_tracker", "max_high_priority_size")
 
     def __init__(self, store: QueueStore, tracker: Tracker, intake: Intake) -> None:
         self._store = store
         self._tracker = tracker
         self._intake = intake
+        self.max_high_priority_size: int | None = None
 
     def allocate_id(self) -> int:
         """An internal message id for a message about to be submitted."""
@@ -40,6 +49,8 @@ class Acceptance:
         self, item: MailItem, content: Content, event: TrackingEvent, done: Callable[[StoreFault | None], None]
     ) -> None:
         """Commit; then track `event`, tell `done`, hand over. On a fault nothing was accepted and `done` gets it."""
+        if item.priority is not _NORMAL:
+            item.priority = priority_granted(item, self.max_high_priority_size)
         entry = QueuedItem(
             item=item,
             content=content,

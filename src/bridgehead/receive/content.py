@@ -13,7 +13,9 @@ import msgspec
 
 from bridgehead.mail.content import BytesContent, Content
 from bridgehead.mail.header import display_text, first_address
+from bridgehead.mail.item import Priority
 from bridgehead.mail.limits import INLINE_CONTENT_BYTES, SKIPPED_BYTES, STREAM_CHUNK_BYTES
+from bridgehead.mail.priority import PRIORITY_FIELDS, priority_asked
 from bridgehead.mail.reply import Reply
 from bridgehead.queues.store import ContentWriter
 from bridgehead.receive.header_firewall import count_received, strip_header
@@ -21,7 +23,7 @@ from bridgehead.receive.settings import Right
 from bridgehead.smtp import replies
 from bridgehead.smtp.content import is_strict
 
-_FACTS: Final = frozenset({b"subject", b"message-id", b"from", b"sender", b"date"})
+_FACTS: Final = frozenset({b"subject", b"message-id", b"from", b"sender", b"date", *PRIORITY_FIELDS})
 
 
 class ContentRules(msgspec.Struct, frozen=True, kw_only=True):
@@ -53,6 +55,7 @@ class HeaderFacts(msgspec.Struct):
     subject: str = ""
     header_from: str = ""
     is_ascii: bool = True
+    priority: Priority = Priority.NORMAL
 
 
 class IncomingContent:
@@ -196,6 +199,8 @@ class IncomingContent:
         author = found.get(b"sender") or found.get(b"from")
         if author:
             facts.header_from = first_address(author)
+        if not found.keys().isdisjoint(PRIORITY_FIELDS):
+            facts.priority = priority_asked(found)
         return b"date" in found
 
 

@@ -209,6 +209,7 @@ def _mail_item(session: "Session", transaction: Transaction, content: IncomingCo
         message_id=facts.message_id,
         subject=facts.subject,
         header_from=facts.header_from,
+        priority=facts.priority,
         connector=session.connector.connector_id,
         client_ip=session.client_ip,
         client_hostname=session.helo,

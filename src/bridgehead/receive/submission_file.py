@@ -14,6 +14,7 @@ from bridgehead.mail.envelope import BodyType, Envelope
 from bridgehead.mail.header import HeaderBlock, clean_text, display_text, first_address
 from bridgehead.mail.identity import message_id_field
 from bridgehead.mail.item import Directionality, MailItem, Source
+from bridgehead.mail.priority import PRIORITY_FIELDS, priority_asked
 from bridgehead.mail.trace_fields import date_time
 from bridgehead.smtp.content import canonical_line_ends
 
@@ -171,6 +172,7 @@ def make_submission(
         size=len(content),
         message_id=message_id,
         subject=display_text(block.first(b"subject")),
+        priority=priority_asked({name: block.first(name) for name in PRIORITY_FIELDS}),
         header_from=first_address(block.first(b"sender")) or first_address(block.first(b"from")),
         source=Source.PICKUP,
         connector=connector,

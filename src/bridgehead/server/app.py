@@ -26,14 +26,16 @@ from bridgehead.delivery.dispatcher import Dispatcher
 from bridgehead.delivery.notify import NotifyReporter
 from bridgehead.directory.lookup import DirectoryUnavailable
 from bridgehead.directory.users import UserFile, UserFileError
+from bridgehead.mail.item import Source
 from bridgehead.monitoring.book import AlarmBook
 from bridgehead.net.certificates import CertificateError, CertificatePair, CertificateStore, ensure_self_signed
 from bridgehead.net.clock import SystemClock
 from bridgehead.net.ip_range import Binding
 from bridgehead.net.randomness import RandomBytes
+from bridgehead.queues.fairness import Weights
 from bridgehead.queues.pressure import BackPressure
 from bridgehead.queues.sqlite import SqliteQueueStore
-from bridgehead.queues.store import StoreFault
+from bridgehead.queues.store import QueuedItem, StoreFault
 from bridgehead.receive.acceptance import Acceptance
 from bridgehead.receive.authentication import Authenticator
 from bridgehead.receive.pickup import pickup_reader
@@ -50,6 +52,7 @@ from bridgehead.server.queue_actions import make_actions
 from bridgehead.server.rooms import Rooms
 from bridgehead.server.trace import Traces
 from bridgehead.tracking.counters import CountingTracker
+from bridgehead.tracking.events import EventId, event_for
 from bridgehead.tracking.logs import Logs
 from bridgehead.tracking.metrics import Metrics
 
@@ -88,8 +91,8 @@ class Application:
         # No message leaves the queue before the log that says where it went: a killed process forgets neither.
         self.store = SqliteQueueStore(
             loaded.within(configuration.queues.queue_database_path), before_commit=self.logs.flush_message_tracking,
-            on_commit=self.metrics.committed,
-        )
+            on_commit=self.metrics.committed, weights=Weights(configuration.queues.weights), set_aside=self._set_aside,
+        )  # fmt: skip
         self.rooms = Rooms(loaded, self.fqdn, self.clock, self.logs)
         self._tasks: set[asyncio.Task[None]] = set()
         self._directories: list[SubmissionDirectory] = []
@@ -155,6 +158,7 @@ class Application:
         """The SMTP listeners and the directories that messages are picked up from."""
         loaded, configuration = self.loaded, self.loaded.configuration
         self.acceptance = Acceptance(self.store, self.tracker, self.categorizer)
+        self.acceptance.max_high_priority_size = configuration.queues.max_high_priority_size
         self.users = UserFile(loaded.within(configuration.directory.users_file))
         self.certificates = CertificateStore(loaded.data_directory, _server_pair(loaded, self.fqdn), log.error)
         self.authenticator = Authenticator(self.users, os.urandom)
@@ -258,6 +262,15 @@ class Application:
                 action()
 
         self._tasks.add(asyncio.get_running_loop().create_task(loop()))
+
+    def _set_aside(self, entry: QueuedItem) -> None:
+        """The store could not read an entry."""
+        recipients = [str(one.forward_path) for one in entry.item.envelope.recipients]
+        event = event_for(
+            entry.item, EventId.POISONMESSAGE, Source.POISONMESSAGE, self.clock.now(), recipients
+        )  # fmt: skip
+        event.source_context = entry.last_error
+        self.tracker.record(event)
 
     def _refresh_certificates(self) -> None:
         for path in self.certificates.refresh():

@@ -109,6 +109,8 @@ class Operations:
         services.accepted_domains, services.directory = rooms.accepted_domains, rooms.directory
         await app.receive.configure(connectors, opened)
         configuration = loaded.configuration
+        app.store.weights.replace(configuration.queues.weights)
+        app.acceptance.max_high_priority_size = configuration.queues.max_high_priority_size
         app.reporter.reconfigure(
             configuration.delivery, configuration.queues, app.fqdn, rooms.accepted_domains.default_name
         )

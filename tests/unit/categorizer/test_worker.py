@@ -58,7 +58,7 @@ class Intake:
         self.delivered: list[QueuedItem] = []
         self.notified: list[NextHop] = []
 
-    def has_room(self, next_hop: NextHop, size: int) -> bool:
+    def has_room(self, next_hop: NextHop, size: int, item: MailItem) -> bool:
         return self.room
 
     def deliver_at_once(self, entry: QueuedItem) -> None:

@@ -154,7 +154,7 @@ async def test_a_queue_that_cannot_connect_climbs_the_ladder(world: World) -> No
     (kept,) = await world.stored()
     assert (kept.status, kept.retry_count) == (MessageStatus.READY, 0)
     assert world.dispatcher.bytes_in_memory == 0
-    assert not world.dispatcher.has_room(HOP, 10)
+    assert not world.dispatcher.has_room(HOP, 10, world.entry().item)
     await world.hand_over(world.entry())
     assert world.courier.tried == []
     intervals = []
@@ -204,7 +204,7 @@ async def test_a_permanent_fault_of_the_next_hop_fails_all_its_messages(world: W
     assert await world.stored() == []
     assert world.dispatcher.queues[HOP].status == "Ready"
     assert world.dispatcher.bytes_in_memory == 0
-    assert world.dispatcher.has_room(HOP, 10)
+    assert world.dispatcher.has_room(HOP, 10, world.entry().item)
 
 
 async def test_waiting_messages_expire_also_in_unreachable_and_in_retry(world: World) -> None:
