@@ -187,8 +187,12 @@ class RefusalFacts(msgspec.Struct, kw_only=True, omit_defaults=True):
     Attributes:
         command: the client's line, "" where it may hold a secret.
         sender: reverse-path of the transaction.
-        detail: what only we know: the missing right, the hops, the TLS alert.
-        other_connectors: "name: why it was not chosen".
+        right: the one that was missing, "" where none was.
+        setting, limit, used: the limit that was reached, what it is, how much there was; `origin`: where it is set.
+        size: octets of content that had come.
+        detail: what only we know: the hops, the place in the content, the TLS alert.
+        others: "name: why it was not chosen" of the connectors that would have allowed it, then of the rest.
+        nearest: an address that exists and is much like the one that does not.
     """
 
     source: str
@@ -207,10 +211,15 @@ class RefusalFacts(msgspec.Struct, kw_only=True, omit_defaults=True):
     auth_tried: bool = False
     command: str = ""
     sender: str = ""
+    right: str = ""
+    setting: str = ""
+    limit: int = 0
+    used: int = 0
+    origin: str = ""
+    size: int = 0
     detail: str = ""
-    messages_today: int = 0
-    other_connectors: tuple[str, ...] = ()
-    transcript: tuple[str, ...] = ()
+    others: tuple[str, ...] = ()
+    nearest: str = ""
 
 
 class ConnectorFacts(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):

@@ -36,6 +36,11 @@ class ConnectionLimits:
         counts = self._counts.get(connector_name)
         return counts.total if counts else 0
 
+    def held(self, connector_name: str, source: str) -> int:
+        """How many of them one source has open."""
+        counts = self._counts.get(connector_name)
+        return counts.by_source.get(source, 0) if counts else 0
+
     def acquire(self, connector: ReceiveConnector, source: str) -> Reply | None:
         """Count a connection from a source (normalised address), or the reply that refuses it and counts nothing.
 

@@ -6,23 +6,25 @@ by piece, so that a large message needs little memory. A refusal is remembered a
 the true end of the content must be found first (RFC 5321 §4.2.5, §6.3 for loops).
 """
 
+import re
 from collections.abc import Callable
 from typing import Final
 
 import msgspec
 
 from bridgehead.mail.content import BytesContent, Content
-from bridgehead.mail.header import display_text, first_address
+from bridgehead.mail.header import HeaderBlock, display_text, first_address
 from bridgehead.mail.item import Priority
 from bridgehead.mail.limits import INLINE_CONTENT_BYTES, SKIPPED_BYTES, STREAM_CHUNK_BYTES
 from bridgehead.mail.priority import PRIORITY_FIELDS, priority_asked
 from bridgehead.mail.reply import Reply
 from bridgehead.queues.store import ContentWriter
-from bridgehead.receive.header_firewall import count_received, strip_header
+from bridgehead.receive.header_firewall import count_received, hosts_passed, strip_header
 from bridgehead.receive.settings import Right
 from bridgehead.smtp import replies
 from bridgehead.smtp.content import is_strict
 
+_FAULT: Final = re.compile(rb"\0|\r(?!\n)|(?<!\r)\n")
 _FACTS: Final = frozenset({b"subject", b"message-id", b"from", b"sender", b"date", *PRIORITY_FIELDS})
 
 
@@ -69,8 +71,8 @@ class IncomingContent:
     """
 
     __slots__ = (
-        "_added", "_binary", "_head", "_held", "_in_memory", "_parts", "_received", "_rules", "facts", "has_8bit",
-        "refusal", "size", "skipped", "writer",
+        "_added", "_binary", "_head", "_held", "_in_memory", "_parts", "_received", "_rules", "detail", "facts",
+        "has_8bit", "refusal", "size", "skipped", "writer",
     )  # fmt: skip
 
     def __init__(
@@ -92,6 +94,8 @@ class IncomingContent:
         self.size = 0
         self.skipped = 0
         self.refusal: Reply | None = None
+        self.detail = ""
+        """What exactly was wrong, for us alone; "" while nothing is."""
         self.facts = HeaderFacts()
         self.has_8bit = False
         self.writer: ContentWriter | None = None
@@ -110,6 +114,7 @@ class IncomingContent:
             self._refuse(replies.MESSAGE_TOO_LARGE)
             return
         if not self._binary and not is_strict(data):
+            self.detail = f"at octet {self.size - len(data) + _first_fault(data)} of the content"
             self._refuse(_what_is_wrong(data))
             return
         if self._head is None:
@@ -159,12 +164,14 @@ class IncomingContent:
         end = 0 if head.startswith(b"\r\n") else head.find(b"\r\n\r\n", max(0, len(head) - len(data) - 3)) + 2
         if end == 1:
             if len(head) > self._rules.max_header_size:
+                self.detail = _largest_field(head)
                 self._refuse(replies.HEADER_TOO_LARGE)
             elif final:
                 self._header_complete(head if head.endswith(b"\r\n") or not head else head + b"\r\n", b"")
             else:
                 self._head = head
         elif end > self._rules.max_header_size:
+            self.detail = _largest_field(head[:end])
             self._refuse(replies.HEADER_TOO_LARGE)
         else:
             self._header_complete(head[:end], head[end:])
@@ -180,6 +187,7 @@ class IncomingContent:
             return
         hops, own_hops = count_received(header, rules.fqdn)
         if hops > rules.max_hop_count or (rules.max_local_hop_count and own_hops > rules.max_local_hop_count):
+            self.detail = f"{hops} hops, {own_hops} of them here: {' < '.join(hosts_passed(header))}"
             self._refuse(replies.HOP_COUNT)
             return
         header = strip_header(header, rules.rights)
@@ -227,3 +235,18 @@ def _what_is_wrong(data: bytes) -> Reply:
     if b"\0" in data:
         return replies.NUL
     return replies.BARE_CR if data.count(b"\r") > data.count(b"\r\n") else replies.BARE_LF
+
+
+def _first_fault(data: bytes) -> int:
+    """Where the first NUL, bare CR or bare LF stands."""
+    found = _FAULT.search(data)
+    return found.start() if found else 0
+
+
+def _largest_field(header: bytes) -> str:
+    """The field that takes most of a header."""
+    fields = HeaderBlock(header).fields
+    if not fields:
+        return f"{len(header)} octets without a field"
+    name, start, end = max(fields, key=lambda field: field[2] - field[1])
+    return f"{name.decode('ascii', 'replace')} alone has {end - start} octets"

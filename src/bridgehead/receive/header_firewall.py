@@ -15,6 +15,7 @@ from bridgehead.receive.settings import Right
 
 _ROUTING: Final = (b"received", b"resent-")
 
+_HOSTS_SHOWN: Final = 8
 _RECEIVED: Final = re.compile(rb"received[ \t]*:((?:[^\n]*\n[ \t])*[^\n]*)")
 
 
@@ -54,3 +55,9 @@ def count_received(block: bytes, fqdn: str) -> tuple[int, int]:
                 own += any(words[place : place + 2] == [b"by", name] for place in range(len(words) - 1))
         position = lower.find(b"\nreceived", position + 1)
     return hops, own
+
+
+def hosts_passed(block: bytes) -> list[str]:
+    """Names that the newest Received fields say `by`, newest first, some of them: the circle of a loop is in them."""
+    words = re.findall(rb"(?im)^received[ \t]*:(?:[^\n]|\n[ \t])*?\sby\s+([^\s;]{1,255})", block)
+    return [word.decode("ascii", "replace") for word in words[:_HOSTS_SHOWN]]

@@ -13,7 +13,7 @@ from bridgehead.mail.item import Directionality, MailItem, Source
 from bridgehead.mail.reply import Reply
 from bridgehead.mail.trace_fields import date_time, protocol_name, received_field
 from bridgehead.queues.store import StoreFault, StoreFull
-from bridgehead.receive import address_check, agent_log
+from bridgehead.receive import address_check, agent_log, refusals
 from bridgehead.receive.content import ContentRules, IncomingContent
 from bridgehead.receive.permissions import PrincipalKind, is_from_inside
 from bridgehead.receive.settings import Right
@@ -119,6 +119,7 @@ def complete(session: "Session", transaction: Transaction) -> None:
         if refusal in (replies.BARE_LF, replies.BARE_CR, replies.NUL):
             # Whoever sends such content may be smuggling: nothing behind it can be trusted.
             session.close_after_answer()
+        session.refused = transaction
         session.answer(refusal)
         return
     session.transaction = None
@@ -140,6 +141,8 @@ async def _submit_file(session: "Session", transaction: Transaction, content: In
         await writer.discard()
         session.services.alarm(fault, session.session_id)
         agent_log.message_refused(session, transaction, _store_refusal(fault))
+        session.refused = transaction
+        refusals.note(session, _store_refusal(fault), str(fault))
         session.answer_late(_store_refusal(fault))
         return
     _submit(session, transaction, content, stored)
@@ -184,6 +187,8 @@ def _submit(session: "Session", transaction: Transaction, content: IncomingConte
             services.alarm(fault, session.session_id)
             reply = _store_refusal(fault)
             agent_log.message_refused(session, transaction, reply)
+            session.refused = transaction
+            refusals.note(session, reply, str(fault))
         session.answer_late(reply)
 
     session.committing()

@@ -25,7 +25,7 @@ from bridgehead.receive.settings import ReceiveConnector
 from bridgehead.smtp import replies
 from bridgehead.tracking.agent_log import NoAgentLog
 from bridgehead.tracking.metrics import Metrics
-from bridgehead.tracking.ports import AgentLog, ProtocolLog
+from bridgehead.tracking.ports import AgentLog, Flights, NoFlights, ProtocolLog
 
 log = logging.getLogger("bridgehead.receive")
 
@@ -57,6 +57,7 @@ class ReceiveServices:
         pressure: BackPressure | None = None,
         agent_log: AgentLog | None = None,
         revision: str = "",
+        flights: Flights | None = None,
     ) -> None:
         self.fqdn = fqdn
         self.acceptance = acceptance
@@ -72,6 +73,7 @@ class ReceiveServices:
         self.pressure = pressure or BackPressure()
         self.agent_log: AgentLog = agent_log or NoAgentLog()
         self.revision = revision
+        self.flights: Flights = flights or NoFlights()
         self.limits = ConnectionLimits()
         self._tasks: set[asyncio.Task[None]] = set()
         self._next_session = int.from_bytes(random_bytes(6), "big") << 16

@@ -16,7 +16,8 @@ from bridgehead.mail.limits import COMMANDS_PER_SESSION, IDLE_COMMANDS, PIPELINE
 from bridgehead.mail.reply import Reply
 from bridgehead.net.ip_range import normalise_ip
 from bridgehead.net.proxy_protocol import ProxyProtocolError, ProxyProtocolParser
-from bridgehead.receive import agent_log, command_record
+from bridgehead.net.tls import tls_reason
+from bridgehead.receive import agent_log, command_record, refusals
 from bridgehead.receive.content import ContentRules
 from bridgehead.receive.logon import Logon
 from bridgehead.receive.permissions import ANONYMOUS, Principal, PrincipalKind, session_principal
@@ -62,6 +63,8 @@ class Session(asyncio.Protocol):
         self.rights: frozenset[Right] = frozenset()
         self.content_rules: ContentRules | None = None
         self.transaction: Transaction | None = None
+        self.refused: Transaction | None = None
+        """The transaction that the next refusal is about, where it is over already."""
         self.client_ip = ""
         self.client_port = 0
         self.local_ip = ""
@@ -181,6 +184,7 @@ class Session(asyncio.Protocol):
         connector = self.listener.connector_for(self.local_ip, client_ip)
         if connector is None:
             agent_log.connection_refused(self, replies.NO_CONNECTOR, "")
+            refusals.note_connection(self, replies.NO_CONNECTOR, None)
             self.transport.write(replies.NO_CONNECTOR.to_wire(False))
             self.transport.close()
             return
@@ -188,6 +192,7 @@ class Session(asyncio.Protocol):
         if refusal is not None:
             connector.counters.refused += 1
             agent_log.connection_refused(self, refusal, connector.settings.name)
+            refusals.note_connection(self, refusal, connector)
             self.transport.write(refusal.to_wire())
             self.transport.close()
             return
@@ -322,6 +327,8 @@ class Session(asyncio.Protocol):
 
     def answer_after(self, seconds: float, reply: Reply) -> None:
         """Answer the event under way after a delay."""
+        if reply.code >= 400:
+            refusals.note(self, reply)
         if seconds > 0:
             self.connector.counters.tarpits += 1
             self._timer = asyncio.get_running_loop().call_later(seconds, self.answer_late, reply)
@@ -421,6 +428,7 @@ class Session(asyncio.Protocol):
             )
         except (ssl.SSLError, OSError, TimeoutError, asyncio.IncompleteReadError) as error:
             self.connector.counters.tls_failures += 1
+            refusals.note_handshake(self, tls_reason(error) or type(error).__name__)
             self._log_line("*", "", f"TLS negotiation failed: {type(error).__name__}")
             log.info("session %s from %s: TLS handshake failed: %s", self.session_id, self.client_ip, error)
             self.transport.abort()

@@ -45,6 +45,8 @@ from bridgehead.receive.submission_directory import SubmissionDirectory
 from bridgehead.server import api_process, privileges
 from bridgehead.server.api_process import ApiProcess
 from bridgehead.server.config.load import Loaded
+from bridgehead.server.connector_watch import ConnectorWatch
+from bridgehead.server.log_snapshots import LogSnapshots
 from bridgehead.server.notify import Notifier
 from bridgehead.server.operations import Operations
 from bridgehead.server.pressure import ResourceMonitor
@@ -98,6 +100,10 @@ class Application:
         self._directories: list[SubmissionDirectory] = []
         self._make_pipeline()
         self._make_receive()
+        self.snapshots = LogSnapshots(
+            self.logs, loaded.within(configuration.logs.log_directory), configuration, self.fqdn, self.clock,
+            self.store.queues,
+        )  # fmt: skip
         self.resources = ResourceMonitor(
             configuration.back_pressure, self.pressure,
             queue_folder=loaded.within(configuration.queues.queue_database_path),
@@ -108,6 +114,7 @@ class Application:
         self.traces = Traces(loaded, self.logs.flush)
         self.receive.services.revision = self.traces.revision
         self.actions = make_actions(self)
+        self.connector_watch = ConnectorWatch(self)
         self.operations = Operations(self)
         self._make_management()
 
@@ -177,6 +184,7 @@ class Application:
                 random_bytes=self.random_bytes,
                 pressure=self.pressure,
                 agent_log=self.logs.agents,
+                flights=self.logs.flights,
             )
         )
 
@@ -196,9 +204,11 @@ class Application:
         self.categorizer.start()
         await self.receive.configure(configuration.receive_connectors, opened)
         self._start_directories()
+        self.connector_watch.start()
         self._every(CERTIFICATE_CHECK_SECONDS, self._refresh_certificates)
         if (interval := self.notifier.watchdog_interval) is not None:
             self._every(interval, self.notifier.watchdog)
+        self.snapshots.start()
         self.api.start()
         self.traces.start()
 
@@ -209,10 +219,12 @@ class Application:
         await self.traces.stop()
         await self.control.close()
         self.audit.close()
+        await self.connector_watch.stop()
         for directory in self._directories:
             directory.stop()
         await self.receive.stop(STOP_GRACE_SECONDS)
         await self.resources.stop()
+        await self.snapshots.stop()
         for task in self._tasks:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
