@@ -92,6 +92,11 @@ TABLES: dict[str, tuple[str, str, str]] = {
     ),
     "categorizer": ("The categorizer", "Set-TransportConfig", "One table: limits for the whole organisation."),
     "delivery": ("Delivery and reports", "Set-TransportService and Set-TransportConfig", "One table."),
+    "connector_tests": (
+        "Tests of connectors",
+        "",
+        "One table. [Test connectors](../howto/test-connectors.md) tells what is tested.",
+    ),
     "pickup": ("Pickup and replay directories", "Set-TransportService", "One table."),
     "logs": ("Logs", "Set-TransportService", "One table."),
     "api": (
@@ -217,6 +222,8 @@ TEXTS: dict[str, dict[str, str]] = {
         "message_tracking_log_max_age": "Older files are removed.",
         "message_tracking_log_max_file_size": "A file of this size is followed by a new one.",
         "message_tracking_log_max_directory_size": "Oldest files go when the folder is larger.",
+        "message_tracking_index_max_size": "The index of `bridgehead trace` leaves the oldest logs out beyond it; 0: no "
+        "index.",
         "receive_protocol_log_max_age": "Older files are removed.",
         "receive_protocol_log_max_file_size": "A file of this size is followed by a new one.",
         "receive_protocol_log_max_directory_size": "Oldest files go when the folder is larger.",
@@ -267,12 +274,12 @@ OWN: dict[str, set[str]] = {
     "AcceptedDomain": set(),
     "ReceiveConnector": {
         "extended_rights", "implicit_tls", "tls_certificate_file", "tls_key_file", "proxy_protocol_sources",
-        "bare_linefeed_repair", "reject_unknown_recipients",
+        "bare_linefeed_repair", "reject_unknown_recipients", "expect",
     },
     "ExtendedRight": {"principal", "grant", "deny"},
     "SendConnector": {
         "authentication_username", "authentication_password", "custom_failures", "dns_servers", "tls_ca_file",
-        "preserve_routing_headers", "max_outbound_connections_per_domain",
+        "preserve_routing_headers", "max_outbound_connections_per_domain", "expect",
     },
     "ForeignConnector": set(),
     "MailboxStore": {"name", "protocol", "path", "address"},
@@ -284,6 +291,7 @@ OWN: dict[str, set[str]] = {
     "CategorizerSettings": {"expansion_size_limit", "plus_addressing_enabled"},
     "DeliverySettings": {"connect_timeout", "dsn_send_html", "outbound_window_bytes"},
     "PickupSettings": {"poll_interval"},
+    "ConnectorTestSettings": {"interval", "step_timeout", "results_kept", "relay_self_test_enabled"},
     "LogSettings": {
         "log_directory", "queue_log_enabled", "queue_log_interval", "routing_table_log_enabled", "json_log_enabled",
         "pipeline_tracing_max_age", "pipeline_tracing_max_directory_size", "flush_interval",
@@ -305,7 +313,7 @@ OWN: dict[str, set[str]] = {
         "aggregate_delivery_queue_length_warning", "aggregate_delivery_queue_length_critical",
         "active_delivery_queue_length", "submission_queue_length", "unreachable_queue_length", "poison_queue_length",
         "peer_failure_share", "peer_failure_messages", "peer_failure_period", "certificate_expiry_days",
-        "source_silence_enabled", "source_habit_days", "source_silence_factor", "source_silence_minimum", "sources",
+        "source_silence_enabled", "source_habit_days", "source_silence_factor", "source_silence_hours", "source_silence_minimum", "sources",
     },
     "MonitoringSettings": {"probe_listen", "destinations"},
 }  # fmt: skip

@@ -9,7 +9,10 @@ from typing import Protocol
 
 import msgspec
 
+from bridgehead.admin.action_runner import ActionRunner
 from bridgehead.admin.pressure import PressureFacts
+from bridgehead.admin.probe.ports import ConnectorTests
+from bridgehead.admin.tracking import TraceService
 from bridgehead.queues.store import ItemFilter, Problem, QueuedItem, QueueState, QueueSummary
 
 
@@ -85,6 +88,18 @@ class RunningServer(Protocol):
 
     def back_pressure(self) -> PressureFacts:
         """Levels of disks, memory and Submission, and what follows from them."""
+
+    @property
+    def actions(self) -> ActionRunner:
+        """What administrators do to queued messages."""
+
+    @property
+    def traces(self) -> TraceService:
+        """Searches of the message tracking logs."""
+
+    @property
+    def connector_tests(self) -> ConnectorTests:
+        """Tests of connectors, and the audit."""
 
     async def reload(self) -> ReloadOutcome:
         """Read the configuration anew, all or nothing."""

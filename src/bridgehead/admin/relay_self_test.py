@@ -11,6 +11,7 @@ from typing import Final
 
 import msgspec
 
+from bridgehead.admin.audit_report import TrickResult
 from bridgehead.admin.probe.conversation import Conversation, NotConnected
 from bridgehead.admin.probe.site import Site
 from bridgehead.admin.probe.steps import Verdict
@@ -21,7 +22,7 @@ from bridgehead.mail.header import clean_text
 from bridgehead.mail.limits import PROBE_TEXT
 from bridgehead.mail.reply import Reply
 from bridgehead.mail.units import UNLIMITED
-from bridgehead.net.ip_range import parse_binding, parse_ip
+from bridgehead.net.ip_range import parse_binding
 from bridgehead.net.smtp_client import ConnectionLost, TlsFailed
 from bridgehead.net.tls import ClientContexts
 from bridgehead.receive.address_check import check_recipient, check_sender, with_domain
@@ -37,29 +38,6 @@ from bridgehead.smtp.extensions import Features
 _NOT_OURS: Final = "relay-test-sender@relay-test.invalid"
 _SOURCES: Final = "127.81.76."
 """Each trick comes from an address of its own in this net, where the connector takes it: no rate limit is used up."""
-
-
-class TrickResult(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
-    """One trick on one connector.
-
-    Attributes:
-        connector, binding: where it was tried.
-        trick: name of the trick.
-        command: the RCPT that decided.
-        reply: what it was answered.
-        verdict: PASS refused; NOTE accepted and harmless or granted; FAILURE accepted, and mail would be relayed.
-        reason: why an acceptance counts as it does.
-        on_the_wire: False: by evaluation.
-    """
-
-    connector: str
-    binding: str
-    trick: str
-    command: str
-    reply: str
-    verdict: Verdict
-    reason: str = ""
-    on_the_wire: bool = True
 
 
 class _Said(msgspec.Struct, frozen=True):
@@ -88,6 +66,18 @@ async def try_relaying(site: Site, connector: ReceiveConnector) -> list[TrickRes
     return found
 
 
+async def ask_as(
+    site: Site, connector: ReceiveConnector, binding: str, client: str, mail: str, rcpt: str
+) -> Reply | None:  # fmt: skip
+    """What a connector answers a client ("" for any of ours) to MAIL and RCPT on the wire; None where that client is
+    not to be had on this machine, or the answer is only for now."""
+    vantage = next(vantages(site.receive_connectors, connector, parse_binding(binding), client), None)
+    if vantage is None:
+        return None
+    said = _Said(TRICKS[0], site.fqdn, (), mail, rcpt, None)
+    return await _WireTest(site, connector, binding).ask(vantage, said)
+
+
 class _WireTest:
     """One binding's conversations."""
 
@@ -102,15 +92,14 @@ class _WireTest:
         """From where to say trick `number`; None where it would use up the clients' rate limit."""
         own = f"{_SOURCES}{number % 254 + 1}"
         match = self._connectors.match(vantage.address, vantage.port, own).connector
-        if (
-            parse_ip(vantage.address).version == 4
-            and parse_ip(vantage.source).is_loopback
-            and match is self._connector
-            and not expects_proxy(self._site.receive_connectors, vantage.port, own)
-        ):
+        from_loopback = vantage.source.startswith("127.") and not vantage.preamble
+        if from_loopback and match is self._connector and not self._expects_proxy(vantage.port, own):
             return Vantage(address=vantage.address, port=vantage.port, source=own, client=own)
         self._left -= 1
         return vantage if self._left >= 0 else None
+
+    def _expects_proxy(self, port: int, source: str) -> bool:
+        return expects_proxy(self._site.receive_connectors, port, source)
 
     async def ask(self, vantage: Vantage, said: _Said) -> Reply | None:
         """The reply that decided about a trick; None where the conversation did not come so far."""

@@ -17,7 +17,8 @@ import msgspec
 _CIPHERS: Final = "ECDHE+AESGCM:ECDHE+CHACHA20:DHE+AESGCM:DHE+CHACHA20:!aNULL:!eNULL:!PSK:!SRP"
 """For TLS 1.2: forward secrecy and authenticated encryption only (RFC 9325 §4.2). TLS 1.3 has no others."""
 _LIFETIME: Final = timedelta(days=3650)
-_SELF_SIGNED: Final = ("self-signed.crt", "self-signed.key")
+SELF_SIGNED_CERTIFICATE: Final = "self-signed.crt"
+_SELF_SIGNED: Final = (SELF_SIGNED_CERTIFICATE, "self-signed.key")
 
 _Stamp = tuple[int, ...]
 

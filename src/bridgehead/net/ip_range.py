@@ -92,6 +92,18 @@ def _parse_network(written: str) -> IPRange:
     return IPRange(first.version, int(first), int(last), written)
 
 
+WIDE_RANGE = 2**16
+"""IPv4 addresses in a range beyond which it holds more than the machines somebody knows; of IPv6, 2**64."""
+
+
+def is_wide(addresses: IPRange) -> bool:
+    """Whether a range holds strangers: beyond private networks, more addresses than anybody has machines."""
+    kind = ipaddress.IPv4Address if addresses.version == 4 else ipaddress.IPv6Address
+    if addresses.first and kind(addresses.first).is_private and kind(addresses.last).is_private:
+        return False
+    return addresses.size > (WIDE_RANGE if addresses.version == 4 else 2**64)
+
+
 class Binding(msgspec.Struct, frozen=True):
     """An address and port to listen on. `0.0.0.0` stands for all of IPv4, `::` for all of IPv6 and no IPv4."""
 

@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: MIT
 """Settings of receive connectors and of the pickup and replay directories (Exchange's names in snake case)."""
 
+from datetime import date
 from enum import StrEnum
 
 import msgspec
@@ -75,6 +76,14 @@ class SizeMode(StrEnum):
     ENABLED_WITHOUT_VALUE = "EnabledWithoutValue"
 
 
+class NonCompliantSenderPolicy(StrEnum):
+    """What becomes of a message whose From field could show different readers different authors."""
+
+    REJECT = "Reject"
+    TAG = "Tag"
+    ACCEPT = "Accept"
+
+
 class ReceiveConnector(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """Accepts connections, chosen by binding and most specific remote range (Set-ReceiveConnector).
 
@@ -86,8 +95,14 @@ class ReceiveConnector(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown
             it bare CR, bare LF and NUL are refused whatever `bare_linefeed_rejection_enabled` of Exchange would say.
         proxy_protocol_sources: only these may, and then must, send a PROXY protocol header (v1 or v2).
         reject_unknown_recipients: 550 5.1.1 at RCPT for recipients of authoritative domains that do not exist.
+        anti_spoofing_enabled: a stranger's mail from an accepted domain is refused unless SPF or DKIM vouches for it
+            (aligned) or a sender exception allows it; unset: where the connector is open to the Internet, that is,
+            neither its bindings nor its remote ranges keep strangers away.
+        non_compliant_sender_policy: several From fields or authors, group syntax, text after a semicolon, controls:
+            Reject, Tag (X-MS-Exchange-P2FromRegexMatch) or Accept; what is merely malformed is tagged unless Accept.
         tls_certificate_file, tls_key_file: PEM; empty: the server's own pair.
         extended_rights: single rights beyond the permission groups.
+        expect: what must hold of this connector, tested at each change and at intervals: "relay denied from 192.0.2.1".
     """
 
     name: str
@@ -98,6 +113,7 @@ class ReceiveConnector(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown
     auth_mechanism: list[AuthMechanism] = msgspec.field(default_factory=lambda: [AuthMechanism.TLS])
     permission_groups: list[PermissionGroup] = msgspec.field(default_factory=lambda: [PermissionGroup.NONE])
     extended_rights: list[ExtendedRight] = []
+    expect: list[str] = []
     fqdn: str = ""
     banner: str = ""
     default_domain: str = ""
@@ -117,6 +133,8 @@ class ReceiveConnector(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown
     bare_linefeed_repair: bool = False
     require_ehlo_domain: bool = False
     reject_unknown_recipients: bool = True
+    anti_spoofing_enabled: bool | None = None
+    non_compliant_sender_policy: NonCompliantSenderPolicy = NonCompliantSenderPolicy.REJECT
     reject_reserved_top_level_recipient_domains: bool = False
     reject_reserved_second_level_recipient_domains: bool = False
     reject_single_label_recipient_domains: bool = False
@@ -137,6 +155,25 @@ class ReceiveConnector(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown
     tarpit_interval: Duration = Duration(seconds=5)
     auth_tarpit_interval: Duration = Duration(seconds=5)
     protocol_logging_level: ProtocolLoggingLevel = ProtocolLoggingLevel.NONE
+
+
+class SenderException(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Somebody outside who may send in our name (New-TenantAllowBlockListSpoofItems, with an owner and an end).
+
+    Attributes:
+        name: what logs call it.
+        owner: who answers for it, for the people who read the configuration.
+        expires: last day, UTC, on which it is good: 2027-03-31.
+        senders: "scanner@contoso.com", or "*@news.contoso.com" for a whole domain.
+        remote_ip_ranges: clients it is good for.
+    """
+
+    name: str
+    owner: str
+    expires: date
+    senders: list[str]
+    remote_ip_ranges: list[str]
+    comment: str = ""
 
 
 class PickupSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):

@@ -5,6 +5,7 @@ Written "[type:]space[;cost]": "SMTP:contoso.com;5", "contoso.com", "*.contoso.c
 Choosing among connectors is `connector_selection.py`.
 """
 
+from collections.abc import Iterable
 from typing import Final
 
 import msgspec
@@ -112,3 +113,15 @@ def _cost(text: str, whole: str) -> int:
     if not (number.isascii() and number.isdigit() and len(number) <= 3 and 1 <= int(number) <= COST_MAX):
         raise AddressSpaceError(f'"{whole}": a cost from 1 to {COST_MAX} was expected after the semicolon')
     return int(number)
+
+
+def first_domain(texts: Iterable[str]) -> str:
+    """The first SMTP domain that address spaces name, with or without those below it; "" where they name none."""
+    for text in texts:
+        try:
+            space = parse_address_space(text)
+        except AddressSpaceError:
+            continue
+        if space.type == SMTP and space.space not in ("", OUR_DOMAINS):
+            return space.space
+    return ""

@@ -77,6 +77,7 @@ class SendConnector(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fi
         tls_domain: name to match under DomainValidation; "" with DNS routing: the recipient domain.
         tls_ca_file: PEM file of trust anchors; "" for the system's.
         preserve_routing_headers: the right ms-Exch-Send-Headers-Routing; without it Received fields are removed.
+        expect: what must hold of this connector, tested at each change and at intervals: "starttls required".
         max_outbound_connections_per_domain: overrides the transport's own limit; 0 for that limit.
     """
 
@@ -106,6 +107,7 @@ class SendConnector(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fi
     dns_servers: list[str] = []
     protocol_logging_level: ProtocolLoggingLevel = ProtocolLoggingLevel.NONE
     preserve_routing_headers: bool = True
+    expect: list[str] = []
     max_outbound_connections_per_domain: int = 0
 
     @property
@@ -139,6 +141,7 @@ class MailboxStore(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fie
         path: Maildir: folder that holds one Maildir for each mailbox.
         address: LMTP: "127.0.0.1:24" or "unix:/run/dovecot/lmtp".
         max_concurrent_mailbox_deliveries: Exchange's MaxConcurrentMailboxDeliveries.
+        protocol_logging_level: write the LMTP conversations to the protocol log of sent mail.
     """
 
     name: str = "Mailboxes"
@@ -146,3 +149,4 @@ class MailboxStore(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fie
     path: str = "mailboxes"
     address: str = ""
     max_concurrent_mailbox_deliveries: Count = Count(20)
+    protocol_logging_level: ProtocolLoggingLevel = ProtocolLoggingLevel.NONE

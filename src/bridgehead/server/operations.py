@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Final
 
 from bridgehead import __version__
+from bridgehead.admin.action_runner import ActionRunner
 from bridgehead.admin.ports import ListenerFacts, ReloadOutcome, ServerFacts
 from bridgehead.admin.pressure import PressureFacts, pressure_alarms
 from bridgehead.directory.lookup import DirectoryUnavailable
@@ -14,7 +15,9 @@ from bridgehead.queues.store import ItemFilter, Problem, QueuedItem, QueueKind, 
 from bridgehead.server.config.check import load_checked
 from bridgehead.server.config.load import Loaded
 from bridgehead.server.config.problem import ConfigurationError
+from bridgehead.server.connector_watch import ConnectorWatch
 from bridgehead.server.rooms import Rooms
+from bridgehead.server.trace import Traces
 from bridgehead.tracking.events import EventId
 
 if TYPE_CHECKING:
@@ -26,7 +29,7 @@ _AT_START_ONLY: Final = ("server", "logs", "pickup", "api")
 """Tables that a running server does not exchange."""
 _RELOADED: Final = (
     "accepted_domains", "receive_connectors", "send_connectors", "foreign_connectors", "mailbox_store", "categorizer",
-    "delivery", "queues", "back_pressure", "directory",
+    "delivery", "queues", "back_pressure", "directory", "connector_tests",
 )  # fmt: skip
 
 
@@ -83,8 +86,19 @@ class Operations:
             alarms.append(f"the management interface {app.api.trouble}")
         if app.audit.trouble:
             alarms.append(f"changes by administrators are not recorded on disk: {app.audit.trouble}")
+        alarms += app.connector_watch.alarms
         alarms += pressure_alarms(app.resources.facts())
         return alarms
+
+    @property
+    def traces(self) -> Traces:
+        """Searches of the message tracking logs."""
+        return self._application.traces
+
+    @property
+    def connector_tests(self) -> ConnectorWatch:
+        """Tests of connectors, and the audit."""
+        return self._application.connector_watch
 
     # --- configuration ----------------------------------------------------------------------------------------------
 
@@ -106,6 +120,8 @@ class Operations:
         former, app.rooms, app.loaded = app.rooms, rooms, loaded
         app.configured_at = app.clock.now()
         services = app.receive.services
+        app.traces.reconfigure(loaded)
+        services.revision = app.traces.revision
         services.accepted_domains, services.directory = rooms.accepted_domains, rooms.directory
         await app.receive.configure(connectors, opened)
         configuration = loaded.configuration
@@ -117,20 +133,29 @@ class Operations:
         await app.dispatcher.reconfigure(configuration.queues, configuration.delivery, rooms.courier_for)
         app.categorizer.reconfigure(rooms.mail_flow, configuration.queues)
         app.resources.reconfigure(configuration.back_pressure)
+        app.snapshots.reconfigured(configuration)
         await former.close()
         app.certificates.refresh()
+        app.connector_watch.configuration_changed()
         app.notifier.ready()
         return outcome
 
     # --- queues -----------------------------------------------------------------------------------------------------
 
+    @property
+    def actions(self) -> ActionRunner:
+        """What administrators do to queued messages."""
+        return self._application.actions
+
     async def queues(self) -> Sequence[QueueSummary]:
-        """Every queue that holds a message or has a state other than Active. Raises StoreFault."""
-        return await self._application.store.queues()
+        """Every queue that holds a message or has a state other than Active; what was removed is in none of them.
+        Raises StoreFault."""
+        return [one for one in await self._application.store.queues() if one.state.queue is not QueueKind.REMOVED]
 
     async def list_items(self, wanted: ItemFilter) -> Sequence[QueuedItem]:
         """Queued messages without content. Raises StoreFault."""
-        return await self._application.store.list_items(wanted)
+        found = await self._application.store.list_items(wanted)
+        return [entry for entry in found if entry.queue is not QueueKind.REMOVED]
 
     async def item(self, internal_message_id: int) -> QueuedItem | None:
         """One queued message with its content. Raises StoreFault."""

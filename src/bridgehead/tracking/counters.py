@@ -2,6 +2,7 @@
 """Counts of what happened since the start, taken from tracking events on their way to the log."""
 
 from collections import Counter
+from collections.abc import Callable
 from typing import Final
 
 from bridgehead.mail.item import Source
@@ -12,6 +13,22 @@ _RECEIVE: Final = EventId.RECEIVE
 _FAIL: Final = EventId.FAIL
 _SMTP: Final = Source.SMTP
 _ROUTING: Final = Source.ROUTING
+
+
+class ObservedTracker:
+    """A tracker that shows each event to observers before it passes it on."""
+
+    __slots__ = ("behind", "observers")
+
+    def __init__(self, behind: Tracker) -> None:
+        self.behind = behind
+        self.observers: list[Callable[[TrackingEvent], None]] = []
+
+    def record(self, event: TrackingEvent) -> None:
+        """Show, then record."""
+        for observer in tuple(self.observers):
+            observer(event)
+        self.behind.record(event)
 
 
 class CountingTracker:
@@ -47,6 +64,20 @@ class CountingTracker:
         self.messages[event_id] += 1
         self.recipients[event_id] += event.recipient_count
         self._behind.record(event)
+
+    def observe(self, observer: Callable[[TrackingEvent], None]) -> Callable[[], None]:
+        """Show every event to an observer, too, until the function that this gives is called. Events pass as fast as
+        ever while there is none."""
+        behind = self._behind
+        observed = self._behind = behind if isinstance(behind, ObservedTracker) else ObservedTracker(behind)
+        observed.observers.append(observer)
+
+        def forget() -> None:
+            observed.observers.remove(observer)
+            if not observed.observers and self._behind is observed:
+                self._behind = observed.behind
+
+        return forget
 
     def _refused(self, event: TrackingEvent) -> None:
         self.refused_recipients += event.recipient_count

@@ -4,6 +4,15 @@
 from typing import Final
 
 from bridgehead.admin.method import Method
-from bridgehead.admin.methods import messages, pressure, queues, server
+from bridgehead.admin.methods import actions, audit, messages, pressure, queues, server, tests, trace
 
-METHODS: Final[dict[str, Method]] = {**server.METHODS, **pressure.METHODS, **queues.METHODS, **messages.METHODS}
+METHODS: Final[dict[str, Method]] = {
+    **server.METHODS,
+    **pressure.METHODS,
+    **queues.METHODS,
+    **messages.METHODS,
+    **actions.METHODS,
+    **trace.METHODS,
+    **tests.METHODS,
+    **audit.METHODS,
+}

@@ -167,7 +167,7 @@ def _not_connected(error: DialError, address: str, port: int, sources: Sequence[
     cause = error.__context__
     number = cause.errno if isinstance(cause, OSError) else None
     source = source_for(address, sources)
-    if isinstance(cause, TimeoutError) and number is None:
+    if isinstance(cause, TimeoutError):
         return NotConnected(
             f"{where} does not answer within {seconds:g} s: a firewall drops it, or nobody has that address",
             f"let TCP port {port} through from {source or 'this server'}, also at the provider",

@@ -26,7 +26,7 @@ from bridgehead.delivery.smtp_send.destination import (
 from bridgehead.mail.address import AddressError, Mailbox, domain_key, parse_mailbox
 from bridgehead.mail.limits import PROBE_ADDRESSES
 from bridgehead.net.resolver import Resolver, read_hosts_file
-from bridgehead.routing.address_space import OUR_DOMAINS, SMTP, AddressSpaceError, parse_address_space
+from bridgehead.routing.address_space import first_domain
 from bridgehead.routing.next_hop import DeliveryType, NextHop
 from bridgehead.routing.settings import SendConnector
 
@@ -56,7 +56,7 @@ def envelope_for(
     if recipients:
         paths = tuple(mailbox(one) for one in recipients)
         return Envelope(domain=domain or paths[0].domain_key, sender=reverse_path, recipients=paths, guessed=False)
-    name = domain_key(domain) if domain else _domain_of_spaces(connector)
+    name = domain_key(domain) if domain else first_domain(connector.address_spaces)
     if name:
         postmaster = Mailbox("postmaster", name)
         return Envelope(domain=name, sender=reverse_path, recipients=(postmaster,), guessed=True)
@@ -70,18 +70,6 @@ def mailbox(text: str) -> Mailbox:
         return parse_mailbox(text.strip().removeprefix("<").removesuffix(">"))
     except AddressError as error:
         raise AdminFault(INVALID, f'"{text}" is no address: {error}', "give one such as anna@contoso.com") from None
-
-
-def _domain_of_spaces(connector: SendConnector) -> str:
-    """The first address space that stands for one domain, with or without those below it."""
-    for text in connector.address_spaces:
-        try:
-            space = parse_address_space(text)
-        except AddressSpaceError:
-            continue
-        if space.type == SMTP and space.space not in ("", OUR_DOMAINS):
-            return space.space
-    return ""
 
 
 async def probe_send_connector(

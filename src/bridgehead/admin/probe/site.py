@@ -6,14 +6,16 @@ Made by the running server, or by a command where none runs: the tests are the s
 
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import TypeVar
+from typing import Protocol, TypeVar
 
 import msgspec
 
 from bridgehead.admin.faults import NOT_FOUND, AdminFault
 from bridgehead.admin.probe.dns_query import system_servers
+from bridgehead.admin.probe.settings import ConnectorTestSettings
 from bridgehead.directory.lookup import Directory
 from bridgehead.mail.address import NULL, Mailbox
+from bridgehead.net.certificates import SELF_SIGNED_CERTIFICATE
 from bridgehead.net.clock import Clock
 from bridgehead.net.ip_range import parse_binding
 from bridgehead.receive.settings import ReceiveConnector
@@ -24,6 +26,34 @@ Connector = TypeVar("Connector", SendConnector, ReceiveConnector)
 
 BY_SERVER = "the server"
 BY_COMMAND = "this command"
+
+
+class ServerPart(Protocol):
+    """The [server] table, as far as tests read it."""
+
+    @property
+    def dns_servers(self) -> Sequence[str]: ...
+    @property
+    def tls_certificate_file(self) -> str: ...
+
+
+class SiteConfiguration(Protocol):
+    """A configuration, as far as tests read it."""
+
+    @property
+    def server(self) -> ServerPart: ...
+    @property
+    def connector_tests(self) -> ConnectorTestSettings: ...
+    @property
+    def accepted_domains(self) -> Sequence[AcceptedDomain]: ...
+    @property
+    def receive_connectors(self) -> Sequence[ReceiveConnector]: ...
+    @property
+    def send_connectors(self) -> Sequence[SendConnector]: ...
+    @property
+    def foreign_connectors(self) -> Sequence[ForeignConnector]: ...
+    @property
+    def mailbox_store(self) -> MailboxStore: ...
 
 
 class Site(msgspec.Struct, frozen=True, kw_only=True):
@@ -87,6 +117,29 @@ class Site(msgspec.Struct, frozen=True, kw_only=True):
     def receive_connector(self, name: str) -> ReceiveConnector:
         """By name. Raises AdminFault."""
         return _named(name, self.receive_connectors, "receive connector")
+
+
+def site_of(
+    configuration: SiteConfiguration, data_directory: Path, *, fqdn: str, directory: Directory | None, clock: Clock,
+    random: Callable[[], float], by: str,
+) -> Site:  # fmt: skip
+    """The site of a configuration."""
+    return Site(
+        accepted_domains=configuration.accepted_domains,
+        receive_connectors=configuration.receive_connectors,
+        send_connectors=configuration.send_connectors,
+        foreign_connectors=configuration.foreign_connectors,
+        mailbox_store=configuration.mailbox_store,
+        dns_servers=configuration.server.dns_servers,
+        fqdn=fqdn,
+        data_directory=data_directory,
+        server_certificate=data_directory / (configuration.server.tls_certificate_file or SELF_SIGNED_CERTIFICATE),
+        directory=directory,
+        clock=clock,
+        random=random,
+        seconds=configuration.connector_tests.step_timeout.total_seconds(),
+        by=by,
+    )
 
 
 def _named(name: str, connectors: Sequence[Connector], what: str) -> Connector:

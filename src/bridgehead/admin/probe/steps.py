@@ -136,6 +136,10 @@ class StepBuilder:
         if self.verdict is Verdict.FAILURE:
             self._verdict = Verdict.WARNING
 
+    def passed_in_the_end(self) -> None:
+        """It ended well: what warned on the way does not count."""
+        self._verdict = Verdict.PASS
+
     def end(self) -> None:
         """Stop the clock."""
         self._ended = self._time()

@@ -10,6 +10,7 @@ from typing import Final
 
 import msgspec
 
+from bridgehead.admin.probe.settings import ConnectorTestSettings
 from bridgehead.categorizer.settings import CategorizerSettings
 from bridgehead.delivery.settings import DeliverySettings
 from bridgehead.mail.units import UNLIMITED, ByteSize, Duration
@@ -84,6 +85,11 @@ _LOG_FILE: Final = Bound(64 * _KB, 4 * _GB)
 _LOG_DIRECTORY: Final = Bound(1 * _MB, 1024 * _GB, unlimited=True)
 
 BOUNDS: Final[dict[type[msgspec.Struct], dict[str, Bound]]] = {
+    ConnectorTestSettings: {
+        "interval": _time(_SECOND, 7 * _DAY),
+        "step_timeout": _time(_SECOND, 5 * _MINUTE),
+        "results_kept": Bound(1, 10_000),
+    },
     ReceiveConnector: {
         "max_inbound_connection": Bound(1, _INT32, unlimited=True),
         "max_inbound_connection_per_source": Bound(1, 10_000, unlimited=True),
@@ -173,6 +179,7 @@ BOUNDS: Final[dict[type[msgspec.Struct], dict[str, Bound]]] = {
         "message_tracking_log_max_age": _LOG_AGE,
         "message_tracking_log_max_file_size": _LOG_FILE,
         "message_tracking_log_max_directory_size": _LOG_DIRECTORY,
+        "message_tracking_index_max_size": Bound(0, _INT32),
         "receive_protocol_log_max_age": _LOG_AGE,
         "receive_protocol_log_max_file_size": _LOG_FILE,
         "receive_protocol_log_max_directory_size": _LOG_DIRECTORY,
@@ -217,6 +224,7 @@ BOUNDS: Final[dict[type[msgspec.Struct], dict[str, Bound]]] = {
         "peer_failure_messages": Bound(1, _INT32),
         "peer_failure_period": _time(_SECOND, _DAY),
         "source_habit_days": Bound(1, 365),
+        "source_silence_hours": Bound(1, 168),
         "source_silence_factor": Bound(1, 100),
         "source_silence_minimum": _time(_MINUTE, 90 * _DAY),
         "sources": Bound(1, 10_000),

@@ -14,6 +14,7 @@ from bridgehead.server.config.api_checks import check_api
 from bridgehead.server.config.bounds import BOUNDS
 from bridgehead.server.config.default import default
 from bridgehead.server.config.domain_checks import check_accepted_domains
+from bridgehead.server.config.expectation_checks import check_expectations
 from bridgehead.server.config.file_checks import check_files
 from bridgehead.server.config.load import Loaded, read
 from bridgehead.server.config.positions import KeyPath
@@ -46,6 +47,7 @@ def check(loaded: Loaded) -> list[Problem]:
     check_accepted_domains(configuration, findings)
     check_receive_connectors(configuration, findings)
     check_send_connectors(configuration, findings)
+    check_expectations(configuration, findings)
     check_queues(configuration, findings)
     check_files(loaded)
     findings.problems.sort(key=lambda problem: (problem.severity != Severity.ERROR, problem.file, problem.line))

@@ -1,10 +1,8 @@
 # SPDX-License-Identifier: MIT
 """Checks of receive connectors beyond `receive.connector_check`: what concerns other tables, and warnings."""
 
-import ipaddress
-
 from bridgehead.mail.address import domain_key
-from bridgehead.net.ip_range import RangeError, parse_range
+from bridgehead.net.ip_range import RangeError, is_wide, parse_binding, parse_range
 from bridgehead.receive import connector_check
 from bridgehead.receive.settings import AuthMechanism, Grantee, PermissionGroup, ReceiveConnector, Right
 from bridgehead.server.config.bounds import BOUNDS
@@ -19,8 +17,6 @@ _WITHOUT_MEMBERS = {
     PermissionGroup.EXCHANGE_LEGACY_SERVERS: "its members exist in an Active Directory only",
 }
 _NAME_LENGTH = 64
-_WIDE_RANGE = 2**16
-"""Addresses in a range beyond which a right to relay is worth a warning."""
 
 
 def check_receive_connectors(configuration: Configuration, findings: Findings) -> None:
@@ -145,9 +141,12 @@ def _check_protocol(connector: ReceiveConnector, path: KeyPath, findings: Findin
 
 
 def _check_relay(connector: ReceiveConnector, path: KeyPath, findings: Findings) -> None:
-    """Warn where strangers could relay: the right to any recipient for clients from a wide range."""
+    """Warn where strangers could relay: the right to any recipient for clients from a wide range.
+
+    To a connector that listens on loopback alone only this machine comes, whatever its ranges say.
+    """
     wide = [text for text in connector.remote_ip_ranges if _is_wide(text)]
-    if not connector.enabled or not wide:
+    if not connector.enabled or not wide or all(map(_is_loopback, connector.bindings)):
         return
     anonymous = [right for right in connector.extended_rights if right.principal is Grantee.ANONYMOUS]
     granted = any(Right.ACCEPT_ANY_RECIPIENT in right.grant for right in anonymous)
@@ -168,10 +167,13 @@ def _check_relay(connector: ReceiveConnector, path: KeyPath, findings: Findings)
 
 def _is_wide(text: str) -> bool:
     try:
-        addresses = parse_range(text)
+        return is_wide(parse_range(text))
     except RangeError:
         return False
-    kind = ipaddress.IPv4Address if addresses.version == 4 else ipaddress.IPv6Address
-    if addresses.first and kind(addresses.first).is_private and kind(addresses.last).is_private:
+
+
+def _is_loopback(binding: str) -> bool:
+    try:
+        return parse_binding(binding).address.is_loopback
+    except RangeError:
         return False
-    return addresses.size > (_WIDE_RANGE if addresses.version == 4 else 2**64)

@@ -3,6 +3,7 @@
 
 import msgspec
 
+from bridgehead.admin.probe.settings import ConnectorTestSettings
 from bridgehead.admin.settings import ApiSettings
 from bridgehead.categorizer.settings import CategorizerSettings
 from bridgehead.delivery.settings import DeliverySettings
@@ -50,6 +51,7 @@ class Configuration(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fi
     api: ApiSettings = ApiSettings()
     alarms: AlarmSettings = AlarmSettings()
     monitoring: MonitoringSettings = MonitoringSettings()
+    connector_tests: ConnectorTestSettings = ConnectorTestSettings()
     pickup: PickupSettings = PickupSettings()
     accepted_domains: list[AcceptedDomain] = []
     receive_connectors: list[ReceiveConnector] = []

@@ -1,0 +1,221 @@
+# SPDX-License-Identifier: MIT
+"""The audit of receive connectors: who may do what, what that exposes and which setting closes it, and the self-test.
+
+Rights come from the code that decides for sessions; the self-test (`relay_self_test.py`) says the tricks of
+`relay_tricks.py` to the running server itself.
+"""
+
+import asyncio
+from collections.abc import Iterator, Sequence
+from datetime import UTC, datetime
+from typing import Final
+
+from bridgehead.admin.audit_report import AuditReport, ClassAudit, ConnectorAudit, Exposure, TrickResult
+from bridgehead.admin.probe.certificate import Certificate, expires_soon, read_file, why_untrusted
+from bridgehead.admin.probe.site import Site
+from bridgehead.admin.probe.steps import Verdict, worst
+from bridgehead.admin.probe.vantage import is_loopback_only
+from bridgehead.admin.receive_rights import ClientClass, client_classes, powers
+from bridgehead.admin.relay_self_test import try_relaying
+from bridgehead.mail.units import UNLIMITED
+from bridgehead.net.ip_range import RangeError, is_wide, parse_range
+from bridgehead.receive.permissions import PrincipalKind
+from bridgehead.receive.settings import AuthMechanism, MessageRateSource, PermissionGroup, ReceiveConnector, Right
+
+_TLS: Final = AuthMechanism.TLS
+
+
+async def audit(site: Site) -> AuditReport:
+    """Look at every receive connector and try to relay through each over loopback."""
+    certificates = await asyncio.to_thread(_certificates, site)
+    tried = {one.name: await try_relaying(site, one) for one in site.receive_connectors if one.enabled}
+    tricks = [trick for results in tried.values() for trick in results]
+    exposures = [
+        exposure
+        for connector in site.receive_connectors
+        if connector.enabled
+        for exposure in exposures_of(connector, certificates[connector.name], site.clock.now())
+    ]
+    return AuditReport(
+        at=datetime.fromtimestamp(site.clock.now(), UTC),
+        verdict=worst([*(one.verdict for one in exposures), *(trick.verdict for trick in tricks)]),
+        connectors=[_connector_audit(one, tried.get(one.name, [])) for one in site.receive_connectors],
+        exposures=sorted(exposures, key=lambda one: -list(Verdict).index(one.verdict)),
+        accepted_tricks=[trick for trick in tricks if trick.verdict is not Verdict.PASS],
+        self_test=_self_test_sentence(tricks),
+    )
+
+
+def _self_test_sentence(tricks: Sequence[TrickResult]) -> str:
+    wire = sum(trick.on_the_wire for trick in tricks)
+    opened = sum(trick.verdict is Verdict.FAILURE for trick in tricks)
+    how = f"{len(tricks)} attempts to relay, {wire} on the wire and {len(tricks) - wire} by evaluation"
+    return f"{how}: {opened} would be relayed" if opened else f"{how}: none is relayed beyond what is granted"
+
+
+def _connector_audit(connector: ReceiveConnector, tricks: Sequence[TrickResult]) -> ConnectorAudit:
+    return ConnectorAudit(
+        name=connector.name,
+        enabled=connector.enabled,
+        bindings=connector.bindings,
+        remote_ip_ranges=connector.remote_ip_ranges,
+        reach="this machine" if is_loopback_only(connector) else "the network",
+        classes=[
+            ClassAudit(
+                clients=one.principal.kind.value,
+                may=[] if one.absent else powers(one),
+                rights=[] if one.absent else sorted(right.value for right in one.rights),
+                absent=one.absent,
+            )
+            for one in client_classes(connector)
+        ],
+        tricks_tried=len(tricks),
+        tricks_on_the_wire=sum(trick.on_the_wire for trick in tricks),
+    )
+
+
+def _certificates(site: Site) -> dict[str, list[Certificate]]:
+    """The certificate that each connector shows; empty where it cannot be read."""
+    found = {}
+    for connector in site.receive_connectors:
+        own = connector.tls_certificate_file
+        path = site.data_directory / own if own else site.server_certificate
+        try:
+            found[connector.name] = read_file(path.read_bytes())
+        except (OSError, ValueError):
+            found[connector.name] = []
+    return found
+
+
+# --- what is open -----------------------------------------------------------------------------------------------------
+
+
+def exposures_of(connector: ReceiveConnector, certificates: Sequence[Certificate], now: float) -> Iterator[Exposure]:
+    """What one enabled connector exposes, by its settings. `now`: Unix time."""
+    wide = [] if is_loopback_only(connector) else [text for text in connector.remote_ip_ranges if _wide(text)]
+    present = [one for one in client_classes(connector) if not one.absent]
+    for one in present:
+        yield from _relaying(connector, one, wide)
+    if wide:
+        for one in present:
+            yield from _openness(connector, one, ", ".join(wide))
+        yield from _limits(connector, present, ", ".join(wide))
+    yield from _proxies(connector)
+    if not is_loopback_only(connector):
+        yield from _encryption(connector, present, certificates, now)
+
+
+def _relaying(connector: ReceiveConnector, one: ClientClass, wide: Sequence[str]) -> Iterator[Exposure]:
+    """Relaying without a login: granted to few it is a fact, to many an open relay."""
+    if not one.may_relay or one.principal.kind is PrincipalKind.USER:
+        return
+    trusted = one.principal.kind is PrincipalKind.EXTERNALLY_SECURED
+    setting = 'auth_mechanism "ExternalAuthoritative"' if trusted else "extended_rights"
+    ranges = ", ".join(wide or connector.remote_ip_ranges)
+    if wide:
+        sentence = f"anybody in {ranges} may relay to anywhere without a login: an open relay"
+        remedy = "narrow remote_ip_ranges to the machines that are meant"
+        yield _exposure(connector, Verdict.FAILURE, sentence, setting, remedy)
+    else:
+        reach = " on this machine" if is_loopback_only(connector) else ""
+        sentence = f"clients in {ranges}{reach} may relay to anywhere without a login: granted by the configuration"
+        yield _exposure(connector, Verdict.NOTE, sentence, setting, "remove it where no device needs it any longer")
+
+
+def _openness(connector: ReceiveConnector, one: ClientClass, ranges: str) -> Iterator[Exposure]:
+    """What many clients may do besides relaying."""
+    anonymous = one.principal.kind is PrincipalKind.ANONYMOUS
+    if anonymous and one.may_submit and Right.ACCEPT_AUTHORITATIVE_DOMAIN_SENDER in one.rights:
+        yield _exposure(
+            connector, Verdict.WARNING, f"anybody in {ranges} may send as an address of our own domains",
+            "permission_groups", "deny Anonymous ms-Exch-SMTP-Accept-Authoritative-Domain-Sender in extended_rights",
+        )  # fmt: skip
+    if anonymous and one.may_submit and not connector.reject_unknown_recipients:
+        yield _exposure(
+            connector, Verdict.WARNING,
+            f"anybody in {ranges} may send to recipients that do not exist, whose reports go to forged senders",
+            "reject_unknown_recipients", "set it to true",
+        )  # fmt: skip
+    organization = {Right.ACCEPT_HEADERS_ORGANIZATION, Right.ACCEPT_HEADERS_FOREST}
+    if one.principal.kind is not PrincipalKind.USER and one.rights & organization:
+        yield _exposure(
+            connector, Verdict.FAILURE, f"anybody in {ranges} may set the organization's own header fields",
+            "extended_rights", "remove ms-Exch-Accept-Headers-Organization and -Forest, or narrow remote_ip_ranges",
+        )  # fmt: skip
+
+
+def _limits(connector: ReceiveConnector, present: Sequence[ClientClass], ranges: str) -> Iterator[Exposure]:
+    users = any(one.principal.kind is PrincipalKind.USER and one.may_submit for one in present)
+    unlimited = (
+        connector.message_rate_limit >= UNLIMITED or connector.message_rate_source is MessageRateSource.NONE
+    )  # fmt: skip
+    if users and unlimited:
+        yield _exposure(
+            connector, Verdict.WARNING, f"a login from {ranges} may send without limit, also one that was stolen",
+            "message_rate_limit", 'set message_rate_limit, for example 5, and message_rate_source = "User"',
+        )  # fmt: skip
+    if users and connector.max_logon_failures == 0:
+        yield _exposure(
+            connector, Verdict.WARNING, f"anybody in {ranges} may guess passwords without end in one session",
+            "max_logon_failures", "set it to 3",
+        )  # fmt: skip
+    if connector.max_inbound_connection_per_source >= UNLIMITED and (
+        connector.max_inbound_connection_percentage_per_source == 100
+    ):
+        yield _exposure(
+            connector, Verdict.WARNING, f"one client in {ranges} may take all connections",
+            "max_inbound_connection_per_source", "set it to 20 and max_inbound_connection_percentage_per_source to 2",
+        )  # fmt: skip
+
+
+def _proxies(connector: ReceiveConnector) -> Iterator[Exposure]:
+    wide = [text for text in connector.proxy_protocol_sources if _wide(text)]
+    if wide:
+        yield _exposure(
+            connector, Verdict.FAILURE, f"anybody in {', '.join(wide)} may take any client's address upon itself",
+            "proxy_protocol_sources", "name the addresses of your proxies",
+        )  # fmt: skip
+
+
+def _encryption(
+    connector: ReceiveConnector, present: Sequence[ClientClass], certificates: Sequence[Certificate], now: float
+) -> Iterator[Exposure]:  # fmt: skip
+    if _TLS not in connector.auth_mechanism and not connector.implicit_tls:
+        if any(one.may_submit for one in present):
+            yield _exposure(
+                connector, Verdict.WARNING, "mail comes in clear, for everybody on the way to read",
+                "auth_mechanism", 'add "Tls"',
+            )  # fmt: skip
+        return
+    users = any(one.principal.kind is PrincipalKind.USER and one.may_submit for one in present)
+    if users and not connector.require_tls and not connector.implicit_tls:
+        only = PermissionGroup.ANONYMOUS_USERS not in connector.permission_groups
+        scram = AuthMechanism.SCRAM_SHA_256 in connector.auth_mechanism
+        if only and scram:
+            yield _exposure(
+                connector, Verdict.WARNING, "users may log in by SCRAM and send without TLS: their mail can be read",
+                "require_tls", "set it to true",
+            )  # fmt: skip
+    reason = why_untrusted(certificates, now) if certificates else "the certificate cannot be read"
+    if "expired" in reason or "only from" in reason or not certificates:
+        yield _exposure(
+            connector, Verdict.WARNING, f"clients that look refuse TLS: {reason}", "tls_certificate_file", "renew it"
+        )
+    elif certificates[0].self_signed:
+        yield _exposure(
+            connector, Verdict.WARNING, "the certificate is signed by itself: nobody can tell this server from another",
+            "tls_certificate_file", "set tls_certificate_file and tls_key_file",
+        )  # fmt: skip
+    elif soon := expires_soon(certificates, now):
+        yield _exposure(connector, Verdict.WARNING, soon, "tls_certificate_file", "renew it")
+
+
+def _exposure(connector: ReceiveConnector, verdict: Verdict, sentence: str, setting: str, remedy: str) -> Exposure:
+    return Exposure(connector=connector.name, verdict=verdict, sentence=sentence, setting=setting, remedy=remedy)
+
+
+def _wide(text: str) -> bool:
+    try:
+        return is_wide(parse_range(text))
+    except RangeError:
+        return False

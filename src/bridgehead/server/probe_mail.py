@@ -1,0 +1,104 @@
+# SPDX-License-Identifier: MIT
+"""Submits probe messages and shows their tracking events to who waits for them (`admin.probe.probe_mail`)."""
+
+import asyncio
+from typing import TYPE_CHECKING
+
+from bridgehead.admin.probe.probe_mail import content_of
+from bridgehead.mail.address import NULL, Mailbox
+from bridgehead.mail.content import BytesContent
+from bridgehead.mail.envelope import BodyType, Envelope, EnvelopeRecipient, Notify
+from bridgehead.mail.identity import message_id_field, network_message_id
+from bridgehead.mail.item import Directionality, MailItem, Source
+from bridgehead.queues.store import StoreFault
+from bridgehead.tracking.events import EventId, TrackingEvent, event_for
+
+if TYPE_CHECKING:
+    from bridgehead.server.app import Application
+
+CONNECTOR = "Probe"
+"""What stands for a connector in tracking."""
+
+
+class ProbeTrail:
+    """One message under way. Implements `admin.probe.probe_mail.Trail`."""
+
+    def __init__(self, application: "Application", network_message_id: str) -> None:
+        self.network_message_id = network_message_id
+        self._events: asyncio.Queue[TrackingEvent] = asyncio.Queue()
+        self._loop = asyncio.get_running_loop()
+        self._forget = application.tracker.observe(self._seen)
+
+    def _seen(self, event: TrackingEvent) -> None:
+        if event.network_message_id == self.network_message_id:
+            self._loop.call_soon_threadsafe(self._events.put_nowait, event)
+
+    async def next_event(self, seconds: float) -> TrackingEvent | None:
+        """The next event about it, None when the time is up."""
+        try:
+            async with asyncio.timeout(seconds):
+                return await self._events.get()
+        except TimeoutError:
+            return None
+
+    def close(self) -> None:
+        """Follow it no longer."""
+        self._forget()
+
+
+class ProbeMailer:
+    """Implements `admin.probe.probe_mail.Mailer`."""
+
+    def __init__(self, application: "Application") -> None:
+        self._application = application
+
+    async def submit_probe(self, recipient: Mailbox) -> ProbeTrail:
+        """Commit a probe message to the Submission queue and follow it. Raises StoreFault."""
+        app = self._application
+        item, content = self._message(recipient)
+        event = event_for(item, EventId.RECEIVE, Source.ADMIN, item.received_at, [str(recipient)])
+        event.server_hostname, event.connector_id, event.source_context = app.fqdn, item.connector, "probe message"
+        trail = ProbeTrail(app, item.network_message_id)
+        committed: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+
+        def done(fault: StoreFault | None) -> None:
+            if fault is None:
+                committed.set_result(None)
+            else:
+                committed.set_exception(fault)
+
+        try:
+            app.acceptance.submit(item, BytesContent(content), event, done)
+            await committed
+        except BaseException:
+            trail.close()
+            raise
+        return trail
+
+    def _message(self, recipient: Mailbox) -> tuple[MailItem, bytes]:
+        app = self._application
+        now = app.clock.now()
+        network_id = network_message_id(app.random_bytes(16))
+        domain = app.rooms.accepted_domains.default_name or app.fqdn
+        message_id = message_id_field(network_id, app.fqdn)
+        content = content_of(network_id, message_id, Mailbox("postmaster", domain), recipient, now)
+        item = MailItem(
+            internal_message_id=app.acceptance.allocate_id(),
+            network_message_id=network_id,
+            received_at=now,
+            envelope=Envelope(
+                NULL, [EnvelopeRecipient(recipient, Notify.NEVER)],
+                body_type=BodyType.SEVEN_BIT, smtputf8=not recipient.is_ascii,
+            ),
+            size=len(content),
+            message_id=message_id,
+            subject=f"Bridgehead probe {network_id}",
+            header_from=f"postmaster@{domain}",
+            source=Source.ADMIN,
+            connector=CONNECTOR,
+            principal="system",
+            authenticated=True,
+            directionality=Directionality.ORIGINATING,
+            strict=True,
+        )  # fmt: skip
+        return item, content
