@@ -86,7 +86,7 @@ class Rooms:
             case DeliveryType.MAILBOX if store.protocol is StoreProtocol.LMTP:
                 return LmtpCourier(
                     store, source, fqdn=self._fqdn, resolver=self.resolver, clock=self._clock, random=random.random,
-                    connectivity_log=self._logs.connectivity,
+                    protocol_log=self._logs.smtp_send, connectivity_log=self._logs.connectivity,
                 )  # fmt: skip
             case DeliveryType.MAILBOX:
                 return MaildirCourier(self.loaded.within(store.path), store, source, self._fqdn)

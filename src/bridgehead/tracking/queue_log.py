@@ -24,7 +24,7 @@ KIND: Final = LogKind(
     }),
 )  # fmt: skip
 QUEUES_MOST: Final = 1000
-"""Queues written each time, those with most messages first."""
+"""Queues that one snapshot shows, those with most messages first."""
 
 
 class QueueDigest(msgspec.Struct, frozen=True, kw_only=True):
@@ -59,8 +59,7 @@ class QueueLogFile:
     def record(self, now: float, queues: Sequence[QueueDigest]) -> None:
         """Take a snapshot; one without queues leaves a line, too, so that nobody takes silence for an idle server."""
         self._sequence += 1
-        largest = sorted(queues, key=lambda queue: -queue.message_count)[:QUEUES_MOST]
-        for queue in largest or [QueueDigest(identity="", queue_type="", status="Empty")]:
+        for queue in queues or [QueueDigest(identity="", queue_type="", status="Empty")]:
             self.log.append((",".join(map(cell, self._cells(now, queue))) + "\r\n").encode("utf-8", "replace"))
 
     def _cells(self, now: float, q: QueueDigest) -> tuple[str, ...]:

@@ -11,7 +11,7 @@ from bridgehead.delivery.lmtp import LmtpCourier
 from bridgehead.mail.delivery_status import Action
 from bridgehead.net.clock import SystemClock
 from bridgehead.net.resolver import Resolver
-from bridgehead.routing.settings import MailboxStore, StoreProtocol
+from bridgehead.routing.settings import MailboxStore, ProtocolLoggingLevel, StoreProtocol
 from support.ports import free_port
 from support.sink import Sink
 from support.work_source import ListLog, MemorySource, queued
@@ -20,11 +20,13 @@ from support.work_source import ListLog, MemorySource, queued
 @pytest.fixture
 async def deliver():
     couriers = []
+    logs = ListLog()
     resolver = Resolver(clock=SystemClock())
 
     def start(address, source, **settings):
         store = MailboxStore(name="Store", protocol=StoreProtocol.LMTP, address=address, **settings)
-        courier = LmtpCourier(store, source, "me.example", resolver, SystemClock(), random.random, ListLog())
+        courier = LmtpCourier(store, source, "me.example", resolver, SystemClock(), random.random, logs, ListLog())
+        courier.transcript = logs
         couriers.append(courier)
         courier.wake()
         return courier
@@ -103,3 +105,27 @@ async def test_a_store_that_is_away_is_a_connection_failure(deliver, tmp_path, w
     assert "mailbox store Store" in error
     assert (permanent, status) == (False, "4.4.1")
     assert len(source.waiting) == 1
+
+
+async def test_conversations_go_to_the_protocol_log_where_wanted(deliver):
+    with Sink(lmtp=True) as sink:
+        source = MemorySource([queued(b"Subject: secret\r\n\r\ncontent\r\n", ["one@x.example"])])
+        courier = deliver(f"127.0.0.1:{sink.port}", source, protocol_logging_level=ProtocolLoggingLevel.VERBOSE)
+        await source.all_finished(1)
+        await courier.close()
+    lines = [(line["event"], line["data"]) for line in courier.transcript.lines]
+    assert lines[0][0] == "+"
+    assert (">", "LHLO me.example") in lines
+    assert any(event == ">" and data.startswith("RCPT TO:<one@x.example>") for event, data in lines)
+    assert lines[-1][0] == "-"
+    assert "content" not in str(lines)
+    assert {line["connector_id"] for line in courier.transcript.lines} == {"Store"}
+    assert [line["sequence"] for line in courier.transcript.lines] == list(range(len(lines)))
+
+
+async def test_conversations_are_not_logged_unless_wanted(deliver):
+    with Sink(lmtp=True) as sink:
+        source = MemorySource([queued(b"Subject: x\r\n\r\n", ["one@x.example"])])
+        courier = deliver(f"127.0.0.1:{sink.port}", source)
+        await source.all_finished(1)
+    assert courier.transcript.lines == []

@@ -128,7 +128,7 @@ class SessionOpener:
             )
             silence = self._connector.connection_inactivity_timeout.total_seconds()
             client = await dial(
-                lambda: _remembered(SmtpClient(engine, longest_silence=silence), transcript),
+                lambda: remembered(SmtpClient(engine, longest_silence=silence), transcript),
                 target.address, target.port, sources=self._connector.source_ip_addresses,
                 seconds=self._connect_seconds,
             )  # fmt: skip
@@ -182,7 +182,8 @@ class SessionOpener:
         return Transcript(self._protocol_log, self._connector.name, session_id)
 
 
-def _remembered(client: SmtpClient, transcript: Transcript | None) -> SmtpClient:
+def remembered(client: SmtpClient, transcript: Transcript | None) -> SmtpClient:
+    """A new connection, known to its transcript, which asks it for its addresses."""
     if transcript is not None:
         transcript.client = client
     return client
