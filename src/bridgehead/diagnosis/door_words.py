@@ -1,0 +1,88 @@
+# SPDX-License-Identifier: MIT
+"""Sentences about what our own door refused, and what helps; the table that uses them is `door_rules.py`."""
+
+import re
+from typing import Final
+
+from bridgehead.diagnosis.facts import RefusalFacts
+
+_SIZE: Final = re.compile(r"SIZE=(\d{1,15})", re.IGNORECASE)
+_ADDRESS: Final = re.compile(r"<([^<>]*)>")
+
+
+def who(one: RefusalFacts) -> str:
+    """The client, with the name it gave."""
+    return f"{one.source} ({one.helo})" if one.helo and one.helo.strip("[]") != one.source else one.source
+
+
+def address_in(one: RefusalFacts) -> str:
+    found = _ADDRESS.search(one.command)
+    return found[1] if found else "the recipient"
+
+
+def limit_of(one: RefusalFacts, unit: str = "") -> str:
+    place = f" ({one.origin})" if one.origin else ""
+    return f'{one.setting} of "{one.connector}" is {one.limit:,}{unit}{place}'.replace(",", " ")
+
+
+def other_connector(one: RefusalFacts) -> str:
+    """The connector that would have allowed it, and why it was not chosen."""
+    if not one.others:
+        return ""
+    name, _, why = one.others[0].partition(": ")
+    return f' because "{name}" did not take it ({why})'
+
+
+def relay_denied(one: RefusalFacts) -> str:
+    return (
+        f'{who(one)} fell to "{one.connector}"{other_connector(one)}, which does not relay: {address_in(one)} is '
+        f"in no accepted domain, and this takes the right {one.right or 'ms-Exch-SMTP-Accept-Any-Recipient'}."
+    )
+
+
+def let_relay(one: RefusalFacts) -> str:
+    if one.others:
+        name = one.others[0].partition(": ")[0]
+        return f'add "{one.source}" to remote_ip_ranges of "{name}", then: bridgehead reload'
+    return (
+        f"see what decides: bridgehead connector match --from {one.source} --port {one.local_port}; make a connector "
+        f"for "
+        "this address that may relay"
+    )
+
+
+def login_needed(one: RefusalFacts) -> str:
+    tried = "the login it tried failed" if one.auth_tried else "it never tried one"
+    return f'"{one.connector}" needs a login, and {who(one)} has none: {tried}.'
+
+
+def other_sender(one: RefusalFacts) -> str:
+    sender = address_in(one) if one.command.upper().startswith("MAIL") else one.sender or "the From address"
+    return f"{who(one)} signs in as {one.principal.removeprefix('user:')} but sends as {sender}."
+
+
+def too_large(one: RefusalFacts) -> str:
+    declared = _SIZE.search(one.command)
+    size = int(declared[1]) if declared else one.size
+    had = f"of {size:,} bytes".replace(",", " ") if declared else f"of more than {size:,} bytes".replace(",", " ")
+    raw = f" (a file of about {size * 3 // 4 / 1e6:.1f} MB before base64)" if declared else ""
+    return f"{who(one)} sends a message {had}{raw}; {limit_of(one, ' bytes')}."
+
+
+def too_many_connections(one: RefusalFacts) -> str:
+    if one.setting == "max_inbound_connection":
+        return f'All {one.used} connections of "{one.connector}" are taken; {limit_of(one)}.'
+    if one.setting == "max_inbound_connection_percentage_per_source":
+        return f"{who(one)} has {one.used} of the last free connections and asks for more; {limit_of(one, ' %')}."
+    return f"{who(one)} has {one.used} connections open and asks for one more; {limit_of(one)}."
+
+
+def raise_limit(one: RefusalFacts) -> str:
+    where = one.origin or f'the receive connector "{one.connector}"'
+    return f"raise {one.setting} ({where}) where this client is meant to need more, then: bridgehead reload"
+
+
+def line_end(one: RefusalFacts) -> str:
+    if "carriage" in one.text:
+        return "CR alone"
+    return "a NUL octet within" if "NUL" in one.text else "LF alone"
