@@ -38,8 +38,9 @@ class Authority:
         self.root.write_bytes(self._certificate.public_bytes(serialization.Encoding.PEM))
 
     def _sign(
-        self, subject: x509.Name, key: ec.EllipticCurvePublicKey, names: list[str], *, is_root: bool = False
-    ) -> x509.Certificate:
+        self, subject: x509.Name, key: ec.EllipticCurvePublicKey, names: list[str], *, is_root: bool = False,
+        days: float = 2, since_days: float = 1 / 24,
+    ) -> x509.Certificate:  # fmt: skip
         now = datetime.datetime.now(datetime.UTC)
         builder = (
             x509.CertificateBuilder()
@@ -47,8 +48,8 @@ class Authority:
             .issuer_name(self._name)
             .public_key(key)
             .serial_number(x509.random_serial_number())
-            .not_valid_before(now - datetime.timedelta(hours=1))
-            .not_valid_after(now + datetime.timedelta(days=2))
+            .not_valid_before(now - datetime.timedelta(days=since_days))
+            .not_valid_after(now + datetime.timedelta(days=days))
             .add_extension(x509.BasicConstraints(ca=is_root, path_length=None), critical=True)
         )
         if names:
@@ -56,11 +57,11 @@ class Authority:
             builder = builder.add_extension(alternatives, critical=False)
         return builder.sign(self._key, hashes.SHA256())
 
-    def issue(self, *names: str) -> Pair:
-        """A certificate for DNS names, signed by the root."""
+    def issue(self, *names: str, days: float = 2, since_days: float = 1 / 24) -> Pair:
+        """A certificate for DNS names, signed by the root: from `since_days` ago to `days` from now."""
         key = ec.generate_private_key(ec.SECP256R1())
         subject = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, names[0])])
-        certificate = self._sign(subject, key.public_key(), list(names))
+        certificate = self._sign(subject, key.public_key(), list(names), days=days, since_days=since_days)
         pair = Pair(self.directory / f"{names[0]}.pem", self.directory / f"{names[0]}.key")
         pair.certificate.write_bytes(certificate.public_bytes(serialization.Encoding.PEM))
         pair.key.write_bytes(
@@ -69,6 +70,14 @@ class Authority:
             )
         )
         return pair
+
+
+def intermediate(root: Authority, name: str = "Test Intermediate") -> Authority:
+    """An authority in between: signed by `root`, in a folder below it."""
+    below = Authority(root.directory / "intermediate", name)
+    below._certificate = root._sign(below._name, below._key.public_key(), [], is_root=True)
+    below.root.write_bytes(below._certificate.public_bytes(serialization.Encoding.PEM))
+    return below
 
 
 def trusting_nobody() -> ssl.SSLContext:

@@ -32,6 +32,7 @@ class ScriptedDns:
     Attributes:
         address: "127.0.0.1:PORT", the form `dns_servers` takes.
         questions: every question as (name in lower case without the last dot, type), in order of arrival.
+        answers_udp, answers_tcp: whether it says anything over that transport.
         negative_ttl: SOA minimum in negative answers, seconds.
     """
 
@@ -41,7 +42,8 @@ class ScriptedDns:
         self.negative_ttl = 60
         self._records: dict[str, dict[str, tuple[int, tuple[str, ...]]]] = {}
         self._rcodes: dict[str, dns.rcode.Rcode] = {}
-        self._silent: set[str] = set()
+        self._silent: set[tuple[str, str]] = set()
+        self.answers_udp = self.answers_tcp = True
         self._truncated: set[str] = set()
         self._udp: asyncio.DatagramTransport | None = None
         self._tcp: asyncio.Server | None = None
@@ -63,9 +65,9 @@ class ScriptedDns:
         """Every question about `name` is REFUSED."""
         self._rcodes[_key(name)] = dns.rcode.REFUSED
 
-    def silent(self, name: str) -> None:
-        """Questions about `name` get no answer at all."""
-        self._silent.add(_key(name))
+    def silent(self, name: str, *kinds: str) -> None:
+        """Questions about `name` get no answer at all; with `kinds`, those of these types."""
+        self._silent.update((_key(name), kind.upper()) for kind in kinds or ("",))
 
     def truncate(self, name: str) -> None:
         """Answers about `name` over UDP are truncated."""
@@ -123,7 +125,7 @@ class ScriptedDns:
         question = query.question[0]
         name, kind = _key(question.name.to_text()), dns.rdatatype.to_text(question.rdtype)
         self.questions.append((name, kind))
-        if name in self._silent:
+        if {(name, ""), (name, kind)} & self._silent or not (self.answers_tcp if tcp else self.answers_udp):
             return None
         response = dns.message.make_response(query)
         response.flags |= dns.flags.RA | dns.flags.AA
