@@ -61,11 +61,11 @@ def _handler(name: str, method: Method, core: Core) -> HTTPRouteHandler:
             )
         )  # fmt: skip
         headers = {"Link": f'<{_next_target(request, reply.next)}>; rel="next"'} if reply.next else {}
-        return Response(bytes(reply.result), status_code=200, media_type="application/json", headers=headers)
+        return Response(bytes(reply.result), media_type="application/json", headers=headers)
 
     answer.__name__ = name.replace(".", "_").replace("-", "_")
     path = "/".join(f"{part[:-1]}:str}}" if part.startswith("{") else part for part in route.path.split("/"))
-    handler: HTTPRouteHandler = _DECORATORS[route.verb](PREFIX + path, name=name)(answer)
+    handler: HTTPRouteHandler = _DECORATORS[route.verb](PREFIX + path, name=name, status_code=200)(answer)
     return handler
 
 
