@@ -33,6 +33,7 @@ from bridgehead.queues.settings import QueueSettings
 from bridgehead.queues.store import MessageStatus, QueuedItem, QueueKind, QueueStore, StoreFault, Transaction
 from bridgehead.tracking.events import EventId, TrackingEvent, event_for
 from bridgehead.tracking.metrics import Metrics
+from bridgehead.tracking.pipeline_tracing import PipelineTracing
 from bridgehead.tracking.ports import Tracker
 
 LEASED_ENTRIES: Final = 64
@@ -61,8 +62,9 @@ class Categorizer:
     def __init__(
         self, *, store: QueueStore, mail_flow: MailFlow, queue_settings: QueueSettings, tracker: Tracker, clock: Clock,
         reporter: Reporter, intake: DeliveryIntake, random: Callable[[], float] = random,
-        metrics: Metrics | None = None,
+        metrics: Metrics | None = None, tracing: PipelineTracing | None = None,
     ) -> None:  # fmt: skip
+        self._tracing = tracing
         self._metrics = metrics or Metrics()
         self._store = store
         self._mail_flow = mail_flow
@@ -133,11 +135,18 @@ class Categorizer:
         now = self._clock.now()
         if entry.item.stage is _SUBMITTED:
             self._metrics.submission.observe(now - entry.item.received_at)
+        tracing = self._tracing
+        if tracing is not None and entry.content is not None and tracing.wants(entry.item.envelope.reverse_path):
+            tracing.submitted(entry.item, entry.content)
+        else:
+            tracing = None
         try:
             outcome = self._decide(entry, now)
         except Exception as error:
             _log.exception("message %d could not be categorized", entry.id)
             outcome = self._crashed(entry, error, now)
+        if tracing is not None:
+            self._trace_routed(tracing, entry, outcome)
         if outcome.at_once is not None:
             self._leave_window(entry.id)
             self._intake.deliver_at_once(outcome.at_once)
@@ -145,6 +154,15 @@ class Categorizer:
         self._under_way += 1
         urgent = bool(outcome.deliveries or outcome.reports or self._window)
         self._store.commit(outcome.transaction, partial(self._committed, outcome, entry.id), urgent=urgent)
+
+    def _trace_routed(self, tracing: PipelineTracing, entry: QueuedItem, outcome: Outcome) -> None:
+        """Each fork that the message became. The categorizer changes envelopes, never content."""
+        assert entry.content is not None
+        forks = [outcome.at_once] if outcome.at_once is not None else outcome.transaction.put
+        reports = {report.id for report in outcome.reports}
+        for fork in forks:
+            if fork.id not in reports:
+                tracing.routed(fork.item, entry.content)
 
     # --- one message -----------------------------------------------------------------------------------------------
 

@@ -7,15 +7,15 @@ from typing import TYPE_CHECKING
 
 from bridgehead.mail.content import Content
 from bridgehead.mail.envelope import BodyType, Envelope
-from bridgehead.mail.header import HeaderBlock
 from bridgehead.mail.identity import message_id_field, network_message_id
 from bridgehead.mail.item import Directionality, MailItem, Source
 from bridgehead.mail.reply import Reply
 from bridgehead.mail.trace_fields import date_time, protocol_name, received_field
 from bridgehead.queues.store import StoreFault, StoreFull
-from bridgehead.receive import address_check, agent_log, refusals
-from bridgehead.receive.content import ContentRules, IncomingContent
+from bridgehead.receive import agent_log, refusals
+from bridgehead.receive.content import ContentRules, HeaderDecision, IncomingContent
 from bridgehead.receive.permissions import PrincipalKind, is_from_inside
+from bridgehead.receive.sender_check import SenderCheck, SenderFacts
 from bridgehead.receive.settings import Right
 from bridgehead.receive.transaction import Transaction
 from bridgehead.smtp import replies
@@ -34,8 +34,14 @@ def begin(session: "Session", transaction: Transaction) -> None:
         session.content_rules or _rules(session),
         partial(_received, session, transaction),
         partial(_missing_fields, session, transaction),
+        _sender_check(session, transaction),
         binary=transaction.mail.body_type is BodyType.BINARY_MIME,
     )
+    if services.tracing is not None and services.tracing.wants(transaction.mail.reverse_path):
+        transaction.incoming = services.tracing.incoming(
+            transaction.network_message_id, transaction.internal_message_id, transaction.mail.reverse_path,
+            [str(recipient.forward_path) for recipient in transaction.recipients],
+        )  # fmt: skip
 
 
 def _rules(session: "Session") -> ContentRules:
@@ -50,17 +56,21 @@ def _rules(session: "Session") -> ContentRules:
         fqdn=connector.fqdn,
         rights=session.rights,
         complete=is_from_inside(session.rights, session.principal),
-        check_header=_from_check(session),
     )
     return rules
 
 
-def _from_check(session: "Session") -> Callable[[bytes], Reply | None] | None:
-    """A login may show only its own addresses in From and Sender, unless it was granted more."""
-    principal, rights = session.principal, session.rights
-    if principal.kind is not PrincipalKind.USER or Right.ACCEPT_ANY_SENDER in rights:
+def _sender_check(session: "Session", transaction: Transaction) -> Callable[[bytes], HeaderDecision] | None:
+    """Who checks that the message is from whom it says; nobody where the session may send as anybody."""
+    connector, principal, rights = session.connector, session.principal, session.rights
+    if principal.kind is not PrincipalKind.ANONYMOUS and Right.ACCEPT_ANY_SENDER in rights:
         return None
-    return lambda header: address_check.check_header_from(HeaderBlock(header), rights, principal)
+    facts = SenderFacts(
+        session.client_ip, session.helo, transaction.mail.reverse_path, principal, rights,
+        connector.settings.non_compliant_sender_policy, connector.is_protected, connector.fqdn,
+    )  # fmt: skip
+    check = transaction.sender_check = SenderCheck(facts, session.services, session.services.clock.now())
+    return check.header
 
 
 def _received(session: "Session", transaction: Transaction) -> bytes:
@@ -122,12 +132,28 @@ def complete(session: "Session", transaction: Transaction) -> None:
         session.refused = transaction
         session.answer(refusal)
         return
+    check = transaction.sender_check
+    if check is not None and check.is_due and not transaction.sender_checked:
+        session.wait_for(_check_sender(transaction, check), lambda: _sender_checked(session, transaction))
+        return
     session.transaction = None
     if content.writer is not None:
         session.wait_for(_submit_file(session, transaction, content))
     else:
         stored = content.in_memory()
         _submit(session, transaction, content, stored)
+
+
+async def _check_sender(transaction: Transaction, check: SenderCheck) -> None:
+    """Ask DNS whether the sender is real; the answer becomes the content's refusal, or nothing."""
+    transaction.sender_checked = True
+    assert transaction.content is not None
+    transaction.content.refusal = await check.verdict()
+
+
+def _sender_checked(session: "Session", transaction: Transaction) -> None:
+    complete(session, transaction)
+    session.go_on()
 
 
 async def _submit_file(session: "Session", transaction: Transaction, content: IncomingContent) -> None:
@@ -151,6 +177,8 @@ async def _submit_file(session: "Session", transaction: Transaction, content: In
 def _submit(session: "Session", transaction: Transaction, content: IncomingContent, stored: Content) -> None:
     services = session.services
     item = _mail_item(session, transaction, content, stored.size)
+    if transaction.incoming is not None:
+        transaction.incoming.received(item, stored)
     event = TrackingEvent(
         time=item.received_at,
         event_id=EventId.RECEIVE,
@@ -172,7 +200,7 @@ def _submit(session: "Session", transaction: Transaction, content: IncomingConte
         return_path=str(transaction.mail.reverse_path) or "<>",
         directionality=item.directionality,
         original_client_ip=item.client_ip,
-        custom_data=session.tracked,
+        custom_data=_custom_data(session, transaction),
     )
 
     def done(fault: StoreFault | None) -> None:
@@ -193,6 +221,12 @@ def _submit(session: "Session", transaction: Transaction, content: IncomingConte
 
     session.committing()
     services.acceptance.submit(item, stored, event, done)
+
+
+def _custom_data(session: "Session", transaction: Transaction) -> str:
+    """What RECEIVE says of the session, and what vouched for a sender of ours."""
+    check = transaction.sender_check
+    return f"{session.tracked};S:SenderAuth={check.note}" if check is not None and check.note else session.tracked
 
 
 def _mail_item(session: "Session", transaction: Transaction, content: IncomingContent, size: int) -> MailItem:

@@ -10,6 +10,8 @@ from collections.abc import Callable, Container, Coroutine
 from typing import Any
 
 from bridgehead.directory.lookup import Directory
+from bridgehead.msgauth.dkim.verify import CheckSignature
+from bridgehead.msgauth.lookup import AuthenticationLookup
 from bridgehead.net.clock import Clock
 from bridgehead.net.ip_range import Binding, IPRange, parse_binding, parse_ip, parse_range
 from bridgehead.queues.pressure import BackPressure
@@ -19,12 +21,14 @@ from bridgehead.receive.address_check import AcceptedDomains
 from bridgehead.receive.authentication import Authenticator
 from bridgehead.receive.connection_limits import ConnectionLimits
 from bridgehead.receive.connector import ReceiveConnectors
+from bridgehead.receive.sender_exceptions import SenderExceptions
 from bridgehead.receive.served_connector import Certificates, ServedConnector
 from bridgehead.receive.session import Session
 from bridgehead.receive.settings import ReceiveConnector
 from bridgehead.smtp import replies
 from bridgehead.tracking.agent_log import NoAgentLog
 from bridgehead.tracking.metrics import Metrics
+from bridgehead.tracking.pipeline_tracing import PipelineTracing
 from bridgehead.tracking.ports import AgentLog, Flights, NoFlights, ProtocolLog
 
 log = logging.getLogger("bridgehead.receive")
@@ -56,9 +60,16 @@ class ReceiveServices:
         metrics: Metrics | None = None,
         pressure: BackPressure | None = None,
         agent_log: AgentLog | None = None,
+        tracing: PipelineTracing | None = None,
         revision: str = "",
         flights: Flights | None = None,
+        sender_exceptions: SenderExceptions | None = None,
+        authentication_lookup: AuthenticationLookup,
+        check_signature: CheckSignature,
     ) -> None:
+        self.sender_exceptions = sender_exceptions or SenderExceptions()
+        self.authentication_lookup = authentication_lookup
+        self.check_signature = check_signature
         self.fqdn = fqdn
         self.acceptance = acceptance
         self.new_content_file = new_content_file
@@ -71,6 +82,7 @@ class ReceiveServices:
         self.random_bytes = random_bytes
         self.metrics = metrics or Metrics()
         self.pressure = pressure or BackPressure()
+        self.tracing = tracing
         self.agent_log: AgentLog = agent_log or NoAgentLog()
         self.revision = revision
         self.flights: Flights = flights or NoFlights()

@@ -171,6 +171,8 @@ def content_piece(session: "Session", event: ContentPiece) -> None:
             session.answer(replies.BAD_SEQUENCE)
         return
     content = transaction.content
+    if transaction.incoming is not None:
+        transaction.incoming.add(event.data)
     content.add(event.data, final=event.final)
     if content.must_give_up:
         session.end(replies.TOO_MANY_ERRORS)

@@ -18,11 +18,14 @@ from bridgehead.tracking.json_lines import JsonLines, json_kind
 from bridgehead.tracking.log import LogFile, LogKind, LogLimits
 from bridgehead.tracking.message_tracking import KIND as MESSAGE_TRACKING
 from bridgehead.tracking.message_tracking import MessageTrackingLog, NoTracking
+from bridgehead.tracking.pipeline_tracing import FOLDER as PIPELINE_TRACING_FOLDER
+from bridgehead.tracking.pipeline_tracing import PipelineTracing
 from bridgehead.tracking.ports import AgentLog, ConnectivityLog, ProtocolLog, Tracker
 from bridgehead.tracking.protocol_log import RECEIVE_KIND, SEND_KIND, ProtocolLogFile
 from bridgehead.tracking.queue_log import KIND as QUEUE
 from bridgehead.tracking.queue_log import QueueLogFile
 from bridgehead.tracking.settings import LogSettings
+from bridgehead.tracking.snapshot_folder import SnapshotFolder
 
 MESSAGE_TRACKING_FOLDER: Final = "MessageTracking"
 SMTP_RECEIVE_FOLDER: Final = "Hub/ProtocolLog/SmtpReceive"
@@ -63,6 +66,7 @@ class Logs:
         self.smtp_receive = ProtocolLogFile(self._file(SMTP_RECEIVE_FOLDER, RECEIVE_KIND, receive), now)
         self.smtp_send = ProtocolLogFile(self._file(SMTP_SEND_FOLDER, SEND_KIND, send), now)
         self.agents = self._agents(settings)
+        self.pipeline_tracing = self._pipeline_tracing(settings)
         self.queues = self._queues(settings)
         self.message_tracking = self._message_tracking(settings)
         self.connectivity = self._connectivity(settings)
@@ -71,6 +75,8 @@ class Logs:
         """Begin to write. Lines recorded before are written, too."""
         self.flights.load()
         self._thread.start()
+        if self.pipeline_tracing is not None:
+            self.pipeline_tracing.start()
 
     def flush(self) -> None:
         """Write what was recorded so far, now. For tests and before files are read."""
@@ -89,6 +95,8 @@ class Logs:
             file.close()
         for one in self._json:
             one.close()
+        if self.pipeline_tracing is not None:
+            self.pipeline_tracing.close()
         self.flights.save(at_once=True)
 
     @property
@@ -124,6 +132,16 @@ class Logs:
         if not settings.agent_log_enabled:
             return NoAgentLog()
         return AgentLogFile(self._file(AGENT_FOLDER, AGENT, _limits(settings, "agent_log")))
+
+    def _pipeline_tracing(self, settings: LogSettings) -> PipelineTracing | None:
+        if not settings.pipeline_tracing_enabled:
+            return None
+        folder = SnapshotFolder(
+            self._folder / settings.pipeline_tracing_path / PIPELINE_TRACING_FOLDER,
+            settings.pipeline_tracing_max_age,
+            settings.pipeline_tracing_max_directory_size,
+        )
+        return PipelineTracing(folder, settings.pipeline_tracing_sender_address, self._now)
 
     def _queues(self, settings: LogSettings) -> QueueLogFile | None:
         if not settings.queue_log_enabled:

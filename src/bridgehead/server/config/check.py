@@ -22,7 +22,7 @@ from bridgehead.server.config.problem import ConfigurationError, Findings, Probl
 from bridgehead.server.config.queue_checks import check_queues
 from bridgehead.server.config.receive_checks import check_receive_connectors
 from bridgehead.server.config.send_checks import check_send_connectors
-from bridgehead.server.config.server_checks import check_server
+from bridgehead.server.config.server_checks import check_logs, check_server
 
 
 def load_checked(path: Path | None) -> Loaded:
@@ -43,6 +43,7 @@ def check(loaded: Loaded) -> list[Problem]:
     configuration, findings = loaded.configuration, loaded.findings
     check_bounds(configuration, findings)
     check_server(configuration, findings)
+    check_logs(configuration, findings)
     check_api(configuration, findings)
     check_accepted_domains(configuration, findings)
     check_receive_connectors(configuration, findings)

@@ -5,7 +5,7 @@ import grp
 import ipaddress
 import pwd
 
-from bridgehead.mail.address import AddressError, parse_domain
+from bridgehead.mail.address import AddressError, parse_domain, parse_mailbox
 from bridgehead.server.config.positions import KeyPath
 from bridgehead.server.config.problem import Findings
 from bridgehead.server.config.schema import Configuration
@@ -28,6 +28,19 @@ def check_server(configuration: Configuration, findings: Findings) -> None:
         )
     if server.group and not server.user:
         findings.error(("server", "group"), "a group without a user has no effect", "set server.user as well")
+
+
+def check_logs(configuration: Configuration, findings: Findings) -> None:
+    """Pipeline tracing says whose messages it keeps."""
+    logs = configuration.logs
+    address, path = logs.pipeline_tracing_sender_address, ("logs", "pipeline_tracing_sender_address")
+    if logs.pipeline_tracing_enabled and not address:
+        findings.error(path, "pipeline tracing keeps the messages of one sender", 'write its address, or "<>"')
+    elif address and address != "<>":
+        try:
+            parse_mailbox(address)
+        except AddressError as error:
+            findings.error(path, f'"{address}" is no mail address: {error}', 'write "anna@contoso.com" or "<>"')
 
 
 def check_host_name(name: str, path: KeyPath, findings: Findings) -> None:
