@@ -60,10 +60,12 @@ def _timed(site: Site, seconds: float) -> Site:
 
 
 def _sum_up(tree: StepBuilder, request: ProbeRequest) -> None:
-    what = f"{request.kind.replace('-', ' ')} {request.name}".capitalize()
-    tree.say(f"{what}: {_IN_WORDS[tree.verdict.value]}")
+    tree.say(f"{_KINDS[request.kind]} {request.name}: {_IN_WORDS[tree.verdict.value]}")
 
 
+_KINDS = {
+    "send-connector": "Send connector", "receive-connector": "Receive connector", "domain": "Mail for", "smtp": "Host",
+}  # fmt: skip
 _IN_WORDS = {
     "pass": "all is well", "note": "all is well", "warning": "mail goes, and somebody should look",
     "failure": "mail does not go as it should",
