@@ -5,14 +5,19 @@ to text or JSON; what a command needs beyond that is imported when it runs, so t
 
 import rich_click as click
 
+from bridgehead.admin.cli.action import action
 from bridgehead.admin.cli.administrator import administrator
+from bridgehead.admin.cli.audit import audit
 from bridgehead.admin.cli.audit_log import audit_log
 from bridgehead.admin.cli.connector import connector
 from bridgehead.admin.cli.message import message
+from bridgehead.admin.cli.message_actions import MESSAGE_COMMANDS
+from bridgehead.admin.cli.message_export import export
 from bridgehead.admin.cli.pressure import back_pressure
 from bridgehead.admin.cli.queue import queue
 from bridgehead.admin.cli.recipient import recipient
 from bridgehead.admin.cli.status import reload, status
+from bridgehead.admin.cli.test import test
 from bridgehead.admin.cli.trace import trace
 from bridgehead.admin.cli.user import user
 
@@ -21,8 +26,11 @@ __all__ = ["register"]
 
 def register(group: click.Group) -> None:
     """Add the commands to the program's own. Their `click.Context.obj` is to be a `CliContext`."""
+    for verb in (*MESSAGE_COMMANDS, export):
+        message.add_command(verb)
     commands = (
-        status, reload, back_pressure, queue, message, trace, connector, user, recipient, administrator, audit_log,
+        status, reload, back_pressure, queue, message, action, trace, connector, test, audit, user, recipient,
+        administrator, audit_log,
     )  # fmt: skip
     for command in commands:
         group.add_command(command)

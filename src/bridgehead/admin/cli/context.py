@@ -13,6 +13,8 @@ from typing import TYPE_CHECKING, Protocol
 
 if TYPE_CHECKING:
     from bridgehead.admin.client import ChannelClient, ControlClient
+    from bridgehead.admin.probe.settings import ConnectorTestSettings
+    from bridgehead.admin.probe.site import Site
     from bridgehead.admin.recipients import Source
     from bridgehead.admin.settings import ApiSettings
     from bridgehead.categorizer.settings import CategorizerSettings
@@ -30,6 +32,12 @@ class ServerTable(Protocol):
     def data_directory(self) -> str: ...
     @property
     def control_socket(self) -> str: ...
+    @property
+    def fqdn(self) -> str: ...
+    @property
+    def dns_servers(self) -> Sequence[str]: ...
+    @property
+    def tls_certificate_file(self) -> str: ...
 
 
 class Configuration(Protocol):
@@ -55,6 +63,8 @@ class Configuration(Protocol):
     def send_connectors(self) -> "Sequence[SendConnector]": ...
     @property
     def foreign_connectors(self) -> "Sequence[ForeignConnector]": ...
+    @property
+    def connector_tests(self) -> "ConnectorTestSettings": ...
     @property
     def mailbox_store(self) -> "MailboxStore": ...
 
@@ -89,6 +99,26 @@ class CliContext:
         configuration = self.configuration
         path = self.within_data_directory(configuration.directory.recipients_file)
         return Source(path, configuration.categorizer.plus_addressing_enabled)
+
+    def site(self) -> "Site":
+        """What tests need where no server runs."""
+        import random
+        import socket
+
+        from bridgehead.admin.faults import AdminFault
+        from bridgehead.admin.probe.site import BY_COMMAND, site_of
+        from bridgehead.admin.recipients import open_directory
+        from bridgehead.net.clock import SystemClock
+
+        try:
+            directory = open_directory(self.recipients())
+        except AdminFault:
+            directory = None
+        configuration = self.configuration
+        return site_of(
+            configuration, self.data_directory, fqdn=configuration.server.fqdn or socket.getfqdn(), directory=directory,
+            clock=SystemClock(), random=random.random, by=BY_COMMAND,
+        )  # fmt: skip
 
     def control(self, timeout: float = 60.0) -> "ControlClient":
         """A connection to the running server, made at its first call; to be closed by the caller."""
