@@ -8,6 +8,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, TypeVar
 
+from bridgehead.admin.alarms import sentences
 from bridgehead.admin.methods.table import METHODS
 from bridgehead.admin.ports import ListenerFacts, ReloadOutcome, ServerFacts
 from bridgehead.admin.pressure import PressureFacts
@@ -15,6 +16,10 @@ from bridgehead.mail.address import parse_mailbox
 from bridgehead.mail.content import BytesContent
 from bridgehead.mail.envelope import Envelope, EnvelopeRecipient
 from bridgehead.mail.item import MailItem
+from bridgehead.monitoring.book import AlarmBook
+from bridgehead.monitoring.channels import LogChannel
+from bridgehead.monitoring.settings import AlarmSettings
+from bridgehead.monitoring.watch import Watch
 from bridgehead.queues.memory import MemoryQueueStore
 from bridgehead.queues.store import (
     ItemFilter,
@@ -29,6 +34,8 @@ from bridgehead.queues.store import (
 )  # fmt: skip
 from bridgehead.routing.next_hop import DeliveryType, NextHop
 from support.interface import Interface
+from support.monitored_store import MonitoredStore
+from support.queue_actions import actions_over
 
 NOW = 1_800_000_000.0
 CONTOSO = NextHop(DeliveryType.DNS_CONNECTOR, "contoso.com", "Internet")
@@ -42,7 +49,11 @@ class StoreServer:
 
     def __init__(self, store: MemoryQueueStore, now: Callable[[], float] = lambda: NOW) -> None:
         self.store, self.now = store, now
+        self.actions = actions_over(store, now)
         self.alarms: list[str] = []
+        self.monitored = MonitoredStore(store, now)
+        book = AlarmBook(now, reminder_interval=3600.0, all_clear_delay=0.0)
+        self.watch = Watch(self.monitored, book, AlarmSettings(), [LogChannel()], Path())
         self.problems: list[Problem] = []
         self.pressure = PressureFacts()
         self.outcome = ReloadOutcome(changes=["receive_connectors changed"], needs_restart=["logs"])
@@ -56,7 +67,7 @@ class StoreServer:
             data_directory="/var/lib/bridgehead",
             listeners=[ListenerFacts(binding="127.0.0.1:25", connectors=["Default"], connections=2)],
             received=3,
-            alarms=self.alarms,
+            alarms=[*self.alarms, *sentences(self.watch.book)],
         )
 
     async def reload(self) -> ReloadOutcome:

@@ -10,6 +10,9 @@ from typing import Protocol
 import msgspec
 
 from bridgehead.admin.action_runner import ActionRunner
+from bridgehead.admin.alarms import AlarmKeeper
+from bridgehead.admin.health import Ready
+from bridgehead.admin.metrics import MetricsSource
 from bridgehead.admin.pressure import PressureFacts
 from bridgehead.admin.probe.ports import ConnectorTests
 from bridgehead.admin.tracking import TraceService
@@ -75,6 +78,10 @@ class ReloadOutcome(msgspec.Struct, frozen=True, kw_only=True):
     needs_restart: Sequence[str] = ()
 
 
+class MonitoredServer(MetricsSource, Ready, Protocol):
+    """What scrapes and probes ask."""
+
+
 class RunningServer(Protocol):
     """The running server as its operators' commands see it. All calls on its event loop; none blocks it.
 
@@ -88,6 +95,14 @@ class RunningServer(Protocol):
 
     def back_pressure(self) -> PressureFacts:
         """Levels of disks, memory and Submission, and what follows from them."""
+
+    @property
+    def watch(self) -> AlarmKeeper:
+        """Alarms."""
+
+    @property
+    def monitored(self) -> MonitoredServer:
+        """Numbers and health."""
 
     @property
     def actions(self) -> ActionRunner:

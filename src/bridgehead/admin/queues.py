@@ -134,7 +134,8 @@ async def show_queue(server: RunningServer, name: str, limit: int = LIST_RESULTS
     """One queue with its messages. Raises AdminFault where the name fits none or several."""
     summary = await one_queue(server, name)
     wanted = ItemFilter(queue=summary.state.queue, next_hop=summary.state.next_hop, limit=limit)
-    messages = [view_message(entry, summary.state) for entry in await server.list_items(wanted)]
+    around = server.actions.around
+    messages = [view_message(entry, around, summary.state) for entry in await server.list_items(wanted)]
     return QueueDetail(queue=view_queue(summary), messages=messages)
 
 

@@ -28,10 +28,13 @@ from bridgehead.directory.lookup import DirectoryUnavailable
 from bridgehead.directory.users import UserFile, UserFileError
 from bridgehead.mail.item import Source
 from bridgehead.monitoring.book import AlarmBook
+from bridgehead.monitoring.watch import Watch
+from bridgehead.net.authentication_lookup import ResolverLookup
 from bridgehead.net.certificates import CertificateError, CertificatePair, CertificateStore, ensure_self_signed
 from bridgehead.net.clock import SystemClock
 from bridgehead.net.ip_range import Binding
 from bridgehead.net.randomness import RandomBytes
+from bridgehead.net.signatures import check_signature
 from bridgehead.queues.fairness import Weights
 from bridgehead.queues.pressure import BackPressure
 from bridgehead.queues.sqlite import SqliteQueueStore
@@ -40,13 +43,16 @@ from bridgehead.receive.acceptance import Acceptance
 from bridgehead.receive.authentication import Authenticator
 from bridgehead.receive.pickup import pickup_reader
 from bridgehead.receive.replay import read_replay
+from bridgehead.receive.sender_exceptions import SenderExceptions
 from bridgehead.receive.server import ReceiveServer, ReceiveServices
 from bridgehead.receive.submission_directory import SubmissionDirectory
 from bridgehead.server import api_process, privileges
+from bridgehead.server.alarm_channels import alarm_channels
 from bridgehead.server.api_process import ApiProcess
 from bridgehead.server.config.load import Loaded
 from bridgehead.server.connector_watch import ConnectorWatch
 from bridgehead.server.log_snapshots import LogSnapshots
+from bridgehead.server.monitoring import Monitored
 from bridgehead.server.notify import Notifier
 from bridgehead.server.operations import Operations
 from bridgehead.server.pressure import ResourceMonitor
@@ -115,6 +121,9 @@ class Application:
         self.receive.services.revision = self.traces.revision
         self.actions = make_actions(self)
         self.connector_watch = ConnectorWatch(self)
+        self.monitored = Monitored(self)
+        channels = alarm_channels(loaded, self.fqdn, self.clock.now, self.random_bytes)
+        self.watch = Watch(self.monitored, self.alarms, configuration.alarms, channels, loaded.data_directory)
         self.operations = Operations(self)
         self._make_management()
 
@@ -159,6 +168,7 @@ class Application:
             reporter=self.reporter,
             intake=self.dispatcher,
             metrics=self.metrics,
+            tracing=self.logs.pipeline_tracing,
         )
 
     def _make_receive(self) -> None:
@@ -167,7 +177,8 @@ class Application:
         self.acceptance = Acceptance(self.store, self.tracker, self.categorizer)
         self.acceptance.max_high_priority_size = configuration.queues.max_high_priority_size
         self.users = UserFile(loaded.within(configuration.directory.users_file))
-        self.certificates = CertificateStore(loaded.data_directory, _server_pair(loaded, self.fqdn), log.error)
+        self.server_pair = _server_pair(loaded, self.fqdn)
+        self.certificates = CertificateStore(loaded.data_directory, self.server_pair, log.error)
         self.authenticator = Authenticator(self.users, os.urandom)
         self.receive = ReceiveServer(
             ReceiveServices(
@@ -184,6 +195,10 @@ class Application:
                 random_bytes=self.random_bytes,
                 pressure=self.pressure,
                 agent_log=self.logs.agents,
+                tracing=self.logs.pipeline_tracing,
+                sender_exceptions=SenderExceptions(configuration.sender_exceptions),
+                authentication_lookup=ResolverLookup(lambda: self.rooms.resolver),
+                check_signature=check_signature,
                 flights=self.logs.flights,
             )
         )
@@ -211,10 +226,12 @@ class Application:
         self.snapshots.start()
         self.api.start()
         self.traces.start()
+        await self.watch.start()
 
     async def stop(self) -> None:
         """Accept no more, finish what is under way, give the rest back to the disk."""
         self.notifier.stopping()
+        await self.watch.stop()
         await self.api.stop()
         await self.traces.stop()
         await self.control.close()

@@ -8,14 +8,19 @@ from typing import TYPE_CHECKING, Final
 
 from bridgehead import __version__
 from bridgehead.admin.action_runner import ActionRunner
+from bridgehead.admin.alarms import sentences
 from bridgehead.admin.ports import ListenerFacts, ReloadOutcome, ServerFacts
-from bridgehead.admin.pressure import PressureFacts, pressure_alarms
+from bridgehead.admin.pressure import PressureFacts
 from bridgehead.directory.lookup import DirectoryUnavailable
+from bridgehead.monitoring.watch import Watch
 from bridgehead.queues.store import ItemFilter, Problem, QueuedItem, QueueKind, QueueState, QueueSummary
+from bridgehead.receive.sender_exceptions import SenderExceptions
+from bridgehead.server.alarm_channels import alarm_channels
 from bridgehead.server.config.check import load_checked
 from bridgehead.server.config.load import Loaded
 from bridgehead.server.config.problem import ConfigurationError
 from bridgehead.server.connector_watch import ConnectorWatch
+from bridgehead.server.monitoring import Monitored
 from bridgehead.server.rooms import Rooms
 from bridgehead.server.trace import Traces
 from bridgehead.tracking.events import EventId
@@ -25,11 +30,11 @@ if TYPE_CHECKING:
 
 log = logging.getLogger("bridgehead.server")
 
-_AT_START_ONLY: Final = ("server", "logs", "pickup", "api")
+_AT_START_ONLY: Final = ("server", "logs", "pickup", "api", "monitoring")
 """Tables that a running server does not exchange."""
 _RELOADED: Final = (
     "accepted_domains", "receive_connectors", "send_connectors", "foreign_connectors", "mailbox_store", "categorizer",
-    "delivery", "queues", "back_pressure", "directory", "connector_tests",
+    "delivery", "queues", "alarms", "back_pressure", "directory", "connector_tests", "sender_exceptions",
 )  # fmt: skip
 
 
@@ -66,29 +71,22 @@ class Operations:
             failed=counts[EventId.FAIL],
             deferred=counts[EventId.DEFER],
             lost_log_lines=app.logs.lost_lines,
-            alarms=self._alarms(),
+            alarms=sentences(app.alarms),
         )
 
     def back_pressure(self) -> PressureFacts:
         """Levels of the resources that are metered."""
         return self._application.resources.facts()
 
-    def _alarms(self) -> list[str]:
-        app = self._application
-        alarms = []
-        if app.store.trouble:
-            alarms.append(f"mail cannot be stored: {app.store.trouble}")
-        if app.dispatcher.commits.failing:
-            alarms.append("delivery pauses, because what became of messages cannot be stored")
-        if app.logs.lost_lines:
-            alarms.append(f"{app.logs.lost_lines} log lines were lost: the log directory cannot be written")
-        if app.api.trouble:
-            alarms.append(f"the management interface {app.api.trouble}")
-        if app.audit.trouble:
-            alarms.append(f"changes by administrators are not recorded on disk: {app.audit.trouble}")
-        alarms += app.connector_watch.alarms
-        alarms += pressure_alarms(app.resources.facts())
-        return alarms
+    @property
+    def watch(self) -> Watch:
+        """Alarms."""
+        return self._application.watch
+
+    @property
+    def monitored(self) -> Monitored:
+        """Numbers and health."""
+        return self._application.monitored
 
     @property
     def traces(self) -> Traces:
@@ -123,6 +121,7 @@ class Operations:
         app.traces.reconfigure(loaded)
         services.revision = app.traces.revision
         services.accepted_domains, services.directory = rooms.accepted_domains, rooms.directory
+        services.sender_exceptions = SenderExceptions(loaded.configuration.sender_exceptions)
         await app.receive.configure(connectors, opened)
         configuration = loaded.configuration
         app.store.weights.replace(configuration.queues.weights)
@@ -137,6 +136,8 @@ class Operations:
         await former.close()
         app.certificates.refresh()
         app.connector_watch.configuration_changed()
+        channels = alarm_channels(loaded, app.fqdn, app.clock.now, app.random_bytes)
+        await app.watch.reconfigure(configuration.alarms, channels)
         app.notifier.ready()
         return outcome
 

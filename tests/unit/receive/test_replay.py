@@ -69,10 +69,17 @@ def test_x_fields_after_the_end_mark_are_the_messages_own() -> None:
         ("X-Sender: s@x.com\nX-Receiver: r@y.com\nX-SourceIPAddress: here\n", "X-SourceIPAddress"),
         ("X-Sender: s@x.com\nX-Receiver: r@y.com\nX-HeloDomain: a b\n", "X-HeloDomain"),
         ("X-Sender: s@x.com\nX-Receiver: r@y.com\nSubject: x\nX-Receiver: late@y.com\n", "above"),
-        ("X-Sender: s@x.com\nX-Receiver: r@y.com\nX-EndOfInjectedXHeaders: 1\nX-Receiver: late@y.com\n", "above"),
         ("X-Sender: s@x.com\nX-Receiver: <r@y.com>\n <late@y.com>\n", "X-Receiver"),
     ],
 )
 def test_what_cannot_be_replayed_is_explained(injected: str, told: str) -> None:
     with pytest.raises(BadSubmission, match=told):
         read(injected + MESSAGE)
+
+
+def test_behind_the_declared_end_a_field_is_the_messages_own() -> None:
+    submission = read(
+        "X-Sender: s@x.com\nX-Receiver: r@y.com\nX-EndOfInjectedXHeaders: 1\nX-Receiver: own@y.com\n\nbody\n"
+    )
+    assert [str(one.forward_path) for one in submission.item.envelope.recipients] == ["r@y.com"]
+    assert b"\r\nX-Receiver: own@y.com\r\n" in submission.content

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""`bridgehead message list|show`."""
+"""`bridgehead message list|show`, and the group that the actions of `message_actions.py` join."""
 
 import sys
 from collections.abc import Sequence
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 @click.group()
 def message() -> None:
-    """Look at queued messages. Where messages went that have left is the business of `bridgehead trace`."""
+    """Look at queued messages and act on them. Where messages went that have left: `bridgehead trace`."""
 
 
 @message.command("list", cls=AdminCommand)
@@ -27,6 +27,7 @@ def message() -> None:
 @click.option("--recipient", default="", help="A recipient; * stands for any text.")
 @click.option("--subject", default="", help="The subject; * stands for any text.")
 @click.option("--message-id", default="", help="The Message-ID; * stands for any text.")
+@click.option("--filter", default="", help="An expression such as {Size -gt 1MB -and RetryCount -ge 3}.")
 @click.option("--limit", default=1000, show_default=True, help="Most messages shown.")
 @json_option
 @click.pass_context
@@ -37,6 +38,7 @@ def list_(context: click.Context, /, as_json: bool, limit: int, **filters: str) 
     Examples:
       bridgehead message list --queue contoso.com
       bridgehead message list --sender '*@contoso.com' --status Retry
+      bridgehead message list --filter "{Size -gt 1MB -and RetryCount -ge 3}"
     """
     from bridgehead.admin.messages import MessageView
     from bridgehead.admin.methods.messages import MessageListParameters
@@ -74,10 +76,18 @@ def show(context: click.Context, identity: str, content: bool, as_json: bool) ->
     emit(found, as_json, lambda: "\n\n".join(map(_text, found)))
 
 
+def _held(one: "MessageView") -> str:
+    """Who holds a message, since when and why."""
+    who = f"standing rule {one.standing_rule}" if one.standing_rule else one.held_by
+    if not who:
+        return ""
+    return f"{who}, {when(one.held_since)}" + (f": {one.hold_reason}" if one.hold_reason else "")
+
+
 def message_table(messages: "Sequence[MessageView]") -> str:
     """Messages as a table that fits the terminal."""
     rows = [
-        (one.id, one.status, age(one.received), size(one.size), one.from_address, _recipients(one), one.last_error)
+        (one.id, one.status, age(one.date_received), size(one.size), one.from_address, _recipients(one), one.last_error)
         for one in messages
     ]
     return table(("ID", "STATUS", "AGE", "SIZE", "FROM", "TO", "LAST ERROR"), rows, flexible=(4, 5, 6))
@@ -105,7 +115,7 @@ def _print_content(control: "ControlClient", number: int) -> None:
 
 def _text(detail: "MessageDetail") -> str:
     one = detail.message
-    client = " ".join(part for part in (one.client_hostname, f"[{one.client_ip}]" if one.client_ip else "") if part)
+    client = " ".join(part for part in (one.client_hostname, f"[{one.source_ip}]" if one.source_ip else "") if part)
     lines = [
         f"Message {one.id}: {paint(one.status, 'yellow' if one.status == 'Retry' else 'green')} in {one.queue}",
         facts(
@@ -115,10 +125,12 @@ def _text(detail: "MessageDetail") -> str:
                 ("message id", one.message_id),
                 ("network message id", one.network_message_id),
                 ("size", size(one.size)),
-                ("received", when(one.received)),
+                ("received", when(one.date_received)),
                 ("from client", f"{client}, HELO {one.helo}" if one.helo else client),
                 ("through", f"{one.connector} ({one.source}) as {one.principal}"),
                 ("priority", one.priority),
+                ("held by", _held(one)),
+                ("expires", when(one.expiration_time)),
                 ("envelope id", one.envelope_id),
                 ("retries", one.retry_count or ""),
                 ("next attempt", when(one.next_attempt)),

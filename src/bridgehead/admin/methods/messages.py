@@ -6,7 +6,15 @@ from typing import Final
 import msgspec
 
 from bridgehead.admin.faults import INVALID, AdminFault
-from bridgehead.admin.messages import ContentPart, MessageDetail, MessageView, list_messages, read_content, show_message
+from bridgehead.admin.messages import (
+    ContentPart,
+    MessageDetail,
+    MessageView,
+    export_message,
+    list_messages,
+    read_content,
+    show_message,
+)
 from bridgehead.admin.method import Caller, Method, Role
 from bridgehead.admin.ports import RunningServer
 from bridgehead.admin.queues import one_queue
@@ -15,7 +23,8 @@ from bridgehead.queues.store import ItemFilter, MessageStatus
 
 
 class MessageListParameters(msgspec.Struct, forbid_unknown_fields=True, omit_defaults=True, kw_only=True):
-    """Filters of a listing, all optional; `queue` is an identity, text is compared as `*` pattern."""
+    """Filters of a listing, all optional; `queue` is an identity, text is compared as `*` pattern, `filter` is an
+    expression: {FromAddress -like '*@contoso.com' -and Size -gt 1MB}."""
 
     queue: str = ""
     status: str = ""
@@ -23,6 +32,7 @@ class MessageListParameters(msgspec.Struct, forbid_unknown_fields=True, omit_def
     recipient: str = ""
     subject: str = ""
     message_id: str = ""
+    filter: str = ""
     limit: int = LIST_RESULTS
 
 
@@ -40,8 +50,8 @@ class ContentParameters(msgspec.Struct, forbid_unknown_fields=True):
 
 
 async def list_(server: RunningServer, params: MessageListParameters, _: Caller) -> list[MessageView]:
-    """Queued messages that fit, by age."""
-    return await list_messages(server, await _filter(server, params))
+    """Queued messages that fit, by age; with a filter in order of id."""
+    return await list_messages(server, await _filter(server, params), params.filter)
 
 
 async def show(server: RunningServer, params: MessageParameters, _: Caller) -> list[MessageDetail]:
@@ -54,6 +64,11 @@ async def content(server: RunningServer, params: ContentParameters, _: Caller) -
     return await read_content(server, params.id, params.offset)
 
 
+async def export(server: RunningServer, params: ContentParameters, _: Caller) -> ContentPart:
+    """A piece of a queued message as a file that the replay directory takes back."""
+    return await export_message(server, params.id, params.offset)
+
+
 METHODS: Final = {
     "messages.list": Method(
         params=MessageListParameters, result=list[MessageView], answer=list_, role=Role.HELP_DESK,
@@ -62,6 +77,10 @@ METHODS: Final = {
     "messages.show": Method(
         params=MessageParameters, result=list[MessageDetail], answer=show, role=Role.VIEWER,
         route="GET /messages/{identity}",
+    ),
+    "messages.export": Method(
+        params=ContentParameters, result=ContentPart, answer=export, role=Role.OPERATOR,
+        route="GET /messages/{id}/export",
     ),
     "messages.content": Method(
         params=ContentParameters, result=ContentPart, answer=content, role=Role.OPERATOR,

@@ -4,11 +4,13 @@
 from typing import Final
 
 from bridgehead.admin.method import Method
-from bridgehead.admin.methods import actions, audit, messages, pressure, queues, server, tests, trace
+from bridgehead.admin.methods import actions, alarms, audit, messages, metrics, pressure, queues, server, tests, trace
 
 METHODS: Final[dict[str, Method]] = {
     **server.METHODS,
     **pressure.METHODS,
+    **alarms.METHODS,
+    **metrics.METHODS,
     **queues.METHODS,
     **messages.METHODS,
     **actions.METHODS,

@@ -1,0 +1,223 @@
+# SPDX-License-Identifier: MIT
+"""An administrator's hand on the queues of a real server: actions, dry runs, records, undo, across restarts."""
+
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from support.ports import free_port, wait_until
+from support.server import Server
+from support.sink import Sink
+
+HOUR = {"queues": {"queue_glitch_retry_interval": "1h", "message_retry_interval": "1h", "retry_jitter": 0.0}}
+
+
+@pytest.fixture
+def closed_sink() -> Iterator[Sink]:
+    sink = Sink(port=free_port(), listening=False)
+    yield sink
+    sink.close()
+
+
+def message(subject: str, size: int = 0) -> bytes:
+    return b"From: a@fabrikam.test\r\nSubject: %s\r\n\r\nhello\r\n" % subject.encode() + (b"x" * 70 + b"\r\n") * size
+
+
+def fill(server: Server, count: int, sender: str = "a@fabrikam.test", subject: str = "Offer") -> None:
+    for number in range(count):
+        server.send(sender, f"x{number}@adatum.test", message(subject), "secured")
+
+
+def in_retry(server: Server, count: int) -> None:
+    """Until so many messages wait for a next hop that does not answer."""
+    wait_until(
+        lambda: any(one["status"] == "Retry" and one["message_count"] == count for one in server.queues()), 15,
+        lambda: f"{count} messages in Retry; queues: {server.queues()}",
+    )  # fmt: skip
+
+
+def listed(server: Server, text: str) -> list[dict[str, Any]]:
+    found = server.ask("message", "list", "--filter", text)
+    assert isinstance(found, list)
+    return found
+
+
+def test_messages_are_suspended_and_resumed_by_filter_across_a_restart(
+    make_server: Callable[..., Server], closed_sink: Sink
+) -> None:
+    server = make_server(closed_sink.port, **HOUR).start()
+    fill(server, 3)
+    fill(server, 2, "b@fabrikam.test", "Invoice")
+    in_retry(server, 5)
+    chosen = "{FromAddress -like 'B@*' -and Size -lt 1MB}"
+    preview = server.ask("message", "suspend", "--filter", chosen, "--dry-run")
+    assert (preview["messages"], len(preview["sample"])) == (2, 2)
+    assert listed(server, "{Status -eq 'Suspended'}") == []
+    refused = server.command("message", "suspend", "--filter", chosen)
+    assert refused.returncode == 1
+    assert b"needs a reason" in refused.stderr
+    done = server.ask("message", "suspend", "--filter", chosen, "--reason", "to be looked at")
+    assert (done["messages"], done["reason"], done["state"]) == (2, "to be looked at", "Completed")
+    assert server.stop() == 0
+    closed_sink.listen()
+    server.start()
+    held = listed(server, "{Status -eq 'Suspended'}")
+    assert [(one["from_address"], one["hold_reason"]) for one in held] == [("b@fabrikam.test", "to be looked at")] * 2
+    server.succeed("queue", "retry", "--all")
+    closed_sink.wait(3)
+    assert server.queued() == 2
+    server.succeed("message", "resume", "--filter", "{HoldReason -eq 'to be looked at'}", "--reason", "fine")
+    closed_sink.wait(5)
+    server.wait_until_empty()
+    assert [one["action"] for one in server.ask("action", "list")] == ["resume", "suspend"]
+
+
+def test_what_is_removed_without_ndr_comes_back_by_undo(make_server: Callable[..., Server], closed_sink: Sink) -> None:
+    server = make_server(closed_sink.port, **HOUR).start()
+    fill(server, 4)
+    in_retry(server, 4)
+    asked = server.command("message", "remove", "--queue", "Everything/*", "--without-ndr", "--reason", "spam")
+    assert asked.returncode == 2
+    assert b"--yes" in asked.stderr
+    assert server.queued() == 4
+    removed = server.ask(
+        "message", "remove", "--filter", "{Subject -eq 'Offer'}", "--without-ndr", "--reason", "spam", "--yes"
+    )  # fmt: skip
+    assert removed["messages"] == 4
+    assert server.queued() == 0
+    drops = server.events("DROP")
+    assert [one["source"] for one in drops] == ["ADMIN"] * 4
+    assert "Reason=spam" in drops[0]["source-context"]
+    server.restart()
+    assert server.queued() == 0
+    closed_sink.listen()
+    undone = server.ask("action", "undo", str(removed["id"]), "--reason", "no spam after all")
+    assert undone["messages"] == 4
+    server.succeed("queue", "retry", "--all")
+    closed_sink.wait(4)
+    server.wait_until_empty()
+    again = server.command("action", "undo", str(removed["id"]))
+    assert again.returncode == 1
+    assert b"undone already" in again.stderr
+
+
+def test_what_is_removed_with_ndr_tells_its_sender_and_cannot_come_back(
+    make_server: Callable[..., Server], closed_sink: Sink
+) -> None:
+    server = make_server(closed_sink.port, **HOUR).start()
+    server.send("bob@contoso.test", "x@adatum.test", message("Offer"), "secured")
+    in_retry(server, 1)
+    [one] = server.ask("message", "list")
+    done = server.ask("message", "remove", str(one["id"]))
+    assert done["messages"] == 1
+    [report] = server.wait_for_mail("bob")
+    assert b"5.7.1" in report
+    assert b"message removed by the administrator" in report
+    event = server.wait_for_event("FAIL", source="ADMIN")
+    assert event["recipient-address"] == "x@adatum.test"
+    undone = server.command("action", "undo", str(done["id"]))
+    assert undone.returncode == 1
+    assert b"its sender has been told" in undone.stdout
+
+
+def test_an_exported_message_is_what_the_replay_directory_takes_back(
+    make_server: Callable[..., Server], closed_sink: Sink, tmp_path: Path
+) -> None:
+    server = make_server(closed_sink.port, pickup={"replay_directory_path": "replay"}, **HOUR).start()
+    body = (
+        b"From: a@fabrikam.test\r\nX-Receiver: trap@example.com\r\nSubject: x\r\n\r\n.r\xc3\xa9sum\xc3\xa9\r\n\r\nend"
+    )
+    server.send(
+        '"a b"@fabrikam.test', ["x@adatum.test", "y@adatum.test"], body, "secured",
+        ["BODY=8BITMIME", "RET=HDRS", "ENVID=QQ+2B1"], ["NOTIFY=FAILURE,DELAY", "ORCPT=rfc822;old+2Bx@adatum.test"],
+    )  # fmt: skip
+    in_retry(server, 1)
+    [before] = server.ask("message", "list")
+    exported = tmp_path / "exported"
+    server.succeed("message", "export", str(before["id"]), "--to", str(exported))
+    server.succeed("message", "remove", str(before["id"]), "--without-ndr")
+    [file] = exported.iterdir()
+    assert file.stat().st_mode & 0o777 == 0o600
+    content = file.read_bytes()
+    folder = server.data / "replay"
+    file.rename(folder / file.name)
+    in_retry(server, 1)
+    [after] = server.ask("message", "list")
+    same = ("from_address", "body_type", "envelope_id", "subject", "source_ip", "helo", "smtputf8")
+    assert {name: after[name] for name in same} == {name: before[name] for name in same}
+    for name in ("address", "notify", "original_recipient"):
+        assert [one[name] for one in after["recipients"]] == [one[name] for one in before["recipients"]]
+    closed_sink.listen()
+    server.succeed("queue", "retry", "--all")
+    [arrived] = closed_sink.wait(1)
+    assert arrived.data.endswith(body.partition(b"\r\n\r\n")[2] + b"\r\n")
+    assert b"X-Receiver: trap@example.com" in content
+
+
+def test_redirect_sends_by_another_connector_and_to_another_host(make_server: Callable[..., Server]) -> None:
+    dead = Sink(port=free_port(), listening=False)
+    with Sink() as backup:
+        server = make_server(dead.port, **HOUR)
+        connectors = [*server.settings["send_connectors"]]
+        connectors.append({**connectors[0], "name": "Backup", "smart_hosts": [f"127.0.0.1:{backup.port}"]})
+        connectors[-1]["address_spaces"] = ["nowhere.example"]
+        connectors.append({**connectors[-1], "name": "Routes", "smart_hosts": [], "port": backup.port})
+        server.configure({**server.settings, "send_connectors": connectors})
+        server.start()
+        fill(server, 3)
+        in_retry(server, 3)
+        first, *_ = server.ask("message", "list")
+        wrong = server.command("message", "redirect", str(first["id"]), "--connector", "Bakup")
+        assert b"one of Everything, Backup, Routes" in wrong.stderr
+        server.succeed("message", "redirect", str(first["id"]), "--connector", "Backup")
+        backup.wait(1)
+        server.succeed(
+            "message", "redirect", "--filter", "{NextHopConnector -eq 'Everything'}", "--connector", "Routes",
+            "--smart-host", "[127.0.0.1]", "--reason", "the line is down",
+        )  # fmt: skip
+        backup.wait(3)
+        server.wait_until_empty()
+    dead.close()
+
+
+def test_priority_and_expiry_change_and_change_back(make_server: Callable[..., Server], closed_sink: Sink) -> None:
+    server = make_server(closed_sink.port, **HOUR).start()
+    fill(server, 2)
+    in_retry(server, 2)
+    before = server.ask("message", "list")
+    high = server.ask("message", "set", "--filter", "{Size -gt 0}", "--priority", "High", "--reason", "urgent")
+    late = server.ask("message", "set", "--filter", "{Size -gt 0}", "--expires", "9d", "--reason", "long outage")
+    changed = server.ask("message", "list")
+    assert [one["priority"] for one in changed] == ["High", "High"]
+    assert all(new["expiration_time"] > old["expiration_time"] for new, old in zip(changed, before, strict=True))
+    server.restart()
+    for action in (late, high):
+        assert server.ask("action", "undo", str(action["id"]))["messages"] == 2
+    restored = server.ask("message", "list")
+    for name in ("priority", "expiration_time", "deadline"):
+        assert [one[name] for one in restored] == [one[name] for one in before]
+    server.succeed("message", "set", "--queue", "Everything/*", "--expires", "1s", "--reason", "give up")
+    assert len(server.wait_for_events("FAIL", 2, 60, source="QUEUE")) == 2
+
+
+def test_unreachable_mail_is_resubmitted_once_there_is_a_way(make_server: Callable[..., Server], sink: Sink) -> None:
+    server = make_server().start()
+    server.send("a@fabrikam.test", "x@adatum.test", message("Offer"), "secured")
+    wait_until(lambda: any(one["identity"] == "Unreachable" for one in server.queues()), 10, "it is unreachable")
+    [one] = server.ask("message", "list", "--queue", "Unreachable")
+    done = server.ask("message", "resubmit", str(one["id"]))
+    assert done["messages"] == 1
+    server.wait_for_event("RESUBMIT", source="ADMIN")
+    wait_until(lambda: server.ask("message", "list", "--queue", "Unreachable"), 10, "it is unreachable again")
+
+
+def test_a_mistake_in_a_filter_is_shown_with_its_place(make_server: Callable[..., Server]) -> None:
+    server = make_server().start()
+    wrong = server.command("message", "list", "--filter", "{Sise -gt 1MB}")
+    assert wrong.returncode == 1
+    lines = wrong.stderr.decode().splitlines()
+    place = next(number for number, line in enumerate(lines) if line.strip() == "^")
+    assert lines[place].index("^") == lines[place - 1].index("Sise")
+    assert "did you mean Size?" in wrong.stderr.decode()
