@@ -16,6 +16,7 @@ class LogSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
     message_tracking_log_max_age: Duration = Duration(days=30)
     message_tracking_log_max_file_size: ByteSize = ByteSize(10 * 1024**2)
     message_tracking_log_max_directory_size: ByteSize = ByteSize(1000 * 1024**2)
+    message_tracking_index_max_size: ByteSize = ByteSize(1024**3)
     receive_protocol_log_max_age: Duration = Duration(days=30)
     receive_protocol_log_max_file_size: ByteSize = ByteSize(10 * 1024**2)
     receive_protocol_log_max_directory_size: ByteSize = ByteSize(250 * 1024**2)

@@ -1,139 +1,161 @@
 # SPDX-License-Identifier: MIT
-"""One message's story: its events in order, across forks, with the reports (DSNs) that it caused.
+"""What the logs hold for the story of one message: its events, the messages it is linked with, and its sessions.
 
-All forks share the network message id. A report is a message of its own; its `reference` is the Message-ID of the
-message that it is about. Pure, except `stories_of`, which looks for what a search did not find.
+A report names the message that it is about by its `reference`: told from either end, both are found. Making a story of
+it is the admin room's (`admin/trace_story.py`), which knows connectors and queues, too.
 """
 
-from collections.abc import Iterable, Sequence
-from datetime import timedelta
+from collections.abc import Iterable
+from enum import StrEnum
 from pathlib import Path
 from typing import Final
 
 import msgspec
 
-from bridgehead.tracking.search import Criteria, Found, FoundEvent, search
+from bridgehead.mail.limits import LINKED_MESSAGES, TRANSCRIPT_SESSIONS
+from bridgehead.tracking.criteria import Criteria
+from bridgehead.tracking.event_line import FoundEvent, fold
+from bridgehead.tracking.search import Found, FoundMessage, IndexFacts, Unreadable, search
+from bridgehead.tracking.transcripts import SessionLog, sessions
 
-MESSAGES: Final = 50
-"""Most messages whose whole story is looked up at once."""
-_STORY_EVENTS: Final = 100_000
-_LEADS_ON: Final = frozenset({"EXPAND", "REDIRECT", "RESOLVE"})
-"""Events that end the way of the address in related-recipient-address and begin that of others."""
-_NO_END: Final = _LEADS_ON | {"DUPLICATEEXPAND"}
-"""Events that decide nothing about the recipients they name, where something is known of them already."""
-REASON_IN_CONTEXT: Final = frozenset({"BADMAIL", "DEFER", "DROP", "POISONMESSAGE"})
-"""Events of the server's own making, whose reason stands in source-context for want of a remote server's reply."""
-_BEFORE: Final = timedelta(days=3)
-"""How long before a found event a message may have come in: longer than it may wait in a queue by default."""
+_RECEIVED: Final = frozenset({"RECEIVE", "SUBMIT"})
+_ATTEMPTS: Final = frozenset({"SEND", "DEFER", "FAIL", "DELIVER"})
 
 
-class Outcome(msgspec.Struct, frozen=True, kw_only=True):
-    """What became of one recipient so far: the last event that names it decides, but for DUPLICATEEXPAND, which only
-    says that another way led to a recipient that is served already."""
-
-    recipient: str
-    event_id: str
-    status: str
-    date_time: str
-
-
-class MessageStory(msgspec.Struct, frozen=True, kw_only=True):
-    """A message from its first event to its last.
+class TraceLogs(msgspec.Struct, frozen=True, kw_only=True):
+    """Where the logs lie that searches and stories are made from; a folder that is not given says nothing.
 
     Attributes:
-        outcomes: one for each recipient that an event names, in order of appearance.
-        reports: stories of the reports that this message caused.
+        tracking: folder of the message tracking log.
+        index: its index.
+        receive, send: folders of the protocol logs.
+        connectivity: folder of the connectivity log.
     """
 
-    network_message_id: str
-    message_id: str
-    subject: str
-    sender: str
-    events: list[FoundEvent]
-    outcomes: list[Outcome]
-    reports: list["MessageStory"] = []
+    tracking: str
+    index: str = ""
+    receive: str = ""
+    send: str = ""
+    connectivity: str = ""
 
 
-def story(events: Iterable[FoundEvent]) -> list[MessageStory]:
-    """Events of any number of messages put together, by time of each message's first event; a report whose message is
-    among them stands within that message's story."""
-    groups: dict[str, list[FoundEvent]] = {}
-    for event in sorted(events, key=lambda event: event.date_time):
-        groups.setdefault(event.network_message_id or event.message_id, []).append(event)
-    by_message_id: dict[str, str] = {}
-    for key, group in groups.items():
-        for event in group:
-            if event.message_id:
-                by_message_id.setdefault(event.message_id, key)
-    parents = {key: parent for key, group in groups.items() if (parent := _parent(key, group, by_message_id))}
-    children: dict[str, list[str]] = {}
-    for child, parent in parents.items():
-        children.setdefault(parent, []).append(child)
-    return [_tell(key, groups, children) for key in groups if key not in parents]
+class Relation(StrEnum):
+    """What a linked message is to the one that is told of."""
+
+    REPORT = "report about this message"
+    ORIGINAL = "the message that this report is about"
+    RESUBMISSION = "resubmission of this message"
+    PARENT = "the message that this one came from"
+    RELATED = "message that came from this one"
+    SAME_ID = "another message with the same Message-ID"
 
 
-def stories_of(folder: Path, found: Found) -> tuple[list[MessageStory], bool]:
-    """The whole stories of the messages that a search found, and whether some were left out (the newest are told)."""
-    if not found.events:
-        return [], False
-    newest = list(dict.fromkeys(event.network_message_id or event.message_id for event in reversed(found.events)))
-    wanted = set(newest[:MESSAGES]) - {""}
-    wanted |= {event.message_id for event in found.events if event.network_message_id in wanted} - {""}
-    # A report names the message that it is about: told from either end, the story is the same.
-    wanted |= {event.reference for event in found.events if event.event_id == "DSN"} - {""}
-    start = found.events[0].time - _BEFORE
-    events: list[FoundEvent] = []
-    for _ in range(4):  # what was found → its report or its original → that one's own events
-        events = search(folder, Criteria(any_of=frozenset(wanted), start=start, limit=_STORY_EVENTS)).events
-        related = {event.network_message_id for event in events}
-        related |= {event.reference for event in events if event.event_id == "DSN"}
-        related |= {event.message_id for event in events if event.event_id == "FAIL"}
-        if related - {""} <= wanted:
-            break
-        wanted |= related - {""}
-    return story(events), len(newest) > MESSAGES
+class Linked(msgspec.Struct, frozen=True, kw_only=True):
+    """A message that belongs to the one that is told of."""
+
+    relation: Relation
+    message: FoundMessage
 
 
-def _parent(key: str, group: Sequence[FoundEvent], by_message_id: dict[str, str]) -> str | None:
-    for event in group:
-        if event.event_id in ("DSN", "RECEIVE") and event.source == "DSN" and event.reference:
-            parent = by_message_id.get(event.reference)
-            if parent and parent != key:
-                return parent
-    return None
+class Evidence(msgspec.Struct, frozen=True, kw_only=True):
+    """Everything that the logs hold about one message."""
+
+    message: FoundMessage
+    linked: list[Linked] = []
+    received_by: dict[str, SessionLog] = {}
+    sent_by: dict[str, SessionLog] = {}
+    unreadable: list[Unreadable] = []
+    index: IndexFacts | None = None
 
 
-def _tell(key: str, groups: dict[str, list[FoundEvent]], children: dict[str, list[str]]) -> MessageStory:
-    events = groups[key]
-    return MessageStory(
-        network_message_id=events[0].network_message_id,
-        message_id=_first(event.message_id for event in events),
-        subject=_first(event.message_subject for event in events),
-        sender=_first(event.return_path or event.sender_address for event in events),
-        events=events,
-        outcomes=_outcomes(events),
-        reports=[_tell(child, groups, children) for child in children.get(key, ())],
+def find(logs: TraceLogs, criteria: Criteria) -> Found:
+    """Messages that fit, by `search`. Raises CriteriaError."""
+    return search(Path(logs.tracking), criteria, Path(logs.index) if logs.index else None)
+
+
+def evidence(logs: TraceLogs, identity: str) -> Evidence | None:
+    """What the logs hold about a message, named by network message id, Message-ID, or internal id; None where nothing
+    is known of it. Of several messages the newest is meant."""
+    wanted = {identity, identity.strip("<>"), f"<{identity.strip('<>')}>"} - {"", "<>"}
+    tracking, index = Path(logs.tracking), Path(logs.index) if logs.index else None
+    found = search(tracking, Criteria(any_of=frozenset(wanted), limit=LINKED_MESSAGES), index)
+    named = [one for one in found.messages if _is_named(one, wanted)]
+    if not named:
+        return None
+    message = named[0]
+    linked = _linked(tracking, index, message)
+    start, end = message.events[0].time, message.events[-1].time
+    receive, send, connectivity = (Path(text) for text in (logs.receive, logs.send, logs.connectivity))
+    return Evidence(
+        message=message,
+        linked=linked,
+        received_by=sessions(receive, "RECV", None, _ids(message.events, _RECEIVED), start, end)
+        if logs.receive
+        else {},
+        sent_by=sessions(
+            send, "SEND", connectivity if logs.connectivity else None, _ids(message.events, _ATTEMPTS), start, end
+        )
+        if logs.send
+        else {},
+        unreadable=found.unreadable,
+        index=found.index,
     )
 
 
-def _outcomes(events: Sequence[FoundEvent]) -> list[Outcome]:
-    last: dict[str, Outcome] = {}
-    for event in events:
-        former = event.related_recipient_address
-        if event.event_id in _LEADS_ON and former in last:
-            onward = f"now {', '.join(event.recipient_address)}" if event.event_id != "EXPAND" else ""
-            last[former] = Outcome(recipient=former, event_id=event.event_id, status=onward, date_time=event.date_time)
-        for index, recipient in enumerate(event.recipient_address):
-            if recipient in last and event.event_id in _NO_END:
-                continue
-            status = event.recipient_status[index] if index < len(event.recipient_status) else ""
-            if not status and event.event_id in REASON_IN_CONTEXT:
-                status = event.source_context
-            last[recipient] = Outcome(
-                recipient=recipient, event_id=event.event_id, status=status, date_time=event.date_time
-            )
-    return list(last.values())
+def session_of(event: FoundEvent) -> str:
+    """Id of the session that an event came of, "" without."""
+    text = event.source_context.partition(";")[0]
+    return text if len(text) == 16 and all(one in "0123456789ABCDEFabcdef" for one in text) else ""
 
 
-def _first(texts: Iterable[str]) -> str:
-    return next((text for text in texts if text), "")
+def _is_named(message: FoundMessage, wanted: set[str]) -> bool:
+    folded = {fold(text) for text in wanted}
+    return any(
+        fold(text) in folded
+        for event in message.events
+        for text in (event.network_message_id, event.message_id, event.internal_message_id)
+        if text
+    )
+
+
+def _ids(events: Iterable[FoundEvent], of: frozenset[str]) -> list[str]:
+    """Ids of sessions, the newest where there are too many."""
+    found = dict.fromkeys(session_of(event) for event in events if event.event_id in of)
+    found.pop("", None)
+    return list(found)[-TRANSCRIPT_SESSIONS:]
+
+
+def _linked(tracking: Path, index: Path | None, message: FoundMessage) -> list[Linked]:
+    ids = {event.message_id for event in message.events} - {""}
+    references = {event.reference for event in message.events if _refers(event)} - {""}
+    if not ids | references:
+        return []
+    found = search(tracking, Criteria(any_of=frozenset(ids | references), limit=LINKED_MESSAGES), index)
+    linked = []
+    for other in found.messages:
+        if other.key == message.key:
+            continue
+        relation = _relation(message, other, ids, references)
+        if relation is not None:
+            linked.append(Linked(relation=relation, message=other))
+    linked.reverse()
+    return linked
+
+
+def _relation(message: FoundMessage, other: FoundMessage, ids: set[str], references: set[str]) -> Relation | None:
+    by_reference = [event for event in other.events if _refers(event) and event.reference in ids]
+    if any(event.source == "DSN" for event in by_reference):
+        return Relation.REPORT
+    if any(event.source in ("SAFETYNET", "REDUNDANCY") or event.event_id == "RESUBMIT" for event in by_reference):
+        return Relation.RESUBMISSION
+    if by_reference:
+        return Relation.RELATED
+    other_ids = {event.message_id for event in other.events} - {""}
+    if other_ids & references:
+        return Relation.ORIGINAL if any(event.source == "DSN" for event in message.events) else Relation.PARENT
+    return Relation.SAME_ID if other_ids & ids else None
+
+
+def _refers(event: FoundEvent) -> bool:
+    """Whether `reference` names another message: a fork names its parent's number, which is the same message."""
+    return "@" in event.reference or event.reference.startswith("<")

@@ -1,163 +1,192 @@
 # SPDX-License-Identifier: MIT
 """`bridgehead trace`: where messages came from and went, from the message tracking logs."""
 
-import csv
-import io
-from datetime import UTC, datetime, timedelta
+from contextlib import suppress
+from datetime import UTC, datetime, timedelta, tzinfo
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any
 
 import rich_click as click
 
 from bridgehead.admin.cli.context import CliContext
-from bridgehead.admin.cli.output import NEGATIVE, AdminCommand, counted, echo_json, json_option, paint, say
+from bridgehead.admin.cli.output import NEGATIVE, AdminCommand, echo_json, json_option, say
 
 if TYPE_CHECKING:
-    from bridgehead.admin.tracking import Trace
-    from bridgehead.tracking.search import FoundEvent
-    from bridgehead.tracking.story import MessageStory
+    from bridgehead.admin.trace_story import Story
+    from bridgehead.admin.tracking import TracePage
+    from bridgehead.tracking.story import TraceLogs
 
-_COLORS: Final = {
-    "DELIVER": "green", "SEND": "green", "EXPAND": "green", "REDIRECT": "green", "RESOLVE": "green",
-    "DUPLICATEEXPAND": "green",
-    "FAIL": "red", "BADMAIL": "red", "POISONMESSAGE": "red", "DROP": "red", "DEFER": "yellow",
-}  # fmt: skip
-"""Events that say what became of a recipient."""
+_FOLLOW_SECONDS = 0.5
 
 
 def _moment(context: click.Context, parameter: click.Parameter, value: str | None) -> datetime | None:
-    """ISO 8601, UTC where no zone is given; or "2h", "30m", "1.00:00:00" before now."""
+    """ISO 8601, local where no zone is given; or "2h", "30m", "1.00:00:00" before now."""
     if value is None:
         return None
     from bridgehead.mail.units import Duration
 
     try:
         parsed = datetime.fromisoformat(value)
-        return parsed if parsed.tzinfo else parsed.replace(tzinfo=UTC)
+        if parsed.tzinfo is not None:
+            return parsed
+        return parsed.replace(tzinfo=UTC) if context.params.get("utc") else parsed.astimezone()
     except ValueError:
         pass
     try:
         return datetime.now(UTC) - timedelta(seconds=Duration.parse(value).total_seconds())
     except (ValueError, OverflowError):
-        message = f'"{value}" is neither a time such as 2026-11-23T09:00 (UTC) nor a span such as 2h'
+        message = f'"{value}" is neither a time such as 2026-11-23T09:00 nor a span such as 2h'
         raise click.BadParameter(message, context, parameter) from None
 
 
 @click.command(cls=AdminCommand)
-@click.option("--sender", default="", help="Sender in the header, or reverse-path; * stands for any text.")
-@click.option("--recipient", default="", help="A recipient, or the group it came from; * stands for any text.")
-@click.option("--message-id", default="", help="Message-ID; * stands for any text.")
+@click.argument("message", default="")
+@click.option("--sender", default="", help="Sender in the header, or reverse-path.")
+@click.option("--recipient", default="", help="A recipient, or the group it came from.")
+@click.option("--subject", default="", help="Words that the subject holds; with *, a pattern for all of it.")
+@click.option("--status", default="", help="What became of it: delivered, failed, deferred, pending, expanded, ...")
+@click.option("--message-id", default="", help="Message-ID.")
 @click.option("--network-message-id", default="", help="Network message id, the same in all forks.")
 @click.option("--internal-message-id", default="", help="Internal message id.")
-@click.option("--subject", default="", help="Words that the subject holds; with *, a pattern for all of it.")
-@click.option("--event-id", default="", help="Only this event: RECEIVE, SEND, DELIVER, DEFER, FAIL, DSN, ...")
-@click.option("--source", default="", help="Only this source: SMTP, DSN, ROUTING, STOREDRIVER, ...")
-@click.option("--connector", default="", help="Connector; * stands for any text.")
+@click.option("--source-address", default="", help="Client that brought it: 10.2.0.17, 10.2.0.0/16, 10.2.*.")
+@click.option("--connector", default="", help="Receive or send connector.")
+@click.option("--event-id", default="", help="Has this event: RECEIVE, SEND, DELIVER, DEFER, FAIL, DSN, ...")
+@click.option("--source", default="", help="Of this source: SMTP, DSN, ROUTING, STOREDRIVER, ...")
 @click.option("--reference", default="", help="Reference column, such as the Message-ID that a report is about.")
-@click.option(
-    "--start", callback=_moment, help="From then on: 2026-11-23, 2026-11-23T09:00 (UTC), or 2h for 2 hours ago."
-)
+@click.option("--utc", is_flag=True, is_eager=True, help="Times in UTC; otherwise they are local.")
+@click.option("--start", callback=_moment, help="From then on: 2026-11-23, 2026-11-23T09:00, or 2h for 2 hours ago.")
 @click.option("--end", callback=_moment, help="Before then; same forms.")
-@click.option("--limit", default=1000, show_default=True, help="ResultSize: the newest so many events.")
-@click.option("--csv", "as_csv", is_flag=True, help="Print the events as CSV with Exchange's 30 columns.")
+@click.option("--limit", default=100, show_default=True, help="Messages on a page, the newest first.")
+@click.option("--after", default="", help="Go on where a page ended.")
+@click.option("--csv", "as_csv", is_flag=True, help="The events that fit, as CSV with Exchange's header and columns.")
+@click.option("--events", is_flag=True, help="With --json: the events that fit, too.")
+@click.option("--no-transcript", is_flag=True, help="Tell the story without the SMTP conversations.")
+@click.option("--follow", is_flag=True, help="Print events that fit as they come, until Ctrl-C.")
 @click.option(
-    "--folder", type=click.Path(path_type=Path, file_okay=False), help="Read the tracking logs in this folder instead."
+    "--logs", type=click.Path(path_type=Path, file_okay=False), help="Search the logs in this folder instead."
 )
 @json_option
 @click.pass_context
-def trace(context: click.Context, /, as_json: bool, as_csv: bool, folder: Path | None, **criteria: Any) -> None:
-    """Find messages and tell their stories: every event in order, across forks and reports.
+def trace(context: click.Context, /, message: str, as_json: bool, **options: Any) -> None:
+    """Find messages, or tell one message's story.
 
-    All given criteria must hold for an event; the whole message is told then. --json and --csv print the events
-    that fit. Exit code 1 when nothing fits.
+    MESSAGE is a network message id, Message-ID or internal id: its story is told from receipt to every recipient's
+    end, with the choice of each connector, each attempt and its transcript, and the time that each step took. Without
+    MESSAGE, those that fit are listed, the newest first; all criteria must hold for one event of a message. Case does
+    not matter, and * stands for any text. The server need not run.
+
+    Exit code 1 when nothing fits.
 
     \b
     Examples:
       bridgehead trace --recipient anna@contoso.com --start 2h
-      bridgehead trace --subject 'invoice march' --event-id FAIL
+      bridgehead trace --subject 'invoice march' --status failed
+      bridgehead trace --source-address 10.2.0.0/16 --status deferred
+      bridgehead trace '<4f2a@contoso.com>'
       bridgehead trace --sender '*@contoso.com' --start 7d --csv > week.csv
+      bridgehead trace --recipient '*@fabrikam.com' --follow
     """
-    from bridgehead.admin.tracking import trace as find
-    from bridgehead.tracking.logs import MESSAGE_TRACKING_FOLDER
-    from bridgehead.tracking.search import Criteria
+    if sum((as_json, options["as_csv"], options["follow"])) > 1:
+        raise click.UsageError("Give one of --json, --csv and --follow.", context)
+    zone = UTC if options["utc"] else None
+    if options["follow"]:
+        _follow(context, zone, options)
+    elif message:
+        _tell(context, message, as_json, zone, options)
+    else:
+        _list(context, as_json, zone, options)
 
-    if as_json and as_csv:
-        raise click.UsageError("Give --json or --csv, not both.", context)
-    if folder is None:
-        cli: CliContext = context.obj
-        folder = cli.within_data_directory(cli.configuration.logs.log_directory) / MESSAGE_TRACKING_FOLDER
-    found = find(folder, Criteria(**criteria), with_stories=not as_csv and not as_json)
+
+def _list(context: click.Context, as_json: bool, zone: tzinfo | None, options: dict[str, Any]) -> None:
+    from bridgehead.admin.cli.trace_text import csv_text, found_text, list_text
+
+    found = _search(context, options)
     if as_json:
         echo_json(found)
-    elif as_csv:
-        click.echo(_csv(found.events), nl=False)
+    elif options["as_csv"]:
+        events = sorted((event for one in found.messages for event in one.events), key=lambda event: event.date_time)
+        click.echo(csv_text(events, datetime.now(UTC)).encode(), nl=False)
+    elif len(found.messages) == 1 and not found.next:
+        one = found.messages[0]
+        _tell(context, one.network_message_id or one.message_id, False, zone, options)
     else:
-        say(_text(found, folder))
-    for one in found.unreadable:
-        say(f"{one.file}{f':{one.line}' if one.line else ''}: {one.what}", err=True)
-    context.exit(0 if found.events else NEGATIVE)
+        say(list_text(found, zone) if found.messages else found_text(found))
+    for problem in found.unreadable:
+        say(f"{problem.file}{f':{problem.line}' if problem.line else ''}: {problem.what}", err=True)
+    context.exit(0 if found.messages else NEGATIVE)
 
 
-def _csv(events: "list[FoundEvent]") -> str:
-    import msgspec
+def _tell(
+    context: click.Context, identity: str, as_json: bool, zone: tzinfo | None, options: dict[str, Any]
+) -> None:  # fmt: skip
+    from bridgehead.admin.cli.trace_text import story_text
 
-    from bridgehead.tracking.message_tracking import FIELDS
-
-    output = io.StringIO()
-    writer = csv.writer(output, lineterminator="\r\n")
-    writer.writerow(FIELDS)
-    for event in events:
-        cells = msgspec.structs.astuple(event)
-        writer.writerow([";".join(cell) if isinstance(cell, list) else cell for cell in cells])
-    return output.getvalue()
+    story = _story(context, identity, options)
+    if as_json:
+        echo_json(story)
+    else:
+        say(story_text(story, zone, transcripts=not options["no_transcript"]))
 
 
-def _text(found: "Trace", folder: Path) -> str:
-    if not found.events:
-        return f"No event fits ({counted(found.files, 'file')} in {folder})."
-    parts = [_story(one) for one in found.stories]
-    if found.truncated:
-        newest = f"these are the newest {len(found.events)} events"
-        parts.append(f"There are more; {newest}. Narrow it down, or raise --limit.")
-    if found.stories_left_out:
-        parts.append(f"The newest {len(found.stories)} messages are told. Narrow it down to see older ones.")
-    return "\n\n".join(parts)
+def _search(context: click.Context, options: dict[str, Any]) -> "TracePage":
+    """Ask the server; without one, read the logs."""
+    from bridgehead.admin.faults import ServerNotRunning
+    from bridgehead.admin.methods.trace import TraceSearch
+    from bridgehead.admin.tracking import TracePage, criteria, page, search_logs
+
+    wanted = {name: options[name] for name in _CRITERIA}
+    with_events = options["events"] or options["as_csv"]
+    cli: CliContext = context.obj
+    if options["logs"] is None:
+        with suppress(ServerNotRunning), cli.control(_SECONDS) as control:
+            return control.call("trace.search", TraceSearch(**wanted, events=with_events), TracePage)
+    found = search_logs(_logs(cli, options["logs"]), criteria(**wanted))
+    return page(found, with_events=with_events)
 
 
-def _story(story: "MessageStory", indent: str = "") -> str:
-    lines = [f"{indent}{paint(story.message_id or story.network_message_id, 'cyan')}  {story.subject}"]
-    lines.append(f"{indent}  from {story.sender or '<>'}  network message id {story.network_message_id}")
-    day = ""
-    for event in story.events:
-        if event.date_time[:10] != day:
-            day = event.date_time[:10]
-            lines.append(f"{indent}  {day} (UTC)")
-        lines.append(f"{indent}  {_event(event)}")
-    for outcome in story.outcomes:
-        color = _COLORS.get(outcome.event_id, "yellow")
-        status = f": {outcome.status}" if outcome.status else "" if outcome.event_id in _COLORS else " (no outcome yet)"
-        lines.append(f"{indent}  {paint('→', color)} {outcome.recipient} {paint(outcome.event_id, color)}{status}")
-    if any(_COLORS.get(outcome.event_id, "yellow") == "yellow" for outcome in story.outcomes):
-        lines.append(f"{indent}  what it waits for: bridgehead message show {story.network_message_id}")
-    for report in story.reports:
-        lines.append(f"{indent}  report:")
-        lines.append(_story(report, indent + "    "))
-    return "\n".join(lines)
+def _story(context: click.Context, identity: str, options: dict[str, Any]) -> "Story":
+    """Ask the server; without one, read the logs."""
+    from bridgehead.admin.faults import NOT_FOUND, AdminFault, ServerNotRunning
+    from bridgehead.admin.methods.trace import TraceIdentity
+    from bridgehead.admin.trace_story import Story, tell
+    from bridgehead.tracking.story import evidence
+
+    cli: CliContext = context.obj
+    if options["logs"] is None:
+        with suppress(ServerNotRunning), cli.control(_SECONDS) as control:
+            return control.call("trace.story", TraceIdentity(identity), Story)
+    found = evidence(_logs(cli, options["logs"]), identity)
+    if found is None:
+        raise AdminFault(NOT_FOUND, f"the tracking logs know no message {identity}", "bridgehead trace --help")
+    connectors = cli.configuration if options["logs"] is None else None
+    return tell(found, connectors, "", None, datetime.now(UTC))
 
 
-def _event(event: "FoundEvent") -> str:
-    """One line: time, event, source, whom it is about, and the other side."""
-    recipients = ", ".join(event.recipient_address[:3])
-    if len(event.recipient_address) > 3:
-        recipients += f" and {len(event.recipient_address) - 3} more"
-    place = ""
-    if event.event_id == "RECEIVE" and event.client_ip:
-        place = f"  from {event.client_hostname or event.client_ip}"
-    elif event.event_id in ("SEND", "DEFER", "FAIL") and (event.server_hostname or event.server_ip):
-        place = f"  {'to' if event.event_id == 'SEND' else 'by'} {event.server_hostname or event.server_ip}"
-    elif event.event_id in ("BADMAIL", "POISONMESSAGE") and event.source_context:
-        place = f"  {event.source_context}"
-    elif event.related_recipient_address:
-        place = f"  for {event.related_recipient_address}"
-    connector = f"  ({event.connector_id})" if event.connector_id else ""
-    return f"{event.date_time[11:23]}  {event.event_id:<15} {event.source:<13} {recipients}{place}{connector}"
+def _logs(cli: CliContext, folder: Path | None) -> "TraceLogs":
+    from bridgehead.admin.tracking import copied_logs, own_logs
+
+    if folder is not None:
+        return copied_logs(folder)
+    settings = cli.configuration.logs
+    return own_logs(cli.within_data_directory(settings.log_directory), settings)
+
+
+def _follow(context: click.Context, zone: tzinfo | None, options: dict[str, Any]) -> None:
+    """Print events as they come; reads the files, whether the server runs or not."""
+    import time
+
+    from bridgehead.admin.cli.trace_text import event_text
+    from bridgehead.admin.tracking import criteria
+    from bridgehead.tracking.follow import follow
+
+    wanted = criteria(**{name: options[name] for name in _CRITERIA})
+    logs = _logs(context.obj, options["logs"])
+    for event in follow(Path(logs.tracking), wanted, lambda: time.sleep(_FOLLOW_SECONDS)):
+        say(event_text(event, zone))
+
+
+_SECONDS = 180.0
+_CRITERIA = (
+    "sender", "recipient", "subject", "status", "message_id", "network_message_id", "internal_message_id",
+    "source_address", "connector", "event_id", "source", "reference", "start", "end", "limit", "after",
+)  # fmt: skip

@@ -1,0 +1,86 @@
+# SPDX-License-Identifier: MIT
+"""Methods of message tracking: search, and the story of one message."""
+
+from datetime import UTC, datetime
+from typing import Final
+
+import msgspec
+
+from bridgehead.admin.faults import NOT_FOUND, AdminFault
+from bridgehead.admin.messages import list_messages
+from bridgehead.admin.method import Caller, Method, Role
+from bridgehead.admin.ports import RunningServer
+from bridgehead.admin.trace_story import Story, tell
+from bridgehead.admin.tracking import TracePage, criteria, page
+from bridgehead.queues.store import ItemFilter
+
+_ENTRIES: Final = 5_000
+"""Queued forks of one message that its story looks at."""
+
+
+class TraceSearch(msgspec.Struct, forbid_unknown_fields=True):
+    """Criteria, which must all hold for one event of a message; in texts `*` stands for any text.
+
+    Attributes:
+        subject: words, or a pattern.
+        source_address: client that handed the message in: an address, a range such as 10.2.0.0/16, a pattern.
+        status: delivered, failed, deferred, pending, expanded, redirected, dropped or poison.
+        start, end: times with zone; `end` is not included.
+        limit: most messages on a page.
+        after: `next` of the page before.
+        events: give the events that fit, too.
+    """
+
+    sender: str = ""
+    recipient: str = ""
+    message_id: str = ""
+    network_message_id: str = ""
+    internal_message_id: str = ""
+    subject: str = ""
+    event_id: str = ""
+    source: str = ""
+    connector: str = ""
+    reference: str = ""
+    source_address: str = ""
+    status: str = ""
+    start: datetime | None = None
+    end: datetime | None = None
+    limit: int = 100
+    after: str = ""
+    events: bool = False
+
+
+class TraceIdentity(msgspec.Struct, forbid_unknown_fields=True):
+    """A message's network message id, Message-ID or internal message id."""
+
+    identity: str
+
+
+async def search(server: RunningServer, params: TraceSearch, _: Caller) -> TracePage:
+    """Messages by their tracking events, the newest first."""
+    wanted = msgspec.structs.asdict(params)
+    with_events = wanted.pop("events")
+    return page(await server.traces.search(criteria(**wanted)), with_events=with_events)
+
+
+async def story(server: RunningServer, params: TraceIdentity, _: Caller) -> Story:
+    """One message from its first event to its last: received, resolved, routed, each attempt, and how it ended."""
+    traces = server.traces
+    found = await traces.evidence(params.identity)
+    if found is None:
+        message = f"the tracking logs know no message {params.identity}"
+        raise AdminFault(NOT_FOUND, message, "bridgehead trace --recipient ADDRESS --start 7d")
+    network_id = next((event.network_message_id for event in found.message.events if event.network_message_id), "")
+    wanted = ItemFilter(network_message_id=network_id, limit=_ENTRIES)
+    queued = await list_messages(server, wanted) if network_id else []
+    return tell(found, traces.connectors, traces.revision, queued, datetime.fromtimestamp(server.now(), UTC))
+
+
+METHODS: Final = {
+    "trace.search": Method(
+        params=TraceSearch, result=TracePage, answer=search, role=Role.HELP_DESK, route="GET /trace"
+    ),
+    "trace.story": Method(
+        params=TraceIdentity, result=Story, answer=story, role=Role.HELP_DESK, route="GET /trace/{identity}"
+    ),
+}  # fmt: skip
