@@ -12,7 +12,8 @@ import msgspec
 
 from bridgehead.admin.metric_names import METRICS
 from bridgehead.admin.pressure import PressureFacts
-from bridgehead.queues.overview import QueueOverview, QueueTotal
+from bridgehead.queues.lengths import PATHS, queue_lengths
+from bridgehead.queues.overview import QueueOverview
 from bridgehead.queues.store import QueueKind, QueueStatus
 from bridgehead.routing.next_hop import DeliveryType
 from bridgehead.tracking.counters import CountingTracker
@@ -73,14 +74,10 @@ class MetricsSource(Protocol):
     def standing_alarms(self) -> Iterable[tuple[str, str]]:
         """(kind, severity) of each."""
 
-    def certificates(self) -> Iterable[tuple[str, float]]:
+    def certificate_dates(self) -> Iterable[tuple[str, float]]:
         """(name, Unix time of expiry) of each."""
 
 
-_REMOTE: Final = (DeliveryType.DNS_CONNECTOR, DeliveryType.SMART_HOST)
-_KINDS: Final = {
-    "remote": _REMOTE, "mailbox": (DeliveryType.MAILBOX,), "non_smtp": (DeliveryType.NON_SMTP_GATEWAY,),
-}  # fmt: skip
 _FULL_NAMES: Final = {name.removeprefix("bridgehead_").removesuffix("_total"): name for name in METRICS}
 _STATUSES: Final = {QueueStatus.ACTIVE: "active", QueueStatus.RETRY: "retry", QueueStatus.SUSPENDED: "suspended"}
 
@@ -116,64 +113,13 @@ class _Taken:
         self.histograms.setdefault(_FULL_NAMES[name], []).append(sample)
 
 
-class QueueLengths(msgspec.Struct, frozen=True, kw_only=True):
-    """Lengths under the names of Exchange's counters; `active`, `retry` and `largest` by remote, mailbox, non_smtp."""
-
-    submission: int
-    aggregate: int
-    unreachable: int
-    poison: int
-    active: dict[str, int]
-    retry: dict[str, int]
-    largest: dict[str, int]
-    largest_of_all: int
-
-
-def queue_lengths(overview: QueueOverview, in_memory: dict[DeliveryType, int]) -> QueueLengths:
-    """What Exchange's queue counters would say."""
-    by_kind = dict.fromkeys(QueueKind, 0)
-    for total in overview.totals:
-        by_kind[total.queue] += total.messages
-    # What is on its way already counts where it is, not where its record still lies.
-    early = sum(in_memory.values())
-    delivery = [total for total in overview.totals if total.queue is QueueKind.DELIVERY]
-    active = {
-        name: sum(one.messages for one in delivery if one.delivery_type in types and not _waits(one))
-        + sum(in_memory.get(kind, 0) for kind in types)
-        for name, types in _KINDS.items()
-    }
-    retry = {
-        name: sum(one.messages for one in delivery if one.delivery_type in types and _waits(one))
-        for name, types in _KINDS.items()
-    }
-    largest = {
-        name: max((one.messages for one in overview.largest if one.next_hop.delivery_type in types), default=0)
-        for name, types in _KINDS.items()
-    }
-    return QueueLengths(
-        submission=max(0, by_kind[QueueKind.SUBMISSION] - early),
-        aggregate=by_kind[QueueKind.DELIVERY] + early,
-        unreachable=by_kind[QueueKind.UNREACHABLE],
-        poison=by_kind[QueueKind.POISON],
-        active=active,
-        retry=retry,
-        largest=largest,
-        largest_of_all=max(largest.values()),
-    )
-
-
-def _waits(total: QueueTotal) -> bool:
-    """Whether messages wait for a retry, their own or that of their queue."""
-    return total.deferred or total.status is QueueStatus.RETRY
-
-
 def _queues(
     taken: _Taken, overview: QueueOverview, in_memory: dict[DeliveryType, int], now: float, counted_at: float
 ) -> None:
     lengths = queue_lengths(overview, in_memory)
     taken.put("submission_queue_length", lengths.submission)
     taken.put("aggregate_delivery_queue_length", lengths.aggregate)
-    for name in _KINDS:
+    for name in PATHS:
         taken.put(f"active_{name}_delivery_queue_length", lengths.active[name])
         taken.put(f"retry_{name}_delivery_queue_length", lengths.retry[name])
     taken.put("external_active_remote_delivery_queue_length", lengths.active["remote"])
@@ -185,7 +131,7 @@ def _queues(
     for status, word in _STATUSES.items():
         found = [one for one in overview.totals if one.queue is QueueKind.DELIVERY and one.status is status]
         taken.put("delivery_queues", max((one.queues for one in found), default=0), word)
-    for kind in QueueKind:
+    for kind in (QueueKind.SUBMISSION, QueueKind.DELIVERY, QueueKind.UNREACHABLE, QueueKind.POISON):
         oldest = min((one.oldest_received for one in overview.totals if one.queue is kind), default=now)
         taken.put("oldest_message_age_seconds", max(0.0, now - oldest), kind.name.lower())
     for queue in overview.largest:
@@ -266,7 +212,7 @@ def _server(taken: _Taken, source: MetricsSource) -> None:
         taken.put("alarms", sum(one[1] == severity for one in standing), severity)
     for kind, severity in sorted(set(standing)):
         taken.put("alarm", 1, kind, severity)
-    for name, expiry in source.certificates():
+    for name, expiry in source.certificate_dates():
         taken.put("certificate_expiry_seconds", expiry, name)
     process = source.process()
     taken.put("process_cpu_seconds", process.cpu_seconds)

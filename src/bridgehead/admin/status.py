@@ -47,18 +47,16 @@ class StatusReport(msgspec.Struct, frozen=True, kw_only=True):
 
 async def report_status(server: RunningServer) -> StatusReport:
     """Ask the server and its queues. Raises StoreFault."""
+    await server.watch.look()
     facts = server.facts()
     queues = [view_queue(summary) for summary in await server.queues()]
     by_type: dict[str, int] = {}
     for queue in queues:
         by_type[queue.type] = by_type.get(queue.type, 0) + queue.message_count
-    alarms = list(facts.alarms)
-    if poison := by_type.get("Poison"):
-        alarms.append(f"messages in the Poison queue: {poison}; see bridgehead queue show Poison")
     started = moment(facts.started_at)
     assert started is not None
     return StatusReport(
-        healthy=not alarms,
+        healthy=not facts.alarms,
         version=facts.version,
         fqdn=facts.fqdn,
         pid=facts.pid,
@@ -75,7 +73,7 @@ async def report_status(server: RunningServer) -> StatusReport:
         failed=facts.failed,
         deferred=facts.deferred,
         lost_log_lines=facts.lost_log_lines,
-        alarms=alarms,
+        alarms=list(facts.alarms),
         queued_messages=sum(by_type.values()),
         messages_by_queue_type=by_type,
         retrying_queues=sorted(

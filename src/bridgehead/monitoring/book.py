@@ -33,6 +33,7 @@ class Told(msgspec.Struct):
 
     at: float
     severity: Severity
+    step: int = 0
 
 
 class Alarm(msgspec.Struct, kw_only=True):
@@ -43,6 +44,8 @@ class Alarm(msgspec.Struct, kw_only=True):
         since: Unix time of its first raising.
         text: the cause, one sentence.
         remedy: what to do, "" where nothing is known.
+        step: a higher one than was told is told although the alarm stands.
+        reminders: told again and again while it stands.
         cleared_at: Unix time since when it is well again; 0 while it is not.
         told: by name of the channel.
     """
@@ -52,6 +55,8 @@ class Alarm(msgspec.Struct, kw_only=True):
     since: float
     text: str
     remedy: str = ""
+    step: int = 0
+    reminders: bool = True
     cleared_at: float = 0.0
     told: dict[str, Told] = {}
 
@@ -95,45 +100,67 @@ class AlarmBook:
         now: Unix time.
         reminder_interval: seconds between two reminders of the same alarm; 0 for none.
         all_clear_delay: seconds that an alarm has to stay away before its end is told.
-        state: of the former run.
     """
 
     def __init__(
         self, now: Callable[[], float], *, reminder_interval: float, all_clear_delay: float,
-        state: BookState | None = None,
     ) -> None:  # fmt: skip
         self._now = now
         self.reminder_interval = reminder_interval
         self.all_clear_delay = all_clear_delay
-        state = state or BookState()
-        self._alarms = {alarm.id: alarm for alarm in state.alarms}
-        self._silences = {silence.pattern: silence for silence in state.silences}
-        self.version = 0
-        """Changes whenever there is something new to store or tell."""
+        self._alarms: dict[str, Alarm] = {}
+        self._silences: dict[str, Silence] = {}
+        self._unconfirmed: set[str] = set()
+        """Alarms of the former run that were neither raised nor cleared in this one."""
+        self.on_change: Callable[[], object] = lambda: None
+        """Called whenever there is something new to store or to tell."""
+
+    def take_up(self, state: BookState) -> None:
+        """Go on where a former run ended; what was raised since the start stays as it is."""
+        for alarm in state.alarms[:ALARMS]:
+            if alarm.id not in self._alarms:
+                self._unconfirmed.add(alarm.id)
+            self._alarms[alarm.id] = msgspec.structs.replace(
+                self._alarms.get(alarm.id, alarm), since=alarm.since, told=alarm.told
+            )
+        for silence in state.silences[:ALARM_SILENCES]:
+            self._silences.setdefault(silence.pattern, silence)
+
+    def clear_unconfirmed(self) -> None:
+        """What a former run left and nobody has spoken of since is over: whoever raised it is gone, or well."""
+        for id in list(self._unconfirmed):
+            self.clear(id)
 
     # --- the port --------------------------------------------------------------------------------------------------
 
-    def raise_(self, id: str, severity: Severity, text: str, remedy: str = "") -> None:
+    def raise_(
+        self, id: str, severity: Severity, text: str, remedy: str = "", *, step: int = 0, reminders: bool = True
+    ) -> None:
         """See `tracking.alarms.Alarms`. Beyond ALARMS of them new ones are left out."""
         text, remedy = clean_text(text, ALARM_TEXT), clean_text(remedy, ALARM_TEXT)
+        self._unconfirmed.discard(id)
         alarm = self._alarms.get(id)
         if alarm is None:
             if len(self._alarms) >= ALARMS:
                 return
-            self._alarms[id] = Alarm(id=id, severity=severity, since=self._now(), text=text, remedy=remedy)
-            self.version += 1
+            self._alarms[id] = Alarm(
+                id=id, severity=severity, since=self._now(), text=text, remedy=remedy, step=step, reminders=reminders
+            )
+            self.on_change()
             return
-        if alarm.cleared_at or alarm.severity is not severity:
-            self.version += 1
+        changed = alarm.cleared_at or alarm.severity is not severity or alarm.step != step
         alarm.cleared_at = 0.0
-        alarm.severity, alarm.text, alarm.remedy = severity, text, remedy
+        alarm.severity, alarm.text, alarm.remedy, alarm.step, alarm.reminders = severity, text, remedy, step, reminders
+        if changed:
+            self.on_change()
 
     def clear(self, id: str) -> None:
         """See `tracking.alarms.Alarms`."""
+        self._unconfirmed.discard(id)
         alarm = self._alarms.get(id)
         if alarm is not None and not alarm.cleared_at:
             alarm.cleared_at = self._now()
-            self.version += 1
+            self.on_change()
 
     # --- what is the matter --------------------------------------------------------------------------------------
 
@@ -162,12 +189,13 @@ class AlarmBook:
         if silence.pattern not in self._silences and len(self.silences()) >= ALARM_SILENCES:
             raise ValueError(f"there are {ALARM_SILENCES} silences already")
         self._silences[silence.pattern] = silence
-        self.version += 1
+        self.on_change()
 
     def end_silence(self, pattern: str) -> bool:
         """Tell of what fits again; False where there was no such silence."""
-        self.version += 1
-        return self._silences.pop(pattern, None) is not None
+        found = self._silences.pop(pattern, None) is not None
+        self.on_change()
+        return found
 
     def silences(self) -> list[Silence]:
         """Those in force, the one that ends first before the others."""
@@ -202,8 +230,8 @@ class AlarmBook:
             if notice.occasion is Occasion.CLEARED:
                 alarm.told.pop(channel, None)
             else:
-                alarm.told[channel] = Told(now, notice.alarm.severity)
-        self.version += 1
+                alarm.told[channel] = Told(now, notice.alarm.severity, notice.alarm.step)
+        self.on_change()
 
     def forget_cleared(self, channels: Iterable[str]) -> None:
         """Drop alarms that are over and whose end no channel in use still has to tell."""
@@ -213,7 +241,7 @@ class AlarmBook:
                 continue
             if not used & alarm.told.keys() or now - alarm.cleared_at > ALARM_CHANNELS_FORGOTTEN_SECONDS:
                 del self._alarms[alarm.id]
-                self.version += 1
+                self.on_change()
 
     def state(self) -> BookState:
         """What is to survive a restart."""
@@ -229,7 +257,7 @@ class AlarmBook:
             return Occasion.CLEARED if over else None
         if told is None:
             return Occasion.RAISED
-        if alarm.severity is Severity.CRITICAL and told.severity is Severity.WARNING:
+        if alarm.step > told.step or (alarm.severity is Severity.CRITICAL and told.severity is Severity.WARNING):
             return Occasion.WORSE
-        due = self.reminder_interval > 0 and now - told.at >= self.reminder_interval
+        due = alarm.reminders and self.reminder_interval > 0 and now - told.at >= self.reminder_interval
         return Occasion.REMINDER if due and silence is None else None

@@ -53,7 +53,8 @@ class AlarmSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fi
         certificate_expiry_days: days before the expiry of a certificate at which to say so, again at each.
         source_silence_enabled: watch for clients that send regularly and have fallen silent.
         source_habit_days: days for which a client's habit has to be known before its silence says anything.
-        source_silence_factor: how many times its longest usual pause a client has to be silent.
+        source_silence_hours: hours that have to go by in which the client sends in most weeks.
+        source_silence_factor: or how many times its longest pause so far it has to be silent.
         source_silence_minimum: shortest silence that is said.
         sources: the most clients whose habits are kept.
     """
@@ -88,7 +89,8 @@ class AlarmSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fi
     certificate_expiry_days: list[int] = msgspec.field(default_factory=lambda: [30, 14, 3])
     source_silence_enabled: bool = True
     source_habit_days: int = 7
-    source_silence_factor: float = 2.0
+    source_silence_hours: int = 2
+    source_silence_factor: float = 1.5
     source_silence_minimum: Duration = Duration(hours=1)
     sources: int = 1000
 

@@ -25,6 +25,7 @@ from bridgehead.admin.probe.site import BY_SERVER, Site, site_of
 from bridgehead.admin.probe.steps import ProbeResult, Verdict
 from bridgehead.mail.limits import PROBES_AT_ONCE
 from bridgehead.server.probe_mail import ProbeMailer
+from bridgehead.tracking.alarms import Severity
 
 if TYPE_CHECKING:
     from bridgehead.server.app import Application
@@ -51,7 +52,7 @@ class ConnectorWatch:
         self._again = asyncio.Event()
         self._trigger = "start"
         self._task: asyncio.Task[None] | None = None
-        self._alarms: dict[str, str] = {}
+        self._alarms: set[str] = set()
 
     # --- for operators ----------------------------------------------------------------------------------------------
 
@@ -82,11 +83,6 @@ class ConnectorWatch:
         finally:
             if self._auditing is not None and self._auditing.done():
                 self._auditing = None
-
-    @property
-    def alarms(self) -> list[str]:
-        """What is wrong now, in sentences."""
-        return list(self._alarms.values())
 
     # --- by itself ----------------------------------------------------------------------------------------------------
 
@@ -166,10 +162,13 @@ class ConnectorWatch:
     def _raise(self, key: str, text: str, remedy: str) -> None:
         if key not in self._alarms:
             log.error("%s (%s)", text, remedy)
-        self._alarms[key] = f"{text} ({remedy})"
+        self._alarms.add(key)
+        self._application.alarms.raise_(key, Severity.CRITICAL, text, remedy)
 
     def _clear(self, key: str) -> None:
-        if self._alarms.pop(key, None) is not None:
+        self._application.alarms.clear(key)
+        if key in self._alarms:
+            self._alarms.remove(key)
             log.info("%s: well again", key)
 
     # --- results ------------------------------------------------------------------------------------------------------

@@ -197,7 +197,8 @@ class ResourceMonitor:
         for one in map(_facts, self._meters.values()):
             severity = Severity.CRITICAL if one.level is Level.HIGH else Severity.WARNING
             if one.level:
-                self._alarms.raise_(f"back_pressure/{one.resource}", severity, sentence(one), REMEDIES[one.resource])
+                text = f"back pressure: {sentence(one)}"
+                self._alarms.raise_(f"back_pressure/{one.resource}", severity, text, REMEDIES[one.resource])
             else:
                 self._alarms.clear(f"back_pressure/{one.resource}")
 

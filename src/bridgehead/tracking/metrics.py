@@ -131,12 +131,11 @@ class HopCounters:
         in_use: a delivery queue adds to it.
         series: the labels under which it counts at present.
         score: attempts, older ones counting less; decides who has numbers of its own.
-        taken, refused: messages taken, and put off or refused, in this half of the watched period.
-        taken_before, refused_before: in the half before.
+        taken, refused: messages taken, and put off or refused, since the start.
     """
 
     __slots__ = (
-        "in_use", "next_hop", "refused", "refused_before", "score", "series", "taken", "taken_before",
+        "_turn", "_turn_before", "in_use", "next_hop", "refused", "score", "series", "taken",
     )  # fmt: skip
 
     def __init__(self, next_hop: NextHop, series: SendCounters) -> None:
@@ -144,7 +143,8 @@ class HopCounters:
         self.in_use = True
         self.series = series
         self.score = 0.0
-        self.taken = self.refused = self.taken_before = self.refused_before = 0
+        self.taken = self.refused = 0
+        self._turn = self._turn_before = (0, 0)
 
     def attempted(self, item: MailItem, statuses: Sequence[DeliveryStatus], seconds: float, now: float) -> None:
         """An attempt has ended.
@@ -192,7 +192,12 @@ class HopCounters:
     @property
     def recent(self) -> tuple[int, int]:
         """Messages taken, and messages put off or refused, within the watched period."""
-        return self.taken + self.taken_before, self.refused + self.refused_before
+        taken, refused = self._turn_before
+        return self.taken - taken, self.refused - refused
+
+    def turn(self) -> None:
+        """Half of the watched period is over."""
+        self._turn_before, self._turn = self._turn, (self.taken, self.refused)
 
 
 class Metrics:
@@ -293,12 +298,11 @@ class Metrics:
     def turn_period(self) -> None:
         """Half of the watched period is over; next hops that were idle in all of it are forgotten."""
         for hop in list(self._hops.values()):
-            if not (hop.in_use or hop.taken or hop.refused or hop.taken_before or hop.refused_before):
+            if hop.in_use or any(hop.recent):
+                hop.turn()
+            else:
                 del self._hops[hop.next_hop]
                 self._named.discard(hop.next_hop)
-                continue
-            hop.taken_before, hop.refused_before = hop.taken, hop.refused
-            hop.taken = hop.refused = 0
 
     def _series(self, next_hop: NextHop, named: bool) -> SendCounters:
         key = (next_hop.connector, next_hop.domain if named else OTHER)

@@ -1,0 +1,174 @@
+# SPDX-License-Identifier: MIT
+"""The running server as those see it who watch it: the watch, scrapes, probes."""
+
+import os
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from time import monotonic
+from typing import TYPE_CHECKING, Final
+
+from bridgehead import __version__
+from bridgehead.admin.metrics import ProcessFacts
+from bridgehead.admin.pressure import PressureFacts
+from bridgehead.monitoring.rules import Peer, Verdict
+from bridgehead.queues.overview import QueueOverview
+from bridgehead.receive.connector import ReceiveConnectors
+from bridgehead.routing.next_hop import DeliveryType
+from bridgehead.server.config.load import Loaded
+from bridgehead.tracking.alarms import Severity
+
+if TYPE_CHECKING:
+    from bridgehead.server.app import Application
+
+LARGEST_QUEUES: Final = 50
+COUNT_SHARE: Final = 0.05
+"""The most of its time that the store spends on counting, however large queues are and however often it is asked."""
+COUNT_SECONDS: Final = 1.0
+"""A count that is no older than this is given again in any case."""
+_PAGE_BYTES: Final = os.sysconf("SC_PAGE_SIZE")
+
+
+class Monitored:
+    """Implements `monitoring.ports.Watched`, `admin.metrics.MetricsSource` and `admin.health.Ready`."""
+
+    version = __version__
+
+    def __init__(self, application: "Application") -> None:
+        self._application = application
+        self.started_at = application.started_at
+        self.metrics = application.metrics
+        self.tracker = application.tracker
+        self._count: tuple[QueueOverview, float] = (QueueOverview(), 0.0)
+        self._count_again_at = 0.0
+
+    def now(self) -> float:
+        """Unix time."""
+        return self._application.clock.now()
+
+    async def overview(self) -> tuple[QueueOverview, float]:
+        """The last count of the queues, or a new one where that would not take too much of the store's time."""
+        if monotonic() >= self._count_again_at:
+            began = monotonic()
+            self._count_again_at = float("inf")  # nobody counts at the same time
+            try:
+                counted = await self._application.store.overview(LARGEST_QUEUES)
+            finally:
+                ended = monotonic()
+                self._count_again_at = ended + max(COUNT_SECONDS, (ended - began) / COUNT_SHARE)
+            self._count = (counted, self.now())
+        return self._count
+
+    def in_memory(self) -> dict[DeliveryType, int]:
+        """Messages in delivery queues that are still in Submission on disk, by kind."""
+        found: dict[DeliveryType, int] = {}
+        for entry in self._application.dispatcher.unwritten.values():
+            if entry.next_hop is not None:
+                kind = entry.next_hop.delivery_type
+                found[kind] = found.get(kind, 0) + 1
+        return found
+
+    def peers(self) -> list[Peer]:
+        """Next hops with failures within the watched period."""
+        queues = self._application.dispatcher.queues
+        found = []
+        for hop in self.metrics.hops():
+            taken, refused = hop.recent
+            if refused:
+                queue = queues.get(hop.next_hop)
+                error = queue.state.last_error if queue is not None else ""
+                found.append(Peer(identity=str(hop.next_hop), taken=taken, refused=refused, last_error=error))
+        return found
+
+    def turn_period(self) -> None:
+        """Half of the watched period is over."""
+        self.metrics.turn_period()
+
+    def rebalance(self) -> None:
+        """Give the busiest next hops numbers of their own."""
+        self.metrics.rebalance()
+
+    def completed(self) -> int:
+        """Messages delivered since the start."""
+        return sum(series.messages for series in self.metrics.series.values())
+
+    def take_sources(self) -> Iterable[str]:
+        """Who handed over messages since this was last asked."""
+        return self.metrics.take_sources()
+
+    def sessions_out(self) -> int:
+        """Connections to next hops."""
+        return self._application.rooms.open_connections
+
+    def lost_log_lines(self) -> int:
+        """Lines that no disk took."""
+        return self._application.logs.lost_lines
+
+    def store_trouble(self) -> str:
+        """Why mail cannot be stored."""
+        trouble = self._application.store.trouble
+        return f"mail cannot be stored: {trouble}" if trouble else ""
+
+    def outcomes_trouble(self) -> str:
+        """Why what became of messages cannot be stored."""
+        failing = self._application.dispatcher.commits.failing
+        return "delivery pauses, because what became of messages cannot be stored" if failing else ""
+
+    def closed_bindings(self) -> list[str]:
+        """Bindings on which nobody listens though a connector wants them."""
+        app = self._application
+        wanted = ReceiveConnectors(app.loaded.configuration.receive_connectors).listening()
+        return [str(binding) for binding in wanted if binding not in app.receive.listeners]
+
+    def back_pressure(self) -> PressureFacts:
+        """Levels of the resources that are metered."""
+        return self._application.resources.facts()
+
+    def standing_alarms(self) -> Iterable[tuple[str, str]]:
+        """(kind, severity) of each."""
+        return [(alarm.id.partition("/")[0], alarm.severity.value) for alarm in self._application.alarms.standing()]
+
+    def certificates(self) -> Mapping[Path, str]:
+        """Certificate files in use, and what for."""
+        return _certificate_files(self._application.loaded, self._application.server_pair.certificate)
+
+    def certificate_dates(self) -> Iterable[tuple[str, float]]:
+        """(file, Unix time of expiry) as of the last look."""
+        return [(one.file, one.expires) for one in self._application.watch.certificates]
+
+    def process(self) -> ProcessFacts:
+        """Of this process, from the system."""
+        times = os.times()
+        try:
+            resident = int(Path("/proc/self/statm").read_text().split()[1]) * _PAGE_BYTES
+            files = len(os.listdir("/proc/self/fd"))
+        except (OSError, ValueError, IndexError):
+            resident = files = 0
+        return ProcessFacts(cpu_seconds=times.user + times.system, resident_bytes=resident, open_files=files)
+
+    def conditions(self) -> Iterable[Verdict]:
+        """What the server knows of itself without asking."""
+        app = self._application
+        api, audit = app.api.trouble, app.audit.trouble
+        yield _condition("store", self.store_trouble(), Severity.CRITICAL, "bridgehead queue verify")
+        yield _condition("outcomes", self.outcomes_trouble(), Severity.CRITICAL, "make room on the queue's disk")
+        yield _condition("management_interface", f"the management interface {api}" if api else "", Severity.WARNING)
+        recorded = f"changes by administrators are not recorded on disk: {audit}" if audit else ""
+        yield _condition("audit_log", recorded, Severity.WARNING)
+
+
+def _condition(id: str, text: str, severity: Severity, remedy: str = "") -> Verdict:
+    return Verdict(id, severity if text else None, text, remedy)
+
+
+def _certificate_files(loaded: Loaded, own: Path) -> dict[Path, str]:
+    """The server's own certificate and those of receive connectors and of the management interface."""
+    configuration = loaded.configuration
+    users: dict[Path, list[str]] = {own: ["the server"]}
+    for connector in configuration.receive_connectors:
+        if connector.enabled and connector.tls_certificate_file:
+            file = loaded.within(connector.tls_certificate_file)
+            users.setdefault(file, []).append(f'receive connector "{connector.name}"')
+    if configuration.api.tls_certificate_file:
+        file = loaded.within(configuration.api.tls_certificate_file)
+        users.setdefault(file, []).append("the management interface")
+    return {file: ", ".join(names) for file, names in users.items()}
