@@ -2,6 +2,7 @@
 """Configurations of a server under test, built as plain dictionaries and written as TOML."""
 
 import json
+from datetime import date
 from pathlib import Path
 from typing import Any
 
@@ -32,6 +33,8 @@ def _table(lines: list[str], path: tuple[str, ...], table: Settings) -> None:
 def _value(value: Any) -> str:
     if isinstance(value, list | tuple):
         return "[" + ", ".join(_value(one) for one in value) + "]"
+    if isinstance(value, date):
+        return value.isoformat()
     if isinstance(value, bool | int | float | str):
         return json.dumps(value, ensure_ascii=False)
     return json.dumps(str(value))

@@ -25,6 +25,7 @@ from bridgehead.mail.delivery_status import Action, DeliveryStatus
 from bridgehead.net.clock import SystemClock
 from bridgehead.net.ip_range import parse_binding
 from bridgehead.net.randomness import RandomBytes
+from bridgehead.net.signatures import check_signature
 from bridgehead.queues.memory import MemoryQueueStore
 from bridgehead.receive.acceptance import Acceptance
 from bridgehead.receive.authentication import Authenticator
@@ -35,6 +36,7 @@ from bridgehead.routing.connector_selection import ConnectorSelection
 from bridgehead.routing.next_hop import DeliveryType, NextHop
 from bridgehead.server.config.schema import Configuration
 from bridgehead.tracking.events import TrackingEvent
+from support.auth_zone import Zone
 from support.conversation import event_matches
 from support.talk import Talk
 
@@ -187,7 +189,7 @@ class Pipeline:
                 fqdn=fqdn, acceptance=Acceptance(self.store, self.events, self.categorizer),
                 new_content_file=self.store.new_content_file, directory=directory, accepted_domains=domains,
                 authenticator=self.authenticator, certificates=NoCertificates(), protocol_log=NoProtocolLog(),
-                clock=clock, random_bytes=random_bytes,
+                clock=clock, random_bytes=random_bytes, authentication_lookup=Zone({}), check_signature=check_signature,
             )
         )  # fmt: skip
         await self.store.open()

@@ -160,6 +160,9 @@ ALARM_CHANNELS_FORGOTTEN_SECONDS: Final = 86_400.0
 
 # --- diagnosis -------------------------------------------------------------------------------------------------------
 EXPLAINED_TEXT: Final = 20_000
+EXPLAINED_REPORT_BYTES: Final = 16 * 1024**2
+EXPLAINED_RECIPIENTS: Final = 20
+EXPLAINED_MESSAGES: Final = 5
 """Characters of an error text or report that `why` reads."""
 FLIGHT_DESTINATIONS: Final = 256
 """Pairs of queue and address whose failed sessions are kept; the longest unused makes room."""
@@ -212,6 +215,8 @@ LINKED_MESSAGES: Final = 50
 """Reports and other messages that one story is linked with."""
 
 # --- message authentication -------------------------------------------------------------------------------------------
+TXT_RECORDS: Final = 100
+"""TXT records of one name that are looked at."""
 SPF_LOOKUPS: Final = 10
 """Mechanisms and modifiers that ask DNS, in one evaluation (RFC 7208 §4.6.4)."""
 SPF_VOID_LOOKUPS: Final = 2

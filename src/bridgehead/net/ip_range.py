@@ -31,6 +31,15 @@ def parse_ip(text: str) -> IPAddress:
     return address.ipv4_mapped or address
 
 
+_PRIVATE = tuple(
+    ipaddress.ip_network(text)
+    for text in (
+        "10.0.0.0/8", "172.16.0.0/12", "192.168.0.0/16", "127.0.0.0/8", "169.254.0.0/16", "100.64.0.0/10",
+        "fc00::/7", "fe80::/10", "::1/128",
+    )
+)  # fmt: skip
+
+
 class IPRange(msgspec.Struct, frozen=True):
     """Addresses of one family from `first` to `last`, both included; `text` is as written."""
 
@@ -46,6 +55,13 @@ class IPRange(msgspec.Struct, frozen=True):
     @property
     def size(self) -> int:
         return self.last - self.first + 1
+
+    @property
+    def is_private(self) -> bool:
+        """Whether it lies within networks that the Internet does not route (RFC 1918, RFC 4193 and the like)."""
+        kind = ipaddress.IPv4Address if self.version == 4 else ipaddress.IPv6Address
+        first, last = kind(self.first), kind(self.last)
+        return any(first in network and last in network for network in _PRIVATE if network.version == self.version)
 
     def covers(self, other: "IPRange") -> bool:
         """Whether all of `other` lies within."""

@@ -15,7 +15,13 @@ import aiodns
 import msgspec
 import pycares
 
-from bridgehead.mail.limits import ADDRESSES_PER_HOST, DNS_CACHE_ENTRIES, DNS_TTL_SECONDS_MAX, MX_RECORDS
+from bridgehead.mail.limits import (
+    ADDRESSES_PER_HOST,
+    DNS_CACHE_ENTRIES,
+    DNS_TTL_SECONDS_MAX,
+    MX_RECORDS,
+    TXT_RECORDS,
+)
 from bridgehead.net.clock import Clock
 
 NEGATIVE_TTL_SECONDS: Final = 300
@@ -62,6 +68,14 @@ class NameAnswer(msgspec.Struct, frozen=True):
 
     outcome: Outcome
     values: tuple[str, ...] = ()
+    reason: str = ""
+
+
+class TextAnswer(msgspec.Struct, frozen=True):
+    """TXT records."""
+
+    outcome: Outcome
+    values: tuple[bytes, ...] = ()
     reason: str = ""
 
 
@@ -157,6 +171,16 @@ class Resolver:
                     return NameAnswer(outcome, (), answer.reason)
         return NameAnswer(Outcome.NO_DATA, (), four.reason)
 
+    async def txt(self, name: str) -> TextAnswer:
+        """TXT records of a name, the strings of each joined."""
+        found = await self._lookup(name.rstrip(".").lower(), "TXT")
+        return TextAnswer(found.outcome, tuple(_text(data) for data in found.data[:TXT_RECORDS]), found.reason)
+
+    async def of_type(self, host: str, kind: str) -> NameAnswer:
+        """Addresses of one family: "A" or "AAAA"."""
+        found = await self._lookup(host.rstrip(".").lower(), kind)
+        return NameAnswer(found.outcome, tuple(data.addr for data in found.data[:ADDRESSES_PER_HOST]), found.reason)
+
     async def ptr(self, address: str) -> NameAnswer:
         """Names of an address in text form. Raises ValueError where it is none."""
         name = ipaddress.ip_address(address).reverse_pointer
@@ -220,6 +244,12 @@ class Resolver:
                 loop=asyncio.get_running_loop(), timeout=self._timeout, tries=self._tries,
             )  # fmt: skip
         return self._dns
+
+
+def _text(data: Any) -> bytes:
+    """A TXT record's data as octets, whichever form the library gives."""
+    value = data.data
+    return value.encode("utf-8", "surrogateescape") if isinstance(value, str) else bytes(value)
 
 
 def _failure(error: Exception, name: str, kind: str) -> _Records:

@@ -10,6 +10,7 @@ from typing import Final, Protocol
 
 from bridgehead.directory.lookup import Directory, DirectoryUnavailable
 from bridgehead.mail.address import AddressError, Mailbox, parse_mailbox
+from bridgehead.mail.author import Author, FromFault
 from bridgehead.mail.header import HeaderBlock, first_address
 from bridgehead.mail.reply import Reply
 from bridgehead.receive.permissions import Principal, PrincipalKind
@@ -75,22 +76,27 @@ def _check_identity(
     return None if any_sender else replies.SEND_AS_DENIED
 
 
-def check_header_from(header: HeaderBlock, rights: frozenset[Right], principal: Principal) -> Reply | None:
+def check_header_from(
+    header: HeaderBlock, author: Author, rights: frozenset[Right], principal: Principal
+) -> Reply | None:  # fmt: skip
     """The reply that refuses a login's message whose From or Sender is not its own, None otherwise.
 
-    Without it a login could sign as anybody in what people read. Where Sender is given it must be the login's own
-    too; with several From fields each must be (RFC 5322 §3.6.2). A message without From passes.
+    Without it a login could sign as anybody in what people read. Every author that some reader could see must be the
+    login's own, and where Sender is given that too (RFC 5322 §3.6.2). A message without From passes.
     """
     if principal.kind is not PrincipalKind.USER or Right.ACCEPT_ANY_SENDER in rights:
         return None
-    for name in (b"from", b"sender"):
-        for value in header.raw_values(name):
-            try:
-                address = parse_mailbox(first_address(value))
-            except AddressError:
-                return replies.SEND_AS_DENIED
-            if not principal.may_send_as(address):
-                return replies.SEND_AS_DENIED
+    if not author.addresses and FromFault.MISSING not in author.faults:
+        return replies.SEND_AS_DENIED
+    if not all(principal.may_send_as(address) for address in author.addresses):
+        return replies.SEND_AS_DENIED
+    for value in header.raw_values(b"sender"):
+        try:
+            address = parse_mailbox(first_address(value))
+        except AddressError:
+            return replies.SEND_AS_DENIED
+        if not principal.may_send_as(address):
+            return replies.SEND_AS_DENIED
     return None
 
 

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 
 CONNECTION_FILTER: Final = "Connection Filtering Agent"
 SENDER_FILTER: Final = "Sender Filter Agent"
+SENDER_ID: Final = "Sender Id Agent"
 RECIPIENT_FILTER: Final = "Recipient Filter Agent"
 PERMISSIONS: Final = "Permission Check"
 LIMITS: Final = "Limit Check"
@@ -48,6 +49,10 @@ _CHECKS: Final[dict[Reply, tuple[str, str]]] = {
     replies.TOO_MANY_RECIPIENTS: (LIMITS, "MaxRecipientsPerMessage"),
     replies.HEADER_TOO_LARGE: (LIMITS, "MaxHeaderSize"),
     replies.HOP_COUNT: (LIMITS, "MaxHopCount"),
+    replies.SEVERAL_AUTHORS: (SENDER_FILTER, "SeveralAuthors"),
+    replies.BAD_FROM: (SENDER_FILTER, "NonCompliantSender"),
+    replies.SENDER_IS_OURS: (SENDER_ID, "SpoofedDomain"),
+    replies.SENDER_UNCHECKED: (SENDER_ID, "TemporaryError"),
     replies.TOO_MANY_CHUNKS: (LIMITS, "TooManyChunks"),
     replies.BARE_LF: (CONTENT, "BareLineFeed"),
     replies.BARE_CR: (CONTENT, "BareCarriageReturn"),

@@ -133,3 +133,18 @@ class ReceiveConnectors:
         closest = min(around, key=lambda remote_range: remote_range.size)
         other = chosen.remote_range.text if chosen else "none"
         return f"its remote range {closest.text} is less specific than {other}"
+
+
+def is_protected(connector: ReceiveConnector) -> bool:
+    """Whether strangers who write in our name must show that they may (AntiSpoofingEnabled)."""
+    if connector.anti_spoofing_enabled is not None:
+        return connector.anti_spoofing_enabled
+    return is_internet_facing(connector)
+
+
+def is_internet_facing(connector: ReceiveConnector) -> bool:
+    """Whether strangers can reach it: neither its bindings nor its remote ranges are private all through."""
+    bindings = [parse_binding(text).address for text in connector.bindings]
+    if all(address.is_loopback for address in bindings):
+        return False
+    return not all(parse_range(text).is_private for text in connector.remote_ip_ranges)

@@ -8,7 +8,7 @@ the true end of the content must be found first (RFC 5321 §4.2.5, §6.3 for loo
 
 import re
 from collections.abc import Callable
-from typing import Final
+from typing import Final, Protocol
 
 import msgspec
 
@@ -36,7 +36,6 @@ class ContentRules(msgspec.Struct, frozen=True, kw_only=True):
         max_hop_count, max_local_hop_count: Received fields in all, and naming us; 0 local: never refused.
         fqdn: the name that Received fields of ours carry.
         rights: decide what the header firewall leaves.
-        check_header: what else decides about the header section; gives the refusal, or None.
         complete: add Message-ID and Date where they are missing (RFC 6409 §8).
     """
 
@@ -47,7 +46,20 @@ class ContentRules(msgspec.Struct, frozen=True, kw_only=True):
     fqdn: str
     rights: frozenset[Right]
     complete: bool
-    check_header: Callable[[bytes], Reply | None] | None = None
+
+
+class BodyWatch(Protocol):
+    """Reads the body while it passes."""
+
+    def body(self, data: bytes) -> None: ...
+
+
+class HeaderDecision(msgspec.Struct, frozen=True):
+    """What a check of the header section came to: a refusal, fields to put in front, who wants to see the body."""
+
+    refusal: Reply | None = None
+    fields: bytes = b""
+    body: BodyWatch | None = None
 
 
 class HeaderFacts(msgspec.Struct):
@@ -67,12 +79,13 @@ class IncomingContent:
         rules: limits and rights.
         received: makes our Received field; called once, when the header is complete.
         added_fields: makes Message-ID and Date fields for what is missing: (has message id, has date) -> octets.
+        check_header: what else decides about the header section.
         binary: BODY=BINARYMIME: octets of any kind are allowed after the header.
     """
 
     __slots__ = (
-        "_added", "_binary", "_head", "_held", "_in_memory", "_parts", "_received", "_rules", "detail", "facts",
-        "has_8bit", "refusal", "size", "skipped", "writer",
+        "_added", "_binary", "_check_header", "_head", "_held", "_in_memory", "_parts", "_received", "_rules",
+        "detail", "facts", "has_8bit", "refusal", "size", "skipped", "watch", "writer",
     )  # fmt: skip
 
     def __init__(
@@ -80,12 +93,15 @@ class IncomingContent:
         rules: ContentRules,
         received: Callable[[], bytes],
         added_fields: Callable[[bool, bool], bytes],
+        check_header: Callable[[bytes], HeaderDecision] | None = None,
         *,
         binary: bool = False,
     ) -> None:
         self._rules = rules
         self._received = received
         self._added = added_fields
+        self._check_header = check_header
+        self.watch: BodyWatch | None = None
         self._binary = binary
         self._head: bytes | None = b""
         self._held = b""
@@ -119,6 +135,8 @@ class IncomingContent:
             return
         if self._head is None:
             self._keep(data)
+            if self.watch is not None:
+                self.watch.body(data)
         else:
             self._add_to_header(data, final)
 
@@ -182,9 +200,15 @@ class IncomingContent:
         if self._binary and not is_strict(header):
             self._refuse(_what_is_wrong(header))
             return
-        if rules.check_header is not None and (refusal := rules.check_header(header)) is not None:
-            self._refuse(refusal)
-            return
+        fields = b""
+        if self._check_header is not None:
+            decision = self._check_header(header)
+            if decision.refusal is not None:
+                self._refuse(decision.refusal)
+                return
+            fields, self.watch = decision.fields, decision.body
+            if self.watch is not None:
+                self.watch.body(rest[2:])
         hops, own_hops = count_received(header, rules.fqdn)
         if hops > rules.max_hop_count or (rules.max_local_hop_count and own_hops > rules.max_local_hop_count):
             self.detail = f"{hops} hops, {own_hops} of them here: {' < '.join(hosts_passed(header))}"
@@ -193,7 +217,7 @@ class IncomingContent:
         header = strip_header(header, rules.rights)
         has_date = self._learn(header)
         added = b"" if not rules.complete else self._added(bool(self.facts.message_id), has_date)
-        self._keep(self._received() + header + added + rest)
+        self._keep(self._received() + fields + header + added + rest)
 
     def _learn(self, header: bytes) -> bool:
         """Note the facts, of a field that is repeated the first; tells whether there is a Date."""

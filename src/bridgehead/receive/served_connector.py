@@ -9,6 +9,7 @@ from bridgehead.mail.trace_fields import date_time
 from bridgehead.mail.units import UNLIMITED
 from bridgehead.net.ip_range import Binding, parse_binding
 from bridgehead.receive.authentication import mechanisms as auth_mechanisms
+from bridgehead.receive.connector import is_protected
 from bridgehead.receive.message_rate import MessageRate
 from bridgehead.receive.permissions import Principal, rights_of
 from bridgehead.receive.settings import AuthMechanism, ReceiveConnector, Right, SizeMode
@@ -46,6 +47,7 @@ class ServedConnector:
         self.rate: MessageRate = former.rate if former else MessageRate(settings)
         if former is not None:
             self.rate.configure(settings)
+        self.is_protected = is_protected(settings)
         self._certificates = certificates
         self._rights: dict[Principal, frozenset[Right]] = {}
         self._hello: dict[str, Reply] = {}

@@ -54,7 +54,6 @@ from bridgehead.server.connector_watch import ConnectorWatch
 from bridgehead.server.log_snapshots import LogSnapshots
 from bridgehead.server.monitoring import Monitored
 from bridgehead.server.notify import Notifier
-from bridgehead.server.monitoring import Monitored
 from bridgehead.server.operations import Operations
 from bridgehead.server.pressure import ResourceMonitor
 from bridgehead.server.queue_actions import make_actions

@@ -80,6 +80,12 @@ BARE_LF: Final = Reply(550, "5.6.11", "The message holds a bare line feed, which
 BARE_CR: Final = Reply(550, "5.6.11", "The message holds a bare carriage return, which RFC 5321 forbids")
 NUL: Final = Reply(550, "5.6.11", "The message holds a NUL octet")
 HOP_COUNT: Final = Reply(554, "5.4.6", "Hop count exceeded - possible mail loop")
+SEVERAL_AUTHORS: Final = Reply(550, "5.1.20", "Multiple From addresses are not allowed without Sender address")
+BAD_FROM: Final = Reply(550, "5.6.0", "The From field is not as RFC 5322 has it")
+SENDER_IS_OURS: Final = Reply(
+    550, "5.7.26", "The sender's domain is accepted here, and neither SPF nor DKIM vouches for this message"
+)  # fmt: skip
+SENDER_UNCHECKED: Final = Reply(451, "4.4.3", "The sender's domain cannot be checked now, try again later")
 TOO_MANY_CHUNKS: Final = Reply(554, "5.5.1", "Too many chunks")
 CHUNK_OK: Final = Reply(250, "2.6.0", "Chunk received OK")
 INSUFFICIENT_RESOURCES: Final = Reply(452, "4.3.1", "Insufficient system resources")

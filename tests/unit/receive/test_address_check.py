@@ -6,6 +6,7 @@ import pytest
 from bridgehead.directory.lookup import DirectoryUnavailable
 from bridgehead.directory.recipient import Recipient, RecipientType
 from bridgehead.mail.address import NULL, Mailbox, parse_mailbox
+from bridgehead.mail.author import read_author
 from bridgehead.mail.header import HeaderBlock
 from bridgehead.mail.reply import Reply
 from bridgehead.receive.address_check import check_header_from, check_recipient, check_sender, with_domain
@@ -132,9 +133,9 @@ def test_a_partner_sends_from_outside_but_not_as_us() -> None:
 )
 def test_forged_from_of_a_login_is_refused(header: bytes, allowed: bool) -> None:
     block = HeaderBlock(header)
-    assert check_header_from(block, USER_RIGHTS, USER) is (None if allowed else replies.SEND_AS_DENIED)
-    assert check_header_from(block, USER_RIGHTS | {Right.ACCEPT_ANY_SENDER}, USER) is None
-    assert check_header_from(block, ANONYMOUS_RIGHTS, ANONYMOUS) is None
+    assert check_header_from(block, read_author(block), USER_RIGHTS, USER) is (None if allowed else replies.SEND_AS_DENIED)
+    assert check_header_from(block, read_author(block), USER_RIGHTS | {Right.ACCEPT_ANY_SENDER}, USER) is None
+    assert check_header_from(block, read_author(block), ANONYMOUS_RIGHTS, ANONYMOUS) is None
 
 
 # --- recipients -----------------------------------------------------------------------------------------------------

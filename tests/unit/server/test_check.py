@@ -341,3 +341,34 @@ def test_recipients_and_logins_are_read(tmp_path: Path) -> None:
     assert findings(tmp_path, table + DOMAIN + CONNECTOR) == []
     (tmp_path / "users.toml").write_text("[users.anna]\npassword = 'x'\n")
     assert [path for path, _ in findings(tmp_path, table + DOMAIN + CONNECTOR)] == ["directory.users_file"]
+
+
+EXCEPTION = """
+[[sender_exceptions]]
+name = "Scanners"
+owner = "anna"
+expires = 2999-12-31
+senders = ["scanner@contoso.test"]
+remote_ip_ranges = ["203.0.113.5"]
+"""
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "path", "message"),
+    [
+        ('owner = "anna"', 'owner = ""', "owner", "the owner is empty"),
+        ('owner = "anna"\n', "", "owner", "required setting is missing"),
+        ("2999-12-31", '"soon"', "expires", "a date such as 2027-03-31 was expected"),
+        ("2999-12-31", "2001-12-31", "expires", "warning: the exception"),
+        ("scanner@contoso.test", "scanner", "senders[0]", "no @"),
+        ("scanner@contoso.test", "*@fabrikam.test", "senders[0]", "warning: fabrikam.test is not an accepted domain"),
+        ("203.0.113.5", "203.0.113", "remote_ip_ranges[0]", "an IP range such as"),
+        ("203.0.113.5", "0.0.0.0/0", "remote_ip_ranges[0]", "warning: 0.0.0.0/0 holds strangers"),
+    ],
+)
+def test_a_sender_exception_has_an_owner_an_end_and_a_place(
+    tmp_path: Path, old: str, new: str, path: str, message: str
+) -> None:
+    assert findings(tmp_path, DOMAIN + CONNECTOR + SEND + EXCEPTION) == []
+    found = findings(tmp_path, DOMAIN + CONNECTOR + SEND + EXCEPTION.replace(old, new))
+    assert [(where, text) for where, text in found if where == f"sender_exceptions[0].{path}" and message in text]

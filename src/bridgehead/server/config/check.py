@@ -22,6 +22,7 @@ from bridgehead.server.config.problem import ConfigurationError, Findings, Probl
 from bridgehead.server.config.queue_checks import check_queues
 from bridgehead.server.config.receive_checks import check_receive_connectors
 from bridgehead.server.config.send_checks import check_send_connectors
+from bridgehead.server.config.sender_checks import check_sender_exceptions
 from bridgehead.server.config.server_checks import check_logs, check_server
 
 
@@ -47,6 +48,7 @@ def check(loaded: Loaded) -> list[Problem]:
     check_api(configuration, findings)
     check_accepted_domains(configuration, findings)
     check_receive_connectors(configuration, findings)
+    check_sender_exceptions(configuration, findings)
     check_send_connectors(configuration, findings)
     check_expectations(configuration, findings)
     check_queues(configuration, findings)

@@ -6,6 +6,7 @@ reported and left out, so that the checks over the whole configuration still see
 """
 
 import types
+from datetime import date
 from enum import StrEnum
 from typing import Any, Union, get_args, get_origin
 
@@ -18,7 +19,13 @@ from bridgehead.server.config.problem import Findings, nearest
 from bridgehead.server.config.schema import Configuration
 
 _LEFT_OUT = object()
-_WORDS: dict[type, str] = {str: "text in quotes", int: "a whole number", float: "a number", bool: "true or false"}
+_WORDS: dict[type, str] = {
+    date: "a date such as 2027-03-31",
+    str: "text in quotes",
+    int: "a whole number",
+    float: "a number",
+    bool: "true or false",
+}
 
 
 def decode(table: dict[str, object], findings: Findings) -> Configuration:
@@ -145,4 +152,4 @@ def _empty(kind: Any) -> Any:
         return []
     if issubclass(kind, StrEnum):
         return next(iter(kind)).value
-    return kind()
+    return date.max if kind is date else kind()

@@ -10,7 +10,7 @@ from bridgehead.delivery.settings import DeliverySettings
 from bridgehead.directory.settings import DirectorySettings
 from bridgehead.monitoring.settings import AlarmSettings, MonitoringSettings
 from bridgehead.queues.settings import BackPressureSettings, QueueSettings
-from bridgehead.receive.settings import PickupSettings, ReceiveConnector
+from bridgehead.receive.settings import PickupSettings, ReceiveConnector, SenderException
 from bridgehead.routing.settings import AcceptedDomain, ForeignConnector, MailboxStore, SendConnector
 from bridgehead.tracking.settings import LogSettings
 
@@ -55,6 +55,7 @@ class Configuration(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fi
     pickup: PickupSettings = PickupSettings()
     accepted_domains: list[AcceptedDomain] = []
     receive_connectors: list[ReceiveConnector] = []
+    sender_exceptions: list[SenderException] = []
     send_connectors: list[SendConnector] = []
     foreign_connectors: list[ForeignConnector] = []
     mailbox_store: MailboxStore = MailboxStore()
