@@ -56,6 +56,7 @@ class ApiProcess:
         self._administrators_file, self._certificate = administrators_file, certificate
         self._command, self._clock = command, clock
         self._tcp: socket.socket | None = None
+        self._probe: socket.socket | None = None
         self._listener: LocalListener | None = None
         self._process: Process | None = None
         self._task: asyncio.Task[None] | None = None
@@ -67,9 +68,9 @@ class ApiProcess:
         """Its process id; 0 while there is none."""
         return self._process.pid if self._process is not None and self._process.returncode is None else 0
 
-    def listen(self, tcp: socket.socket | None) -> None:
-        """Open the Unix socket and take over the one of `bind`; callers wait in both. Raises AdminFault, OSError."""
-        self._tcp = tcp
+    def listen(self, tcp: socket.socket | None, probe: socket.socket | None) -> None:
+        """Open the Unix socket and take over those of `bind`; callers wait in all. Raises AdminFault, OSError."""
+        self._tcp, self._probe = tcp, probe
         self._listener = LocalListener(self._path, _socket_mode(self._settings))
 
     def start(self) -> None:
@@ -92,8 +93,9 @@ class ApiProcess:
                 await self._process.wait()
         if self._listener is not None:
             self._listener.close()
-        if self._tcp is not None:
-            self._tcp.close()
+        for listening in (self._tcp, self._probe):
+            if listening is not None:
+                listening.close()
 
     async def _keep_running(self) -> None:
         delay = _FIRST_DELAY
@@ -118,10 +120,11 @@ class ApiProcess:
             administrators_file=str(self._administrators_file),
             local_fd=self._listener.socket.fileno(),
             tcp_fd=self._tcp.fileno() if self._tcp is not None else -1,
+            probe_fd=self._probe.fileno() if self._probe is not None else -1,
             certificate=str(self._certificate.certificate),
             key=str(self._certificate.key),
         )
-        inherited = [fd for fd in (orders.local_fd, orders.tcp_fd) if fd >= 0]
+        inherited = [fd for fd in (orders.local_fd, orders.tcp_fd, orders.probe_fd) if fd >= 0]
         self._process = await asyncio.create_subprocess_exec(
             *self._command, stdin=PIPE, stdout=DEVNULL, pass_fds=inherited
         )  # fmt: skip
@@ -132,11 +135,15 @@ class ApiProcess:
         return f"ended by signal {-code}" if code < 0 else f"ended with exit code {code}"
 
 
-def bind(settings: ApiSettings) -> socket.socket | None:
-    """The TCP socket, if one is wanted, opened while ports below 1024 may still be had. Raises OSError."""
-    if not settings.binding:
+def bind(setting: str, text: str) -> socket.socket | None:
+    """A TCP socket, if one is wanted, opened while ports below 1024 may still be had. Raises OSError.
+
+    Args:
+        setting: whose value `text` is, for the error.
+    """
+    if not text:
         return None
-    binding = parse_binding(settings.binding)
+    binding = parse_binding(text)
     family = socket.AF_INET6 if binding.address.version == 6 else socket.AF_INET
     listening = socket.socket(family, socket.SOCK_STREAM | socket.SOCK_CLOEXEC)
     try:
@@ -148,7 +155,7 @@ def bind(settings: ApiSettings) -> socket.socket | None:
         listening.setblocking(False)
     except OSError as error:
         listening.close()
-        raise OSError(error.errno, f"api.binding: {binding}: {error.strerror}") from error
+        raise OSError(error.errno, f"{setting}: {binding}: {error.strerror}") from error
     return listening
 
 

@@ -205,12 +205,15 @@ class Application:
 
     # --- life -----------------------------------------------------------------------------------------------------
 
-    async def start(self, opened: dict[Binding, socket.socket], api_socket: socket.socket | None = None) -> None:
+    async def start(
+        self, opened: dict[Binding, socket.socket], api_socket: socket.socket | None = None,
+        probe_socket: socket.socket | None = None,
+    ) -> None:  # fmt: skip
         """Start every room, the pipeline from its end. Raises StoreFault, AdminFault, OSError, CertificateError."""
         configuration = self.loaded.configuration
         self.logs.start()
         await self.store.open()
-        self.api.listen(api_socket)
+        self.api.listen(api_socket, probe_socket)
         await self.control.start()
         # Before the first message is taken: what is full at the start is known at the start.
         await self.resources.start()
@@ -346,15 +349,17 @@ async def _serve(loaded: Loaded, path: Path | None) -> int:
     server = loaded.configuration.server
     opened: dict[Binding, socket.socket] = {}
     api_socket: socket.socket | None = None
+    probe_socket: socket.socket | None = None
     try:
         account = privileges.account_for(server.user, server.group)
         privileges.prepare_directory(loaded.data_directory, account)
         opened = ReceiveServer.bind_all(loaded.configuration.receive_connectors)
-        api_socket = api_process.bind(loaded.configuration.api)
+        api_socket = api_process.bind("api.binding", loaded.configuration.api.binding)
+        probe_socket = api_process.bind("monitoring.probe_listen", loaded.configuration.monitoring.probe_listen)
         if account is not None:
             privileges.become(account)
         application = Application(loaded, path)
-        await application.start(opened, api_socket)
+        await application.start(opened, api_socket, probe_socket)
     except (
         OSError, StoreFault, AdminFault, DirectoryUnavailable, UserFileError, CertificateError,
         privileges.PrivilegeError,

@@ -11,15 +11,18 @@ process that moves mail it asks in the caller's name, so that roles hold:
         return answer
 """
 
+import time
 from collections.abc import Callable
-from typing import Final
+from typing import Any, Final
 
-from litestar import Response, get
+from litestar import Request, Response, get
 from litestar.handlers import HTTPRouteHandler
 
 from bridgehead.admin.api.authentication import PUBLIC
 from bridgehead.admin.api.channel_client import Core
 from bridgehead.admin.api.openapi import description
+from bridgehead.admin.api.probes import Page, Probes
+from bridgehead.admin.method import Caller
 
 
 def openapi(_: Core) -> HTTPRouteHandler:
@@ -32,4 +35,41 @@ def openapi(_: Core) -> HTTPRouteHandler:
     return answer
 
 
-EXTRA_ROUTES: Final[tuple[Callable[[Core], HTTPRouteHandler], ...]] = (openapi,)
+def metrics(core: Core) -> HTTPRouteHandler:
+    """Numbers for Prometheus."""
+    probes = Probes(core, time.monotonic)
+
+    @get("/metrics", name="metrics")
+    async def answer(request: Request[Any, Caller, Any]) -> Response[bytes]:
+        return _response(await probes.metrics(request.auth))
+
+    return answer
+
+
+def live(core: Core) -> HTTPRouteHandler:
+    """Whether the process that moves mail answers."""
+    probes = Probes(core, time.monotonic)
+
+    @get("/health/live", opt={PUBLIC: True}, name="live")
+    async def answer() -> Response[bytes]:
+        return _response(await probes.live())
+
+    return answer
+
+
+def ready(core: Core) -> HTTPRouteHandler:
+    """Whether mail is taken, and why not."""
+    probes = Probes(core, time.monotonic)
+
+    @get("/health/ready", opt={PUBLIC: True}, name="ready")
+    async def answer() -> Response[bytes]:
+        return _response(await probes.ready())
+
+    return answer
+
+
+def _response(page: Page) -> Response[bytes]:
+    return Response(page.body, status_code=page.status, media_type=page.media_type)
+
+
+EXTRA_ROUTES: Final[tuple[Callable[[Core], HTTPRouteHandler], ...]] = (openapi, metrics, live, ready)

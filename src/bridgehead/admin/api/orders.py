@@ -15,7 +15,8 @@ class Orders(msgspec.Struct, frozen=True, kw_only=True):
         administrators_file: where logins and tokens are.
         local_fd: the listening Unix socket.
         tcp_fd: the listening TCP socket; -1 where there is none.
-        certificate, key: PEM files of its TLS.
+        probe_fd: the listening TCP socket for scrapers and probes, in clear; -1 where there is none.
+        certificate, key: PEM files of the TLS on `tcp_fd`.
     """
 
     channel: str
@@ -23,5 +24,6 @@ class Orders(msgspec.Struct, frozen=True, kw_only=True):
     administrators_file: str
     local_fd: int
     tcp_fd: int = -1
+    probe_fd: int = -1
     certificate: str = ""
     key: str = ""

@@ -27,6 +27,7 @@ from bridgehead.admin.api.channel_client import Core
 from bridgehead.admin.api.http import HttpServer
 from bridgehead.admin.api.logons import Logons
 from bridgehead.admin.api.orders import Orders
+from bridgehead.admin.api.probes import Probes, probe_app
 from bridgehead.admin.methods.table import METHODS
 from bridgehead.net.certificates import CertificateError, CertificatePair, make_server_context
 
@@ -60,6 +61,10 @@ async def _serve(orders: Orders) -> None:
         context = make_server_context(pair)
         servers.append(HttpServer(app, socket.socket(fileno=orders.tcp_fd), context))
         tasks.append(asyncio.ensure_future(_keep_certificate(pair, context)))
+    if orders.probe_fd >= 0:
+        # Connections of its own: whoever floods this socket does not keep administrators out.
+        probes = Probes(Core(Path(orders.channel)), time.monotonic)
+        servers.append(HttpServer(probe_app(probes), socket.socket(fileno=orders.probe_fd)))
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, stop.set)
     threading.Thread(target=_watch_parent, args=(loop, stop), daemon=True).start()

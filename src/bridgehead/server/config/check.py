@@ -10,6 +10,7 @@ from pathlib import Path
 
 import msgspec
 
+from bridgehead.server.config.alarm_checks import check_alarms
 from bridgehead.server.config.api_checks import check_api
 from bridgehead.server.config.bounds import BOUNDS
 from bridgehead.server.config.default import default
@@ -52,6 +53,7 @@ def check(loaded: Loaded) -> list[Problem]:
     check_send_connectors(configuration, findings)
     check_expectations(configuration, findings)
     check_queues(configuration, findings)
+    check_alarms(configuration, findings)
     check_files(loaded)
     findings.problems.sort(key=lambda problem: (problem.severity != Severity.ERROR, problem.file, problem.line))
     return findings.problems

@@ -17,6 +17,7 @@ def check_files(loaded: Loaded) -> None:
     """Every file, environment variable and folder that is named."""
     configuration = loaded.configuration
     _check_directory(loaded)
+    _check_alarms(loaded)
     _check_pair(loaded, configuration.server.tls_certificate_file, configuration.server.tls_key_file, ("server",))
     _check_pair(loaded, configuration.api.tls_certificate_file, configuration.api.tls_key_file, ("api",))
     for index, receive in enumerate(configuration.receive_connectors):
@@ -52,6 +53,17 @@ def _check_directory(loaded: Loaded) -> None:
         loaded.findings.warning(
             ("directory", "users_file"), f"{users} is not for you to read", "check it as the server"
         )
+
+
+def _check_alarms(loaded: Loaded) -> None:
+    """Secrets and trust anchors of the ways out for alarms."""
+    alarms = loaded.configuration.alarms
+    for name in ("mail_password", "webhook_secret"):
+        if getattr(alarms, name):
+            _check_secret(loaded, getattr(alarms, name), ("alarms", name))
+    for name in ("mail_ca_file", "webhook_ca_file"):
+        if getattr(alarms, name):
+            _check_trust_anchors(loaded, getattr(alarms, name), ("alarms", name))
 
 
 def _check_secret(loaded: Loaded, value: str, path: KeyPath) -> None:
