@@ -68,8 +68,8 @@ class LmtpCourier(SessionPoolCourier):
         except (DialError, ConnectionLost, NoHost) as error:
             if client is not None:
                 client.abort(str(error))
-            if transcript is not None:
-                transcript("-", "", str(error))
+                if transcript is not None:
+                    transcript("-", "", str(error))
             self._record(session_id, "-", str(error))
             raise NoHost(f"mailbox store {self._store.name}: {error}", "4.4.1") from None
         if transcript is not None:

@@ -48,7 +48,8 @@ class Opened(msgspec.Struct):
 
 
 class Transcript:
-    """Numbers one session's lines and hands them to the protocol log."""
+    """Numbers one session's lines and hands them to the protocol log; "+" is the first and comes once, whether the
+    greeting or whoever waits for the connection is quicker."""
 
     def __init__(self, log: ProtocolLog, connector: str, session_id: str) -> None:
         self._log = log
@@ -58,6 +59,11 @@ class Transcript:
         self.client: SmtpClient | None = None
 
     def __call__(self, event: str, data: str, context: str = "") -> None:
+        if event == "+":
+            if self._sequence:
+                return
+        elif not self._sequence:
+            self("+", "")
         client = self.client
         self._log.record(
             connector_id=self._connector, session_id=self._session_id, sequence=self._sequence,
