@@ -28,8 +28,10 @@ _TLS: Final = AuthMechanism.TLS
 async def audit(site: Site) -> AuditReport:
     """Look at every receive connector and try to relay through each over loopback."""
     certificates = await asyncio.to_thread(_certificates, site)
-    tried = {one.name: await try_relaying(site, one) for one in site.receive_connectors if one.enabled}
-    tricks = [trick for results in tried.values() for trick in results]
+    enabled = [one for one in site.receive_connectors if one.enabled]
+    results = await asyncio.gather(*(try_relaying(site, one) for one in enabled))
+    tried = {one.name: tricks for one, tricks in zip(enabled, results, strict=True)}
+    tricks = [trick for found in tried.values() for trick in found]
     exposures = [
         exposure
         for connector in site.receive_connectors

@@ -5,6 +5,7 @@ Nothing is ever sent: no DATA follows. A trick that is accepted where the config
 failure. What cannot be tried on the wire is put through the parser and the rules that sessions use.
 """
 
+import asyncio
 import ssl
 from collections.abc import Iterator
 from typing import Final
@@ -18,6 +19,7 @@ from bridgehead.admin.probe.steps import Verdict
 from bridgehead.admin.probe.vantage import Vantage, expects_proxy, vantages
 from bridgehead.admin.receive_rights import foreign_recipient
 from bridgehead.admin.relay_tricks import TRICKS, Trick
+from bridgehead.mail.address import domain_key
 from bridgehead.mail.header import clean_text
 from bridgehead.mail.limits import PROBE_TEXT
 from bridgehead.mail.reply import Reply
@@ -36,6 +38,8 @@ from bridgehead.smtp.errors import LocalProtocolError
 from bridgehead.smtp.extensions import Features
 
 _NOT_OURS: Final = "relay-test-sender@relay-test.invalid"
+_AT_ONCE: Final = 8
+"""Conversations at the same time: some tricks earn a tarpit."""
 _SOURCES: Final = "127.81.76."
 """Each trick comes from an address of its own in this net, where the connector takes it: no rate limit is used up."""
 
@@ -53,17 +57,9 @@ class _Said(msgspec.Struct, frozen=True):
 
 async def try_relaying(site: Site, connector: ReceiveConnector) -> list[TrickResult]:
     """Every trick on every binding of an enabled connector. Never raises for what a server does."""
-    found: list[TrickResult] = []
-    for text in connector.bindings if connector.enabled else ():
-        binding = parse_binding(text)
-        vantage = next(vantages(site.receive_connectors, connector, binding), None)
-        tricks = list(_fill(site, connector, str(binding.address) if vantage is None else vantage.address))
-        test = _WireTest(site, connector, text)
-        for number, said in enumerate(tricks):
-            wire = None if vantage is None else test.source(vantage, number)
-            reply = None if wire is None else await test.ask(wire, said)
-            found.append(_judge(site, connector, text, said, reply))
-    return found
+    bindings = connector.bindings if connector.enabled else []
+    found = [await _WireTest(site, connector, binding).try_all() for binding in bindings]
+    return [result for results in found for result in results]
 
 
 async def ask_as(
@@ -87,6 +83,22 @@ class _WireTest:
         self._connectors = ReceiveConnectors(site.receive_connectors)
         limited = connector.message_rate_source is not MessageRateSource.NONE
         self._left = int(connector.message_rate_limit) // 2 if limited else UNLIMITED
+
+    async def try_all(self) -> list[TrickResult]:
+        """Every trick, a few at a time; by evaluation what cannot be said on the wire."""
+        binding = parse_binding(self._binding)
+        vantage = next(vantages(self._site.receive_connectors, self._connector, binding), None)
+        tricks = _fill(self._site, self._connector, str(binding.address) if vantage is None else vantage.address)
+        places = asyncio.Semaphore(_AT_ONCE)
+        return await asyncio.gather(
+            *(self._try(said, None if vantage is None else self.source(vantage, number), places)
+              for number, said in enumerate(tricks))
+        )  # fmt: skip
+
+    async def _try(self, said: _Said, vantage: Vantage | None, places: asyncio.Semaphore) -> TrickResult:
+        async with places:
+            reply = None if vantage is None else await self.ask(vantage, said)
+        return _judge(self._site, self._connector, self._binding, said, reply)
 
     def source(self, vantage: Vantage, number: int) -> Vantage | None:
         """From where to say trick `number`; None where it would use up the clients' rate limit."""
@@ -182,7 +194,8 @@ def _acceptance(site: Site, connector: ReceiveConnector, said: _Said) -> tuple[V
     if Right.ACCEPT_ANY_RECIPIENT in rights:
         return Verdict.NOTE, "relaying is granted to these clients by the configuration"
     domain = said.rcpt.partition(">")[0].rpartition("@")[2].lower() if "@" in _unquoted(said.rcpt) else ""
-    owner = site.accepted.find(domain) if domain else site.accepted.default
+    domain = domain or connector.default_domain  # which completes an address without one
+    owner = site.accepted.find(domain_key(domain)) if domain else None
     if owner is not None and owner.domain_type is DomainType.AUTHORITATIVE:
         return (
             Verdict.NOTE,

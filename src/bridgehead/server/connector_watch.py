@@ -119,9 +119,11 @@ class ConnectorWatch:
                 pass
 
     async def _round(self, trigger: str) -> None:
-        """The audit after a change, and every connector's expectations."""
-        if trigger != "timer" and self._settings.relay_self_test_enabled:
-            await self.audit(again=True)
+        """Every connector's expectations, and after a change the audit beside them."""
+        audit_too = trigger != "timer" and self._settings.relay_self_test_enabled
+        await asyncio.gather(self._expectations(trigger), *([self.audit(again=True)] if audit_too else []))
+
+    async def _expectations(self, trigger: str) -> None:
         configuration = self._application.loaded.configuration
         wanted = [
             *((RECEIVE_CONNECTOR, one.name) for one in configuration.receive_connectors if one.enabled and one.expect),

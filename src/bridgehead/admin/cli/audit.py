@@ -75,10 +75,8 @@ def _text(report: "AuditReport", rights: bool) -> str:
 
 def _connector(one: "ConnectorAudit", rights: bool) -> str:
     state = "" if one.enabled else " (disabled)"
-    lines = [
-        f'"{one.name}"{state}: {", ".join(one.bindings)}, reached from {one.reach}, '
-        f"for clients in {', '.join(one.remote_ip_ranges)}"
-    ]
+    where = f"{', '.join(one.bindings)}, reached from {one.reach}, for clients in {', '.join(one.remote_ip_ranges)}"
+    lines = [f'"{one.name}"{state}: {where}']
     for each in one.classes:
         what = f"none: {each.absent}" if each.absent else "; ".join(each.may)
         lines.append(f"  {each.clients}: {what}")

@@ -9,6 +9,7 @@ import contextlib
 import errno
 import ssl
 from collections.abc import Callable, Mapping, Sequence
+from itertools import takewhile
 from typing import Final, cast
 
 import msgspec
@@ -100,7 +101,7 @@ class Conversation:
         greeted.cancel()
         if not self._greeted.is_set():
             await self._hello
-        return " ".join(line.text[4:] for line in self.lines if line.mark == "<")
+        return " ".join(line.text[4:] for line in takewhile(lambda line: line.mark == "<", self.lines))
 
     async def hello(self) -> ClientEvent:
         """HelloDone or Refused. Raises ConnectionLost."""

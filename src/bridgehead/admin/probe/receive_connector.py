@@ -267,8 +267,10 @@ class _ReceiveProbe:
             reply = await conversation.ask(f"RCPT TO:<{recipient}>")
             seen.replies[str(recipient)] = reply
             directory = self._site.directory
-            expected = check_recipient(recipient, rights, connector, accepted, directory) if directory else None
-            if directory is None or _differs(step, "RCPT", reply, expected):
+            if directory is None:
+                step.warned(f"RCPT is answered {reply}; the directory cannot be read to compare", "bridgehead check")
+                return
+            if _differs(step, "RCPT", reply, check_recipient(recipient, rights, connector, accepted, directory)):
                 return
             if reply.is_positive:
                 step.passed(f"{who} may relay to anywhere, as configured: {reply}")

@@ -1,0 +1,113 @@
+# SPDX-License-Identifier: MIT
+"""What the audit says of connectors, by their settings."""
+
+import time
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from bridgehead.admin.audit import audit, exposures_of
+from bridgehead.admin.probe.certificate import read_file
+from bridgehead.admin.probe.steps import Verdict
+from bridgehead.net.certificates import ensure_self_signed
+from bridgehead.receive.settings import (
+    AuthMechanism,
+    ExtendedRight,
+    Grantee,
+    PermissionGroup,
+    ReceiveConnector,
+    Right,
+)
+from support.certificates import Authority
+from support.ports import free_port
+from support.probe_site import site
+
+RELAY = ExtendedRight(principal=Grantee.ANONYMOUS, grant=[Right.ACCEPT_ANY_RECIPIENT])
+TLS = [AuthMechanism.TLS]
+ANONYMOUS = [PermissionGroup.ANONYMOUS_USERS]
+LOGIN = {
+    "auth_mechanism": [AuthMechanism.TLS, AuthMechanism.BASIC_AUTH, AuthMechanism.BASIC_AUTH_REQUIRE_TLS],
+    "permission_groups": [PermissionGroup.EXCHANGE_USERS],
+}
+EXTERNAL = {
+    "auth_mechanism": [AuthMechanism.TLS, AuthMechanism.EXTERNAL_AUTHORITATIVE],
+    "permission_groups": [PermissionGroup.EXCHANGE_SERVERS],
+}
+
+
+def connector(**settings: Any) -> ReceiveConnector:
+    given: dict[str, Any] = {"name": "One", "bindings": ["0.0.0.0:25"], "auth_mechanism": TLS, **settings}
+    return ReceiveConnector(**given)
+
+
+def exposed(tmp_path: Path, **settings: Any) -> dict[str, Verdict]:
+    """Setting → verdict of what is open."""
+    pair = Authority(tmp_path / "authority").issue("mx.contoso.test", days=90)
+    found = exposures_of(connector(**settings), read_file(pair.certificate.read_bytes()), time.time())
+    return {one.setting: one.verdict for one in found}
+
+
+@pytest.mark.parametrize(
+    ("settings", "expected"),
+    [
+        ({"permission_groups": ANONYMOUS, "extended_rights": [RELAY]}, {"extended_rights": Verdict.FAILURE}),
+        (EXTERNAL, {'auth_mechanism "ExternalAuthoritative"': Verdict.FAILURE}),
+        ({"permission_groups": ANONYMOUS}, {"permission_groups": Verdict.WARNING}),
+        (
+            {"permission_groups": ANONYMOUS, "reject_unknown_recipients": False},
+            {"reject_unknown_recipients": Verdict.WARNING},
+        ),
+        (LOGIN, {"message_rate_limit": Verdict.WARNING}),
+        ({**LOGIN, "max_logon_failures": 0}, {"max_logon_failures": Verdict.WARNING}),
+        ({"permission_groups": ANONYMOUS, "auth_mechanism": []}, {"auth_mechanism": Verdict.WARNING}),
+        ({"proxy_protocol_sources": ["0.0.0.0/0"]}, {"proxy_protocol_sources": Verdict.FAILURE}),
+    ],
+)
+def test_what_is_open_to_everybody(settings: dict[str, Any], expected: dict[str, Verdict], tmp_path: Path) -> None:
+    assert expected.items() <= exposed(tmp_path, **settings).items()
+
+
+def test_a_connector_that_denies_what_is_classic_to_deny_is_clean(tmp_path: Path) -> None:
+    deny = ExtendedRight(principal=Grantee.ANONYMOUS, deny=[Right.ACCEPT_AUTHORITATIVE_DOMAIN_SENDER])
+    assert exposed(tmp_path, permission_groups=ANONYMOUS, extended_rights=[deny]) == {}
+
+
+def test_relaying_granted_to_few_is_a_fact_and_no_fault(tmp_path: Path) -> None:
+    settings: dict[str, Any] = {"permission_groups": ANONYMOUS, "extended_rights": [RELAY]}
+    for ranges in (["10.2.0.0/24"], ["192.0.2.7"]):
+        assert exposed(tmp_path, **settings, remote_ip_ranges=ranges) == {"extended_rights": Verdict.NOTE}
+
+
+def test_a_connector_on_loopback_is_open_to_this_machine_only(tmp_path: Path) -> None:
+    settings: dict[str, Any] = {"permission_groups": ANONYMOUS, "extended_rights": [RELAY]}
+    assert exposed(tmp_path, **settings, bindings=["127.0.0.1:25", "[::1]:25"]) == {"extended_rights": Verdict.NOTE}
+
+
+def test_certificates(tmp_path: Path) -> None:
+    pair = ensure_self_signed(tmp_path, "mx.contoso.test")
+    own = read_file(pair.certificate.read_bytes())
+    [found] = exposures_of(connector(remote_ip_ranges=["10.0.0.0/8"]), own, time.time())
+    assert "signed by itself" in found.sentence
+    [found] = exposures_of(connector(remote_ip_ranges=["10.0.0.0/8"]), own, time.time() + 11 * 365 * 86400)
+    assert "expired" in found.sentence
+
+
+async def test_the_whole_report(tmp_path: Path) -> None:
+    ensure_self_signed(tmp_path, "mx.contoso.test")
+    one = connector(bindings=[f"127.0.0.1:{free_port()}"], permission_groups=ANONYMOUS)
+    two = connector(name="Two", bindings=[f"127.0.0.1:{free_port()}"], enabled=False)
+    report = await audit(site(tmp_path, receive_connectors=[one, two]))
+    assert report.verdict is Verdict.PASS
+    assert report.exposures == []
+    first, second = report.connectors
+    assert first.reach == "this machine"
+    assert [each.clients for each in first.classes] == ["anonymous", "user", "partner", "externally-secured"]
+    assert first.classes[0].may == [
+        "may send to accepted domains only", "send as anybody, our own domains included", "count as outside",
+    ]  # fmt: skip
+    assert first.classes[1].absent == "no login is offered"
+    assert first.tricks_tried > 50
+    assert first.tricks_on_the_wire == 0
+    assert second.tricks_tried == 0
+    assert "none is relayed" in report.self_test
