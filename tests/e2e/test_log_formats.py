@@ -4,7 +4,7 @@
 import ipaddress
 import json
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from datetime import datetime
 from pathlib import Path
 from xml.etree import ElementTree
@@ -30,7 +30,7 @@ FILE_NAMES = {
 
 
 @pytest.fixture
-def logs(make_server: Callable[..., Server], sink: Sink) -> Iterator[Path]:
+def logs(make_server: Callable[..., Server], sink: Sink) -> Path:
     """The folder of logs of a server that has seen some of everything, and has stopped."""
     lmtp = Sink(lmtp=True)
     server = make_server(
@@ -59,7 +59,7 @@ def logs(make_server: Callable[..., Server], sink: Sink) -> Iterator[Path]:
     wait_until(lambda: len(list((folder / "Hub/Routing").glob("*.xml"))) == 2, 15, "a second routing table")
     server.stop()
     lmtp.close()
-    yield folder
+    return folder
 
 
 def traffic(server: Server) -> None:
