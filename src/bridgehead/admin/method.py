@@ -7,13 +7,14 @@ internal channel (`control.py`) and the HTTP interface with its description; com
 
 from collections.abc import Awaitable, Callable
 from enum import IntEnum
-from typing import Any, Final, get_origin
+from typing import Annotated, Any, Final, get_origin
 
 import msgspec
 
 from bridgehead.admin.concealment import asks_about_subjects, without_subjects
 from bridgehead.admin.faults import FAILED, FORBIDDEN, AdminFault
 from bridgehead.admin.ports import RunningServer
+from bridgehead.mail.limits import LIST_WINDOW
 from bridgehead.queues.store import StoreFault
 
 
@@ -48,6 +49,12 @@ class Caller(msgspec.Struct, frozen=True):
     name: str
     role: Role = Role.ADMINISTRATOR
     origin: str = "local"
+
+
+Number = Annotated[int, msgspec.Meta(ge=0, lt=2**63)]
+"""An id or an offset in parameters: what the store can hold."""
+ListLimit = Annotated[int, msgspec.Meta(ge=1, le=LIST_WINDOW)]
+"""The most items of a list, in parameters."""
 
 
 class NoParameters(msgspec.Struct, forbid_unknown_fields=True):

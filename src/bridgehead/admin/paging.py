@@ -37,6 +37,8 @@ async def perform_page(
         return await perform(method, server, params, caller), ""
     offset = _offset(cursor)
     size = getattr(params, "limit", limit) or LIST_RESULTS
+    if size < 1:
+        raise AdminFault(INVALID, "limit: at least 1 was expected")
     if offset + size > LIST_WINDOW:
         raise AdminFault(INVALID, f"a list shows its first {LIST_WINDOW} items", "narrow it down by a filter")
     if hasattr(params, "limit"):

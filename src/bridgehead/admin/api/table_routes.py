@@ -16,7 +16,7 @@ from bridgehead.admin.channel import Request as CoreRequest
 from bridgehead.admin.faults import INVALID, AdminFault
 from bridgehead.admin.method import Caller, Method
 from bridgehead.admin.routes import PREFIX, Route, route_of
-from bridgehead.mail.limits import LIST_WINDOW
+from bridgehead.mail.limits import LIST_RESULTS, LIST_WINDOW
 
 SLASH: Final = "\0"
 """Stands for a slash within a part of a path while the path is taken apart; a name never holds it."""
@@ -52,7 +52,7 @@ def _handler(name: str, method: Method, core: Core) -> HTTPRouteHandler:
     async def answer(request: AnyRequest) -> Response[bytes]:
         asked = from_query(request.scope["query_string"], in_query)
         page = asked.pop(CURSOR, "") if is_paged(method) else None
-        limit = 0 if LIMIT in types or not is_paged(method) else _limit(asked.pop(LIMIT, 0))
+        limit = 0 if LIMIT in types or not is_paged(method) else _limit(asked.pop(LIMIT, LIST_RESULTS))
         values = {**asked, **(await _body(request, route, types)), **_in_path(request, route, types)}
         reply = await core.ask(
             CoreRequest(
@@ -70,7 +70,7 @@ def _handler(name: str, method: Method, core: Core) -> HTTPRouteHandler:
 
 
 def _limit(value: int) -> int:
-    if value and not 1 <= value <= LIST_WINDOW:
+    if not 1 <= value <= LIST_WINDOW:
         raise AdminFault(INVALID, f"limit: 1 to {LIST_WINDOW} were expected")
     return value
 

@@ -15,7 +15,7 @@ from bridgehead.admin.actions import (
     start_action,
     undo_action,
 )
-from bridgehead.admin.method import Caller, Method, Role
+from bridgehead.admin.method import Caller, ListLimit, Method, Number, Role
 from bridgehead.admin.ports import RunningServer
 from bridgehead.mail.limits import LIST_RESULTS
 
@@ -23,19 +23,19 @@ from bridgehead.mail.limits import LIST_RESULTS
 class ActionListParameters(msgspec.Struct, forbid_unknown_fields=True, omit_defaults=True):
     """`limit`: the most actions shown."""
 
-    limit: int = LIST_RESULTS
+    limit: ListLimit = LIST_RESULTS
 
 
 class ActionNumber(msgspec.Struct, forbid_unknown_fields=True):
     """`id`: the action's number."""
 
-    id: int
+    id: Number
 
 
 class ActionUndo(msgspec.Struct, forbid_unknown_fields=True, omit_defaults=True):
     """`id`: the action's number; `reason`: why it is undone."""
 
-    id: int
+    id: Number
     reason: str = ""
 
 

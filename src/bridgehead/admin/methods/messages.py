@@ -15,7 +15,7 @@ from bridgehead.admin.messages import (
     read_content,
     show_message,
 )
-from bridgehead.admin.method import Caller, Method, Role
+from bridgehead.admin.method import Caller, ListLimit, Method, Number, Role
 from bridgehead.admin.ports import RunningServer
 from bridgehead.admin.queues import one_queue
 from bridgehead.mail.limits import LIST_RESULTS
@@ -33,7 +33,7 @@ class MessageListParameters(msgspec.Struct, forbid_unknown_fields=True, omit_def
     subject: str = ""
     message_id: str = ""
     filter: str = ""
-    limit: int = LIST_RESULTS
+    limit: ListLimit = LIST_RESULTS
 
 
 class MessageParameters(msgspec.Struct, forbid_unknown_fields=True):
@@ -45,8 +45,8 @@ class MessageParameters(msgspec.Struct, forbid_unknown_fields=True):
 class ContentParameters(msgspec.Struct, forbid_unknown_fields=True):
     """`id`: internal message id; `offset`: octets to skip."""
 
-    id: int
-    offset: int = 0
+    id: Number
+    offset: Number = 0
 
 
 async def list_(server: RunningServer, params: MessageListParameters, _: Caller) -> list[MessageView]:

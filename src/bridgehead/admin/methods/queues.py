@@ -5,7 +5,7 @@ from typing import Final
 
 import msgspec
 
-from bridgehead.admin.method import Caller, Method, NoParameters, Role
+from bridgehead.admin.method import Caller, ListLimit, Method, NoParameters, Role
 from bridgehead.admin.ports import RunningServer
 from bridgehead.admin.queues import (
     ProblemView,
@@ -38,7 +38,7 @@ class QueueShow(msgspec.Struct, forbid_unknown_fields=True, omit_defaults=True):
     """`limit`: the most messages shown."""
 
     name: str
-    limit: int = LIST_RESULTS
+    limit: ListLimit = LIST_RESULTS
 
 
 async def list_(server: RunningServer, params: QueuePattern, _: Caller) -> list[QueueView]:
