@@ -394,7 +394,8 @@ def _what(event: FoundEvent) -> str:
         case "RESOLVE":
             return f"{event.related_recipient_address} resolved"
         case "DUPLICATEEXPAND":
-            return "reached on a second way; served once"
+            also = f" as {event.related_recipient_address}" if event.related_recipient_address else ""
+            return f"reached on a second way{also}; served once"
         case "TRANSFER":
             return "copy of its own made"
         case "SEND":

@@ -264,11 +264,11 @@ class Expansion:
         elif step.by_client and (reason := self._ends[found.name]) is not None:
             self._fail(recipient, reason, step)
         else:
-            self._duplicate(recipient)
+            self._duplicate(recipient, found.primary_smtp_address)
 
     def _place(self, recipient: EnvelopeRecipient, key: str, step: Step) -> None:
         if key in self._places:
-            self._duplicate(recipient)
+            self._duplicate(recipient, recipient.forward_path)
         else:
             self._places.add(key)
             step.copy.pending.append(recipient)
@@ -282,8 +282,10 @@ class Expansion:
                 self._ends[passed.found.name] = reason
             passed = passed.before
 
-    def _duplicate(self, recipient: EnvelopeRecipient) -> None:
-        self._track(EventId.DUPLICATEEXPAND, [recipient.forward_path], None)
+    def _duplicate(self, recipient: EnvelopeRecipient, address: Mailbox) -> None:
+        """Track that a recipient is served already, as `address`."""
+        alias = recipient.forward_path if recipient.forward_path.key != address.key else None
+        self._track(EventId.DUPLICATEEXPAND, [address if alias else recipient.forward_path], alias)
 
     def _onward(self, step: Step, found: Recipient, *, delivers: bool = False) -> Step:
         """The step past a forwarder or contact."""

@@ -51,7 +51,12 @@ _ENDS: Final = {
     "RESUBMIT": Status.PENDING,
 }
 """Events that say how a recipient stands."""
-_LEADS_ON: Final = {"EXPAND": Status.EXPANDED, "REDIRECT": Status.REDIRECTED, "RESOLVE": Status.REDIRECTED}
+_LEADS_ON: Final = {
+    "EXPAND": Status.EXPANDED,
+    "REDIRECT": Status.REDIRECTED,
+    "RESOLVE": Status.REDIRECTED,
+    "DUPLICATEEXPAND": Status.REDIRECTED,
+}
 """Events that end the way of the address in related-recipient-address and begin that of others."""
 REASON_IN_CONTEXT: Final = frozenset({"BADMAIL", "DEFER", "DROP", "POISONMESSAGE"})
 """Events of the server's own making, whose reason stands in source-context for want of a remote server's reply."""

@@ -67,7 +67,7 @@ def test_the_story_of_a_message_is_told_in_order_with_its_ends_and_its_report(co
     output = commands("trace", "--recipient", "x@b.example").output
     for text in ("<1@a.example>  Report, 1", "10.0.0.7", "550 5.1.1 User unknown", "report about this message"):
         assert text in output
-    assert output.index("RECEIVE") < output.index("FAIL") < output.index("→ x@b.example: failed")
+    assert output.index("RECEIVE  received") < output.index("FAIL     failed") < output.index("→ x@b.example: failed")
     assert "old@b.example" not in output
     assert output == commands("trace", "<1@a.example>").output
 
