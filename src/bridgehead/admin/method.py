@@ -51,7 +51,7 @@ class Caller(msgspec.Struct, frozen=True):
     origin: str = "local"
 
 
-Number = Annotated[int, msgspec.Meta(ge=0, lt=2**63)]
+Number = Annotated[int, msgspec.Meta(ge=0, le=2**63 - 1)]
 """An id or an offset in parameters: what the store can hold."""
 ListLimit = Annotated[int, msgspec.Meta(ge=1, le=LIST_WINDOW)]
 """The most items of a list, in parameters."""
