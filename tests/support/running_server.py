@@ -33,6 +33,7 @@ from bridgehead.queues.store import (
     Transaction,
 )  # fmt: skip
 from bridgehead.routing.next_hop import DeliveryType, NextHop
+from support.diagnosed_store import DiagnosedStore
 from support.interface import Interface
 from support.monitored_store import MonitoredStore
 from support.queue_actions import actions_over
@@ -54,6 +55,7 @@ class StoreServer:
         self.monitored = MonitoredStore(store, now)
         book = AlarmBook(now, reminder_interval=3600.0, all_clear_delay=0.0)
         self.watch = Watch(self.monitored, book, AlarmSettings(), [LogChannel()], Path())
+        self.diagnostics = DiagnosedStore(now)
         self.problems: list[Problem] = []
         self.pressure = PressureFacts()
         self.outcome = ReloadOutcome(changes=["receive_connectors changed"], needs_restart=["logs"])

@@ -5,18 +5,24 @@
 """
 
 from collections.abc import Sequence
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
 
 import msgspec
 
-from bridgehead.admin.action_runner import ActionRunner
-from bridgehead.admin.alarms import AlarmKeeper
-from bridgehead.admin.health import Ready
-from bridgehead.admin.metrics import MetricsSource
-from bridgehead.admin.pressure import PressureFacts
-from bridgehead.admin.probe.ports import ConnectorTests
-from bridgehead.admin.tracking import TraceService
 from bridgehead.queues.store import ItemFilter, Problem, QueuedItem, QueueState, QueueSummary
+
+if TYPE_CHECKING:  # a command that asks for queues does not load what traces and tests need
+    from bridgehead.admin.action_runner import ActionRunner
+    from bridgehead.admin.alarms import AlarmKeeper
+    from bridgehead.admin.health import Ready
+    from bridgehead.admin.metrics import MetricsSource
+    from bridgehead.admin.pressure import PressureFacts
+    from bridgehead.admin.probe.ports import ConnectorTests
+    from bridgehead.admin.tracking import TraceService
+    from bridgehead.admin.why.ports import Diagnostics
+
+    class MonitoredServer(MetricsSource, Ready, Protocol):
+        """What scrapes and probes ask."""
 
 
 class ListenerFacts(msgspec.Struct, frozen=True, kw_only=True):
@@ -78,10 +84,6 @@ class ReloadOutcome(msgspec.Struct, frozen=True, kw_only=True):
     needs_restart: Sequence[str] = ()
 
 
-class MonitoredServer(MetricsSource, Ready, Protocol):
-    """What scrapes and probes ask."""
-
-
 class RunningServer(Protocol):
     """The running server as its operators' commands see it. All calls on its event loop; none blocks it.
 
@@ -93,27 +95,31 @@ class RunningServer(Protocol):
 
     def facts(self) -> ServerFacts: ...
 
-    def back_pressure(self) -> PressureFacts:
+    def back_pressure(self) -> "PressureFacts":
         """Levels of disks, memory and Submission, and what follows from them."""
 
     @property
-    def watch(self) -> AlarmKeeper:
+    def watch(self) -> "AlarmKeeper":
         """Alarms."""
 
     @property
-    def monitored(self) -> MonitoredServer:
+    def monitored(self) -> "MonitoredServer":
         """Numbers and health."""
 
     @property
-    def actions(self) -> ActionRunner:
+    def actions(self) -> "ActionRunner":
         """What administrators do to queued messages."""
 
     @property
-    def traces(self) -> TraceService:
+    def traces(self) -> "TraceService":
         """Searches of the message tracking logs."""
 
     @property
-    def connector_tests(self) -> ConnectorTests:
+    def diagnostics(self) -> "Diagnostics":
+        """Facts about destinations, clients and the scheduler, for `why`."""
+
+    @property
+    def connector_tests(self) -> "ConnectorTests":
         """Tests of connectors, and the audit."""
 
     async def reload(self) -> ReloadOutcome:

@@ -22,7 +22,7 @@ from bridgehead.diagnosis.door_words import (
     who,
 )
 from bridgehead.diagnosis.facts import Cause, Finding, Owner, RefusalFacts
-from bridgehead.diagnosis.rule import clock
+from bridgehead.diagnosis.rule import clock, times
 
 _TLS_OLD: Final = ("UNSUPPORTED_PROTOCOL", "VERSION_TOO_LOW", "NO_SHARED_CIPHER", "UNKNOWN_PROTOCOL", "WRONG_VERSION")
 _TLS_EXPIRED: Final = ("CERTIFICATE_EXPIRED",)
@@ -63,7 +63,7 @@ def explain_refusals(refusals: Sequence[RefusalFacts]) -> list[Cause]:
 def _proof(one: RefusalFacts) -> list[str]:
     reply = " ".join(part for part in (str(one.code or ""), one.status, one.text) if part)
     said = f"to {one.command} " if one.command else ""
-    lines = [f"{one.source} was answered {said}with {reply} ({one.count} times, last {clock(one.time)})"]
+    lines = [f"{one.source} was answered {said}with {reply} ({times(one.count)}, last {clock(one.time)})"]
     if one.connector:
         where = f" on {one.local_ip}:{one.local_port}" if one.local_port else ""
         who = f", as {one.principal}" if one.principal else ""

@@ -41,8 +41,10 @@ def relay_denied(one: RefusalFacts) -> str:
 
 
 def let_relay(one: RefusalFacts) -> str:
-    if one.others:
-        name = one.others[0].partition(": ")[0]
+    name, _, why = one.others[0].partition(": ") if one.others else ("", "", "")
+    if "does not listen" in why:
+        return f'let the client connect to the address and port of "{name}": bridgehead connector list'
+    if name:
         return f'add "{one.source}" to remote_ip_ranges of "{name}", then: bridgehead reload'
     return (
         f"see what decides: bridgehead connector match --from {one.source} --port {one.local_port}; make a connector "

@@ -142,6 +142,8 @@ class AttemptFacts(msgspec.Struct, kw_only=True, omit_defaults=True):
     @property
     def reply(self) -> str:
         """The reply as one line, "" for none."""
+        if not self.code and not self.text:
+            return ""
         return " ".join(part for part in (str(self.code or ""), self.status, self.text) if part)
 
 

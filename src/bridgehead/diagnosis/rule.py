@@ -58,8 +58,8 @@ def found(
 
 def _proof(one: AttemptFacts) -> list[str]:
     session = f"session {one.session}: " if one.session else ""
-    times = f" ({one.count} times, last {clock(one.time)})" if one.count > 1 else f" ({clock(one.time)})"
-    return [f"{session}{one.where}: {one.reply or one.error}{times}"]
+    when = f"{times(one.count)}, last {clock(one.time)}" if one.count > 1 else clock(one.time)
+    return [f"{session}{one.where}: {one.reply or one.error} ({when})"]
 
 
 def hosts_of(attempts: Sequence[AttemptFacts]) -> str:
@@ -79,6 +79,11 @@ def connector_name(evidence: Evidence) -> str:
 def retry(evidence: Evidence) -> str:
     """The command that tries the queue at once."""
     return f"bridgehead queue retry '{evidence.queue}'" if evidence.queue else "bridgehead queue retry --all"
+
+
+def times(count: int) -> str:
+    """ "once", "12 times"."""
+    return "once" if count == 1 else f"{count} times"
 
 
 def clock(time: float) -> str:

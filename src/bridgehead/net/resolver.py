@@ -15,6 +15,7 @@ import aiodns
 import msgspec
 import pycares
 
+from bridgehead.diagnosis.facts import DnsFacts
 from bridgehead.mail.limits import (
     ADDRESSES_PER_HOST,
     DNS_CACHE_ENTRIES,
@@ -46,6 +47,12 @@ class Outcome(IntEnum):
     """NXDOMAIN, or a name that DNS cannot hold."""
     TEMPORARY_FAILURE = 3
     """SERVFAIL, REFUSED, no answer, an answer that makes no sense."""
+
+
+_WORDS: Final = {
+    Outcome.FOUND: "found", Outcome.NO_DATA: "no data", Outcome.NO_SUCH_DOMAIN: "no such domain",
+    Outcome.TEMPORARY_FAILURE: "failed",
+}  # fmt: skip
 
 
 class MxRecord(msgspec.Struct, frozen=True, order=True):
@@ -188,6 +195,14 @@ class Resolver:
         names = (data.dname.rstrip(".").lower() for data in found.data[:ADDRESSES_PER_HOST])
         return NameAnswer(found.outcome, tuple(names), found.reason)
 
+    async def question(self, name: str, kind: str, server: str = "") -> DnsFacts:
+        """One question and what came of it, for diagnosis. `server` is only noted."""
+        began = self._clock.monotonic()
+        found = await self._lookup(name.rstrip(".").lower() or ".", kind)
+        values = tuple(_shown(data) for data in found.data[:ADDRESSES_PER_HOST])
+        seconds = round(self._clock.monotonic() - began, 3)
+        return DnsFacts(name, kind, _WORDS[found.outcome], server, values, found.reason, seconds)
+
     async def close(self) -> None:
         """Give up what is under way."""
         for task in list(self._under_way.values()):
@@ -261,6 +276,24 @@ def _failure(error: Exception, name: str, kind: str) -> _Records:
     if code in _MALFORMED:
         return _Records(Outcome.NO_SUCH_DOMAIN, NEGATIVE_TTL_SECONDS, reason=f"{name} is no name that DNS can hold")
     return _Records(Outcome.TEMPORARY_FAILURE, FAILURE_TTL_SECONDS, reason=f"looking up {kind} of {name}: {text}")
+
+
+def _shown(data: Any) -> str:
+    """One record's value."""
+    for field in ("addr", "exchange", "dname", "nsdname"):
+        if value := getattr(data, field, None):
+            return str(value).rstrip(".").lower()
+    return ""
+
+
+def system_servers(path: str = "/etc/resolv.conf") -> list[str]:
+    """The resolvers of this machine; none where the file cannot be read."""
+    try:
+        with open(path, encoding="utf-8", errors="replace") as file:
+            words = [line.split() for line in file]
+    except OSError:
+        return []
+    return [line[1] for line in words if len(line) > 1 and line[0] == "nameserver"]
 
 
 def server_text(server: str) -> str:

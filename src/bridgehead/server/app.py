@@ -30,7 +30,8 @@ from bridgehead.mail.item import Source
 from bridgehead.monitoring.book import AlarmBook
 from bridgehead.monitoring.watch import Watch
 from bridgehead.net.authentication_lookup import ResolverLookup
-from bridgehead.net.certificates import CertificateError, CertificatePair, CertificateStore, ensure_self_signed
+from bridgehead.net.certificate_store import CertificateStore
+from bridgehead.net.certificates import CertificateError, CertificatePair, ensure_self_signed
 from bridgehead.net.clock import SystemClock
 from bridgehead.net.ip_range import Binding
 from bridgehead.net.randomness import RandomBytes
@@ -51,6 +52,7 @@ from bridgehead.server.alarm_channels import alarm_channels
 from bridgehead.server.api_process import ApiProcess
 from bridgehead.server.config.load import Loaded
 from bridgehead.server.connector_watch import ConnectorWatch
+from bridgehead.server.diagnostics import ServerDiagnostics
 from bridgehead.server.log_snapshots import LogSnapshots
 from bridgehead.server.monitoring import Monitored
 from bridgehead.server.notify import Notifier
@@ -124,6 +126,7 @@ class Application:
         self.monitored = Monitored(self)
         channels = alarm_channels(loaded, self.fqdn, self.clock.now, self.random_bytes)
         self.watch = Watch(self.monitored, self.alarms, configuration.alarms, channels, loaded.data_directory)
+        self.diagnostics = ServerDiagnostics(self)
         self.operations = Operations(self)
         self._make_management()
 

@@ -20,6 +20,7 @@ from bridgehead.server.config.check import load_checked
 from bridgehead.server.config.load import Loaded
 from bridgehead.server.config.problem import ConfigurationError
 from bridgehead.server.connector_watch import ConnectorWatch
+from bridgehead.server.diagnostics import ServerDiagnostics
 from bridgehead.server.monitoring import Monitored
 from bridgehead.server.rooms import Rooms
 from bridgehead.server.trace import Traces
@@ -92,6 +93,11 @@ class Operations:
     def traces(self) -> Traces:
         """Searches of the message tracking logs."""
         return self._application.traces
+
+    @property
+    def diagnostics(self) -> ServerDiagnostics:
+        """Facts for `why`."""
+        return self._application.diagnostics
 
     @property
     def connector_tests(self) -> ConnectorWatch:

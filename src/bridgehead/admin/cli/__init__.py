@@ -7,12 +7,14 @@ import rich_click as click
 
 from bridgehead.admin.cli.action import action
 from bridgehead.admin.cli.administrator import administrator
+from bridgehead.admin.cli.alarm import alarm
 from bridgehead.admin.cli.audit import audit
 from bridgehead.admin.cli.audit_log import audit_log
 from bridgehead.admin.cli.connector import connector
 from bridgehead.admin.cli.message import message
 from bridgehead.admin.cli.message_actions import MESSAGE_COMMANDS
 from bridgehead.admin.cli.message_export import export
+from bridgehead.admin.cli.monitor import monitor
 from bridgehead.admin.cli.pressure import back_pressure
 from bridgehead.admin.cli.queue import queue
 from bridgehead.admin.cli.recipient import recipient
@@ -20,6 +22,7 @@ from bridgehead.admin.cli.status import reload, status
 from bridgehead.admin.cli.test import test
 from bridgehead.admin.cli.trace import trace
 from bridgehead.admin.cli.user import user
+from bridgehead.admin.cli.why import why
 
 __all__ = ["register"]
 
@@ -29,8 +32,8 @@ def register(group: click.Group) -> None:
     for verb in (*MESSAGE_COMMANDS, export):
         message.add_command(verb)
     commands = (
-        status, reload, back_pressure, queue, message, action, trace, connector, test, audit, user, recipient,
-        administrator, audit_log,
+        status, reload, alarm, monitor, back_pressure, queue, message, action, why, trace, connector, test, audit, user,
+        recipient, administrator, audit_log,
     )  # fmt: skip
     for command in commands:
         group.add_command(command)

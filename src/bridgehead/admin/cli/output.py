@@ -9,6 +9,7 @@ import inspect
 import os
 import re
 import shutil
+import textwrap
 from collections.abc import Callable, Sequence
 from datetime import UTC, datetime
 from typing import Any, Final
@@ -113,6 +114,13 @@ def _line(cells: Sequence[str], widths: Sequence[int], right: Sequence[bool]) ->
 def cut(text: str, width: int) -> str:
     """Text of at most `width` characters; an ellipsis shows that some are missing."""
     return text if len(text) <= width else text[: width - 1] + "…"
+
+
+def wrapped(text: str, indent: int) -> str:
+    """Text broken at the terminal's width (80 columns without one); further lines stand `indent` columns in."""
+    width = max(20, shutil.get_terminal_size((80, 24)).columns - indent)
+    lines = textwrap.wrap(text, width, break_long_words=False, break_on_hyphens=False)
+    return f"\n{' ' * indent}".join(lines)
 
 
 def facts(pairs: Sequence[tuple[str, object]]) -> str:

@@ -4,7 +4,7 @@
 from typing import Final
 
 from bridgehead.admin.method import Method
-from bridgehead.admin.methods import actions, alarms, audit, messages, metrics, pressure, queues, server, tests, trace
+from bridgehead.admin.methods import actions, alarms, audit, messages, metrics, pressure, queues, server, tests, trace, why
 
 METHODS: Final[dict[str, Method]] = {
     **server.METHODS,
@@ -15,6 +15,7 @@ METHODS: Final[dict[str, Method]] = {
     **messages.METHODS,
     **actions.METHODS,
     **trace.METHODS,
+    **why.METHODS,
     **tests.METHODS,
     **audit.METHODS,
 }

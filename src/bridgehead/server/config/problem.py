@@ -87,6 +87,11 @@ class Findings:
     def has_errors(self) -> bool:
         return any(problem.severity == Severity.ERROR for problem in self.problems)
 
+    def where(self, path: KeyPath) -> str:
+        """Where a setting stands, "bridgehead.toml:41"; "" where no file sets it."""
+        location = self._locations.get(path)
+        return f"{location.file.name}:{location.line}" if location is not None else ""
+
     def _is_blamed(self, path: KeyPath) -> bool:
         return any(blamed[: len(path)] == path or path[: len(blamed)] == blamed for blamed in self._blamed)
 

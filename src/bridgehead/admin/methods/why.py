@@ -1,0 +1,36 @@
+# SPDX-License-Identifier: MIT
+"""The method `why`: the verdict about a queue, a message, a recipient, a domain, a client or an error text."""
+
+from typing import Final
+
+import msgspec
+
+from bridgehead.admin.method import Caller, Method, Role
+from bridgehead.admin.ports import RunningServer
+from bridgehead.admin.why.answer import check_subject, explain
+from bridgehead.admin.why.verdict import Explanation
+from bridgehead.mail.limits import EXPLAINED_TEXT
+
+
+class WhySubject(msgspec.Struct, forbid_unknown_fields=True, omit_defaults=True):
+    """`about`: a queue's identity, domain or connector, a message id, an address, a client's IP address, or an error as
+    it was shown; "" for all queues that hold mail. `transcripts`: with the failed sessions as they were kept."""
+
+    about: str = ""
+    transcripts: bool = False
+
+
+async def why(server: RunningServer, params: WhySubject, _: Caller) -> Explanation:
+    """Why something waits, failed or was refused: cause, owner, certainty, what helps, what happens otherwise, proof."""
+    check_subject(params.about, EXPLAINED_TEXT)
+    found = await explain(server, server.diagnostics, params.about)
+    if params.transcripts:
+        return found
+    return msgspec.structs.replace(
+        found, verdicts=[msgspec.structs.replace(verdict, transcripts=[]) for verdict in found.verdicts]
+    )
+
+
+METHODS: Final = {
+    "why": Method(params=WhySubject, result=Explanation, answer=why, role=Role.HELP_DESK, route="GET /why"),
+}
