@@ -7,6 +7,7 @@ Also how text is compared wherever logs are searched: `fold`. Finding lines is `
 import csv
 import re
 from datetime import UTC, datetime
+from functools import lru_cache
 from typing import Final
 
 import msgspec
@@ -150,6 +151,7 @@ def cells_of(event: FoundEvent) -> list[str]:
     return [";".join(value) if isinstance(value, list) else value for value in values]
 
 
+@lru_cache(maxsize=8192)
 def milliseconds(stamp: str) -> int:
     """Unix time of `2026-11-23T09:00:01.123Z` in whole milliseconds; 0 for what is none."""
     try:

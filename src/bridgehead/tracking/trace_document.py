@@ -3,6 +3,7 @@
 
 import struct
 from collections.abc import Iterable, Sequence
+from functools import lru_cache
 from typing import Final
 
 import msgspec
@@ -77,7 +78,15 @@ def facet(event: FoundEvent) -> str:
 
 def joined(texts: Iterable[str]) -> str:
     """Different texts folded, sorted and joined."""
-    return SEPARATOR.join(sorted({fold(text) for text in set(texts) if text}))
+    different = set(texts)
+    different.discard("")
+    if len(different) == 1:
+        return _folded(different.pop())
+    return SEPARATOR.join(sorted({_folded(text) for text in different}))
+
+
+_folded: Final = lru_cache(maxsize=16_384)(fold)
+"""Senders, addresses and connectors come again and again."""
 
 
 def pack(places: Iterable[Stored]) -> bytes:

@@ -13,9 +13,9 @@ from typing import Final
 from bridgehead.tracking.event_line import FoundEvent
 from bridgehead.tracking.log import log_files
 from bridgehead.tracking.log_scan import NO_FIELDS, Region, chunks, parsed
-from bridgehead.tracking.log_text import LogFolder, LogText, Place
+from bridgehead.tracking.log_text import LogFolder, LogText
 from bridgehead.tracking.message_tracking import KIND
-from bridgehead.tracking.trace_document import Document, Stored, document, pack, unpack
+from bridgehead.tracking.trace_document import Stored, pack, unpack
 from bridgehead.tracking.trace_index import (
     SCHEMA,
     CoveredFile,
@@ -25,9 +25,8 @@ from bridgehead.tracking.trace_index import (
     index_files,
     still_true,
 )
+from bridgehead.tracking.trace_rows import MessageRows
 
-_WORDS: Final = 100_000
-"""Texts whose numbers are remembered between batches."""
 _PROBLEMS_PER_FILE: Final = 20
 _JOURNAL_PAGES: Final = 8192
 """Pages of journal before they are put into the file: each such step waits for the disk."""
@@ -47,10 +46,9 @@ class Indexer:
 
     def __init__(self, path: Path, folder: Path, max_size: int) -> None:
         self.path, self._folder, self._max_size = path, folder, max_size
-        self._words: dict[tuple[str, str], int] = {}
-        self._addresses: dict[str, int] = {}
         self._removed = 0
         self._connection = self._open()
+        self._messages = MessageRows(self._connection)
 
     def close(self) -> None:
         """Close the index."""
@@ -85,6 +83,7 @@ class Indexer:
         self._connection.close()
         _delete(self.path)
         self._connection = self._open()
+        self._messages = MessageRows(self._connection)
 
     def _open(self) -> sqlite3.Connection:
         try:
@@ -113,8 +112,6 @@ class Indexer:
         except BaseException:
             connection.close()
             raise
-        self._words.clear()
-        self._addresses.clear()
         return connection
 
     # --- one batch ----------------------------------------------------------------------------------------------------
@@ -127,8 +124,7 @@ class Indexer:
                 worked = self._batch(folder)
                 self._connection.execute("COMMIT")
             except BaseException:
-                self._words.clear()
-                self._addresses.clear()
+                self._messages.forget_numbers()
                 if self._connection.in_transaction:
                     self._connection.execute("ROLLBACK")
                 raise
@@ -185,8 +181,10 @@ class Indexer:
         covered = known or self._new_file(file)
         rows[number] = covered
         numbers = {row.id: index for index, row in rows.items()}
-        for key, found in groups.items():
-            self._put(folder, numbers, key, [(Stored(covered.id, at, one.milliseconds), one) for at, one in found])
+        placed = {
+            key: [(Stored(covered.id, at, one.milliseconds), one) for at, one in found] for key, found in groups.items()
+        }
+        self._messages.put(placed, folder, numbers)
         times = [one.milliseconds for found in groups.values() for _, one in found]
         first = min([covered.first or 2**62, *times])
         self._connection.execute(
@@ -224,77 +222,6 @@ class Indexer:
             groups.setdefault(event.key, []).append((offset, event))
             count += 1
         return base + len(data), groups, problems, count
-
-    # --- messages -----------------------------------------------------------------------------------------------------
-
-    def _put(self, folder: LogFolder, numbers: dict[int, int], key: str, new: list[tuple[Stored, FoundEvent]]) -> None:
-        """Add events to a message, or add the message."""
-        row = self._connection.execute("SELECT id, places FROM message WHERE key = ?", (key,)).fetchone()
-        pairs = new
-        if row is not None:
-            for stored in unpack(row[1]):
-                number = numbers.get(stored.file)
-                event = folder.event(Place(number, stored.offset)) if number is not None else None
-                if event is not None:
-                    pairs.append((stored, event))
-        # The same order as a search has: by time, then as they stand in the logs.
-        pairs.sort(key=lambda pair: (pair[1].date_time, numbers.get(pair[0].file, 0), pair[0].offset))
-        made = document([event for _, event in pairs])
-        places = pack(stored for stored, _ in pairs)
-        values = (
-            made.first, made.last, made.states, self._word("sender", made.senders), self._word("origin", made.origins),
-            self._word("facet", made.facets), places,
-        )  # fmt: skip
-        if row is None:
-            cursor = self._connection.execute(
-                "INSERT INTO message (first, last, states, sender, origin, facet, places, key) "
-                "VALUES (?, ?, ?, ?, ?, ?, ?, ?)",
-                (*values, key),
-            )
-            number = cursor.lastrowid or 0
-        else:
-            number = row[0]
-            self._connection.execute(
-                "UPDATE message SET first = ?, last = ?, states = ?, sender = ?, origin = ?, facet = ?, places = ? "
-                "WHERE id = ?",
-                (*values, number),
-            )
-        self._put_texts(number, made)
-
-    def _put_texts(self, number: int, made: Document) -> None:
-        execute, executemany = self._connection.execute, self._connection.executemany
-        if made.subjects:
-            execute("INSERT OR REPLACE INTO subject VALUES (?, ?)", (number, made.subjects))
-        executemany(
-            "INSERT OR IGNORE INTO recipient VALUES (?, ?)",
-            [(self._address(text), number) for text in made.recipients],
-        )
-        executemany(
-            "INSERT OR IGNORE INTO identifier VALUES (?, ?, ?)",
-            [(kind, text, number) for kind, text in made.identifiers],
-        )
-
-    def _word(self, kind: str, text: str) -> int:
-        known = self._words.get((kind, text))
-        if known is None:
-            if len(self._words) >= _WORDS:
-                self._words.clear()
-            self._connection.execute("INSERT OR IGNORE INTO word (kind, text) VALUES (?, ?)", (kind, text))
-            (known,) = self._connection.execute(
-                "SELECT id FROM word WHERE kind = ? AND text = ?", (kind, text)
-            ).fetchone()
-            self._words[kind, text] = known
-        return known
-
-    def _address(self, text: str) -> int:
-        known = self._addresses.get(text)
-        if known is None:
-            if len(self._addresses) >= _WORDS:
-                self._addresses.clear()
-            self._connection.execute("INSERT OR IGNORE INTO address (text) VALUES (?)", (text,))
-            (known,) = self._connection.execute("SELECT id FROM address WHERE text = ?", (text,)).fetchone()
-            self._addresses[text] = known
-        return known
 
     # --- files --------------------------------------------------------------------------------------------------------
 
@@ -341,8 +268,7 @@ class Indexer:
                 f"DELETE FROM word WHERE kind = ? AND id NOT IN (SELECT {kind} FROM message)",  # noqa: S608
                 (kind,),
             )
-        self._words.clear()
-        self._addresses.clear()
+        self._messages.forget_numbers()
         self._removed = 0
 
 
