@@ -223,7 +223,10 @@ class MemoryQueueStore:
         return Page(found[: wanted.limit], found[wanted.limit - 1].id if len(found) >= wanted.limit else 0)
 
     async def swap(self, swaps: Sequence[Swap], notes: Sequence[Note] = ()) -> set[int]:
-        swapped = settle(swaps, notes, lambda keys: {key: self._rows[key] for key in keys if key in self._rows}, 0)
+        try:
+            swapped = settle(swaps, notes, lambda keys: {key: self._rows[key] for key in keys if key in self._rows}, 0)
+        except (UnicodeError, TypeError) as error:
+            raise StoreFault(f"an entry cannot be stored: {error}") from error
         self._apply(swapped.change)
         for note in swapped.notes:
             if note.record:
