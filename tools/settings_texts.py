@@ -313,7 +313,8 @@ OWN: dict[str, set[str]] = {
         "aggregate_delivery_queue_length_warning", "aggregate_delivery_queue_length_critical",
         "active_delivery_queue_length", "submission_queue_length", "unreachable_queue_length", "poison_queue_length",
         "peer_failure_share", "peer_failure_messages", "peer_failure_period", "certificate_expiry_days",
-        "source_silence_enabled", "source_habit_days", "source_silence_factor", "source_silence_hours", "source_silence_minimum", "sources",
+        "source_silence_enabled", "source_habit_days", "source_silence_factor", "source_silence_hours",
+        "source_silence_minimum", "sources",
     },
     "MonitoringSettings": {"probe_listen", "destinations"},
 }  # fmt: skip
