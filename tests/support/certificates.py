@@ -28,12 +28,12 @@ class Pair(NamedTuple):
 class Authority:
     """A self-signed root in `directory`; `root` is its PEM file."""
 
-    def __init__(self, directory: Path, name: str = "Test Root") -> None:
+    def __init__(self, directory: Path, name: str = "Test Root", days: float = 2) -> None:
         directory.mkdir(parents=True, exist_ok=True)
         self.directory = directory
         self._key = ec.generate_private_key(ec.SECP256R1())
         self._name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, name)])
-        self._certificate = self._sign(self._name, self._key.public_key(), [], is_root=True)
+        self._certificate = self._sign(self._name, self._key.public_key(), [], is_root=True, days=days)
         self.root = directory / "root.pem"
         self.root.write_bytes(self._certificate.public_bytes(serialization.Encoding.PEM))
 

@@ -99,7 +99,7 @@ async def test_what_holds_of_a_send_connector(tmp_path: Path) -> None:
                 tls_auth_level=TlsAuthLevel.CERTIFICATE_VALIDATION,
                 tls_ca_file=str(authority.root),
                 expect=[*holds, *fails],
-            ),  # fmt: skip
+            ),
         )
     assert found == {**dict.fromkeys(holds, True), **dict.fromkeys(fails, False)}
 
