@@ -54,10 +54,9 @@ def open_file(data: bytes) -> tuple[HeaderBlock, bytes]:
             break
         position = field_end
     if position != len(header.block):
-        line = header.block[position:].partition(b"\r\n")[0]
-        raise BadSubmission(
-            f"the header holds a line that is no field: {clean_text(line.decode('utf-8', 'replace'), 80)}"
-        )
+        # The line itself may be anything, a misplaced body with its secrets among it: it is found by its number.
+        number = header.block.count(b"\r\n", 0, position) + 1
+        raise BadSubmission(f"line {number} of the header is no field")
     return header, text[end + 2 :]
 
 

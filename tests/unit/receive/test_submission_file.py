@@ -50,7 +50,7 @@ def test_invalid_utf8_is_refused() -> None:
         (b"\nbody\n", "blank line"),
         (b"", "blank line"),
         (b" From: a@x.com\n\nb\n", "no field"),
-        (b"From: a@x.com\nno field\n\nb\n", "no field: no field"),
+        (b"From: a@x.com\nno field\n\nb\n", "line 2 of the header is no field"),
         (b"From a@x.com Mon\nFrom: a@x.com\n\nb\n", "no field"),
         (b"From: a@x.com\n\nb\0\n", "NUL"),
     ],
