@@ -22,6 +22,7 @@ from bridgehead.delivery.ports import Attempt, WorkSource, pending_recipients
 from bridgehead.directory.memory import MemoryDirectory
 from bridgehead.directory.recipient import Recipient
 from bridgehead.mail.delivery_status import Action, DeliveryStatus
+from bridgehead.net.certificate_store import ServerTls
 from bridgehead.net.clock import SystemClock
 from bridgehead.net.ip_range import parse_binding
 from bridgehead.net.randomness import RandomBytes
@@ -61,7 +62,7 @@ class NoLogins:
 class NoCertificates:
     """Certificates of a server that TLS is never begun with."""
 
-    def context_for(self, certificate_file: str, key_file: str) -> ssl.SSLContext:
+    def context_for(self, tls: ServerTls) -> ssl.SSLContext:
         raise AssertionError("conversations with TLS need the real server")
 
 

@@ -84,10 +84,14 @@ def _make(verify: bool, ca_file: str) -> ssl.SSLContext:
 def facts(ssl_object: ssl.SSLObject | ssl.SSLSocket) -> TlsFacts:
     """What the handshake that `ssl_object` went through showed."""
     cipher = ssl_object.cipher()
+    return TlsFacts(ssl_object.version() or "", cipher[0] if cipher else "", certificate_names(ssl_object))
+
+
+def certificate_names(ssl_object: ssl.SSLObject | ssl.SSLSocket) -> tuple[str, ...]:
+    """DNS names and IP addresses of the other side's certificate; none where it was not verified, or showed none."""
     certificate: dict[str, Any] = dict(ssl_object.getpeercert() or {})
     alternatives = certificate.get("subjectAltName", ())
-    names = [str(value) for kind, value in alternatives if kind in ("DNS", "IP Address")]
-    return TlsFacts(ssl_object.version() or "", cipher[0] if cipher else "", tuple(names))
+    return tuple(str(value) for kind, value in alternatives if kind in ("DNS", "IP Address"))
 
 
 def sent_chain(ssl_object: ssl.SSLObject | ssl.SSLSocket) -> tuple[bytes, ...]:

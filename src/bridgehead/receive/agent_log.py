@@ -32,6 +32,7 @@ _CHECKS: Final[dict[Reply, tuple[str, str]]] = {
     replies.TOO_MANY_CONNECTIONS: (CONNECTION_FILTER, "MaxInboundConnection"),
     replies.TOO_MANY_CONNECTIONS_FROM_SOURCE: (CONNECTION_FILTER, "MaxInboundConnectionPerSource"),
     replies.MUST_STARTTLS: (PERMISSIONS, "TlsRequired"),
+    replies.CERTIFICATE_REQUIRED: (PERMISSIONS, "DomainSecurity"),
     replies.BAD_SENDER_SYNTAX: (SENDER_FILTER, "InvalidAddress"),
     replies.NOT_AUTHENTICATED: (PERMISSIONS, "NotAuthenticated"),
     replies.SUBMIT_DENIED: (PERMISSIONS, "NoRightToSubmit"),

@@ -31,12 +31,14 @@ class Principal(msgspec.Struct, frozen=True):
         name: of the user or partner, "" for the others.
         addresses: keys (`Mailbox.key`) of the addresses that are the user's own.
         send_as: further ones it may send as: keys, "*@domain" for all of a domain, or "*".
+        capabilities: what a partner's certificate entitles it to here (TlsDomainCapabilities).
     """
 
     kind: PrincipalKind
     name: str = ""
     addresses: frozenset[str] = frozenset()
     send_as: frozenset[str] = frozenset()
+    capabilities: frozenset[str] = frozenset()
 
     def __str__(self) -> str:
         return f"{self.kind.value}:{self.name}" if self.name else self.kind.value
@@ -80,6 +82,14 @@ GROUP_RIGHTS: Final[dict[PermissionGroup, dict[PrincipalKind, frozenset[Right]]]
     },
     PermissionGroup.CUSTOM: {},
 }  # fmt: skip
+
+CAPABILITY_RIGHTS: Final[dict[str, frozenset[Right]]] = dict.fromkeys(
+    ("AcceptCloudServicesMail", "AcceptOorgProtocol"),
+    frozenset({
+        Right.SUBMIT, Right.ACCEPT_AUTHENTICATION_FLAG, Right.ACCEPT_HEADERS_ROUTING, Right.ACCEPT_HEADERS_ORGANIZATION,
+    }),
+)  # fmt: skip
+"""What a capability of TlsDomainCapabilities adds: mail of the cloud half of an organization counts as from inside."""
 
 _KIND_OF: Final = {
     Grantee.ANONYMOUS: PrincipalKind.ANONYMOUS,
@@ -125,11 +135,21 @@ def rights_of(connector: ReceiveConnector, principal: Principal) -> frozenset[Ri
     for group in connector.permission_groups:
         rights |= GROUP_RIGHTS[group].get(principal.kind, frozenset())
     mine = [extended for extended in connector.extended_rights if _KIND_OF[extended.principal] is principal.kind]
+    for capability in principal.capabilities:
+        rights |= CAPABILITY_RIGHTS[capability]
     for extended in mine:
         rights |= frozenset(extended.grant)
     for extended in mine:
         rights -= frozenset(extended.deny)
     return rights
+
+
+def capabilities_of(text: str) -> frozenset[str]:
+    """The capabilities of one domain, "AcceptCloudServicesMail,…". Raises ValueError for one that is unknown."""
+    found = frozenset(one.strip() for one in text.split(",") if one.strip())
+    if unknown := found - CAPABILITY_RIGHTS.keys():
+        raise ValueError(f"{sorted(unknown)[0]!r} is no capability; known: {', '.join(CAPABILITY_RIGHTS)}")
+    return found
 
 
 def is_from_inside(rights: frozenset[Right], principal: Principal) -> bool:

@@ -74,7 +74,7 @@ def note_connection(session: "Session", reply: Reply, connector: "ServedConnecto
 
 def note_handshake(session: "Session", reason: str) -> None:
     """A client and we did not agree on TLS; `reason` is OpenSSL's."""
-    facts = _facts(session, Reply(0, "", "TLS handshake failed"), session.connector, reason)
+    facts = _facts(session, Reply(454, "4.7.0", "TLS handshake failed"), session.connector, reason)
     facts.helo = clean_text(session.helo, LOGGED_TEXT)
     session.services.flights.refused(facts)
 

@@ -2,18 +2,22 @@
 """A receive connector at work: its settings with everything worked out once that each session would ask for."""
 
 import ssl
+from collections.abc import Collection, Sequence
 from typing import Protocol
 
 from bridgehead.mail.reply import Reply
 from bridgehead.mail.trace_fields import date_time
 from bridgehead.mail.units import UNLIMITED
+from bridgehead.net.certificate_store import ServerTls
+from bridgehead.net.certificates import ContextOptions
 from bridgehead.net.ip_range import Binding, parse_binding
 from bridgehead.receive.authentication import mechanisms as auth_mechanisms
 from bridgehead.receive.connector import is_protected
 from bridgehead.receive.message_rate import MessageRate
-from bridgehead.receive.permissions import Principal, rights_of
+from bridgehead.receive.permissions import Principal, PrincipalKind, capabilities_of, rights_of
 from bridgehead.receive.settings import AuthMechanism, ReceiveConnector, Right, SizeMode
 from bridgehead.routing.settings import ProtocolLoggingLevel
+from bridgehead.routing.tls_policy import name_matches
 from bridgehead.smtp import replies
 from bridgehead.smtp.extensions import Features
 from bridgehead.tracking.metrics import ReceiveCounters
@@ -22,8 +26,8 @@ from bridgehead.tracking.metrics import ReceiveCounters
 class Certificates(Protocol):
     """Server certificates, kept current."""
 
-    def context_for(self, certificate_file: str, key_file: str) -> ssl.SSLContext:
-        """The context of a pair of PEM files; empty names: the server's own pair."""
+    def context_for(self, tls: ServerTls) -> ssl.SSLContext:
+        """The context that a connector shows its certificate with. Raises CertificateError."""
 
 
 class ServedConnector:
@@ -48,6 +52,7 @@ class ServedConnector:
         if former is not None:
             self.rate.configure(settings)
         self.is_protected = is_protected(settings)
+        self.tls = server_tls(settings, self.fqdn)
         self._certificates = certificates
         self._rights: dict[Principal, frozenset[Right]] = {}
         self._hello: dict[str, Reply] = {}
@@ -118,4 +123,44 @@ class ServedConnector:
 
     def tls_context(self) -> ssl.SSLContext:
         """The certificate to show."""
-        return self._certificates.context_for(self.settings.tls_certificate_file, self.settings.tls_key_file)
+        return self._certificates.context_for(self.tls)
+
+
+def server_tls(settings: ReceiveConnector, fqdn: str) -> ServerTls:
+    """What a connector asks of TLS."""
+    return ServerTls(
+        owner=settings.name,
+        certificate_file=settings.tls_certificate_file,
+        key_file=settings.tls_key_file,
+        pin=settings.tls_certificate_name,
+        fqdn=fqdn,
+        options=ContextOptions(
+            minimum_version=settings.tls_minimum_version,
+            ciphers=settings.tls_ciphers,
+            ask_client=asks_for_certificate(settings),
+            ca_file=settings.tls_ca_file,
+            crl_file=settings.tls_crl_file,
+        ),
+    )
+
+
+def partner_of(settings: ReceiveConnector, secure_domains: Collection[str], names: Sequence[str]) -> Principal | None:
+    """As whom a client runs that proved these names by its certificate: the partner, with what the connector allows it.
+
+    A domain of the list must stand in the certificate itself; for a capability a wildcard does as well.
+    """
+    proved = {name.rstrip(".").lower() for name in names}
+    if settings.domain_secure_enabled and (found := sorted(proved.intersection(secure_domains))):
+        return Principal(PrincipalKind.PARTNER, found[0])
+    for text in settings.tls_domain_capabilities:
+        domain, _, capabilities = text.partition(":")
+        if domain.upper() != "NO-TLS" and name_matches(proved, domain):
+            return Principal(PrincipalKind.PARTNER, domain.lower(), capabilities=capabilities_of(capabilities))
+    return None
+
+
+def asks_for_certificate(settings: ReceiveConnector) -> bool:
+    """Whether clients may show who they are by a certificate here."""
+    return settings.domain_secure_enabled or any(
+        not text.upper().startswith("NO-TLS:") for text in settings.tls_domain_capabilities
+    )

@@ -6,7 +6,7 @@ import contextlib
 import logging
 import socket
 import ssl
-from collections.abc import Callable, Container, Coroutine
+from collections.abc import Callable, Collection, Container, Coroutine
 from typing import Any
 
 from bridgehead.directory.lookup import Directory
@@ -64,10 +64,13 @@ class ReceiveServices:
         revision: str = "",
         flights: Flights | None = None,
         sender_exceptions: SenderExceptions | None = None,
+        secure_domains: Collection[str] = (),
         authentication_lookup: AuthenticationLookup,
         check_signature: CheckSignature,
     ) -> None:
         self.sender_exceptions = sender_exceptions or SenderExceptions()
+        self.secure_domains = frozenset(secure_domains)
+        """Domains whose mail needs their own certificate (TLSReceiveDomainSecureList), lower case."""
         self.authentication_lookup = authentication_lookup
         self.check_signature = check_signature
         self.fqdn = fqdn

@@ -16,11 +16,12 @@ from bridgehead.mail.limits import COMMANDS_PER_SESSION, IDLE_COMMANDS, PIPELINE
 from bridgehead.mail.reply import Reply
 from bridgehead.net.ip_range import normalise_ip
 from bridgehead.net.proxy_protocol import ProxyProtocolError, ProxyProtocolParser
-from bridgehead.net.tls import tls_reason
+from bridgehead.net.tls import certificate_names, tls_reason
 from bridgehead.receive import agent_log, command_record, refusals
 from bridgehead.receive.content import ContentRules
 from bridgehead.receive.logon import Logon
 from bridgehead.receive.permissions import ANONYMOUS, Principal, PrincipalKind, session_principal
+from bridgehead.receive.served_connector import partner_of
 from bridgehead.receive.settings import Right
 from bridgehead.receive.steps import STEPS
 from bridgehead.receive.transaction import Transaction
@@ -71,6 +72,8 @@ class Session(asyncio.Protocol):
         self.helo = ""
         self.esmtp = False
         self.tls_info = ""
+        self.peer_names: tuple[str, ...] = ()
+        """Names that the client proved by its certificate."""
         self._tracked = ""
         self.session_id = ""
         self.logon: Logon | None = None
@@ -108,7 +111,7 @@ class Session(asyncio.Protocol):
             return
         self.client_port = peer[1]
         self.local_ip = normalise_ip(local[0])
-        self.tls_info = _tls_facts(self.transport)
+        self._note_tls(self.transport)
         self.listener.sessions.add(self)
         client_ip = normalise_ip(peer[0])
         if self.listener.expects_proxy_header(client_ip):
@@ -198,7 +201,7 @@ class Session(asyncio.Protocol):
             return
         self.connector = connector
         self.session_id = self.services.new_session_id()
-        self.become(session_principal(connector.settings))
+        self.become(self._principal_by_certificate() or session_principal(connector.settings))
         self.engine = ServerConnection(self._features(), repair_bare_lf=connector.settings.bare_linefeed_repair)
         self._started = True
         connector.counters.connected(tls=bool(self.tls_info))
@@ -439,7 +442,7 @@ class Session(asyncio.Protocol):
         if upgraded is None or not self._started:
             return
         self.transport = upgraded
-        self.tls_info = _tls_facts(upgraded)
+        self._note_tls(upgraded)
         self.connector.counters.tls_sessions += 1
         self._log_line("*", "", f"TLS protocol {self.tls_info}")
         self._active = True
@@ -453,8 +456,26 @@ class Session(asyncio.Protocol):
         self.abort_transaction()
         self.helo, self.esmtp = "", False
         self._tracked = ""
+        if (partner := self._principal_by_certificate()) is not None:
+            self.become(partner)
         self.engine.tls_established(self._features())
         self._advance()
+
+    def _note_tls(self, transport: asyncio.Transport) -> None:
+        """Protocol, cipher and the client's names of a connection; nothing in clear."""
+        cipher = transport.get_extra_info("cipher")
+        self.tls_info = f"version={cipher[1]}, cipher={cipher[0]}" if cipher else ""
+        ssl_object = transport.get_extra_info("ssl_object")
+        self.peer_names = certificate_names(ssl_object) if ssl_object is not None else ()
+
+    def _principal_by_certificate(self) -> Principal | None:
+        """The partner that the client's certificate shows it to be."""
+        if not self.peer_names:
+            return None
+        partner = partner_of(self.connector.settings, self.services.secure_domains, self.peer_names)
+        if partner is not None:
+            self._log_line("*", "", f"Certificate of {partner.name}")
+        return partner
 
     def offer_again(self) -> None:
         """What is offered may have changed."""
@@ -493,8 +514,3 @@ class Session(asyncio.Protocol):
         for line in out.decode("utf-8", "replace").splitlines():
             self._log_line(">", "334 <authentication data>" if line.startswith("334") else line, "")
 
-
-def _tls_facts(transport: asyncio.Transport) -> str:
-    """Protocol and cipher of a connection, "" in clear."""
-    cipher = transport.get_extra_info("cipher")
-    return f"version={cipher[1]}, cipher={cipher[0]}" if cipher else ""

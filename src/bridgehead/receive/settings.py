@@ -7,6 +7,7 @@ from enum import StrEnum
 import msgspec
 
 from bridgehead.mail.units import UNLIMITED, ByteSize, Count, Duration
+from bridgehead.net.certificates import TlsVersion
 from bridgehead.routing.settings import ProtocolLoggingLevel
 
 
@@ -100,7 +101,17 @@ class ReceiveConnector(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown
             neither its bindings nor its remote ranges keep strangers away.
         non_compliant_sender_policy: several From fields or authors, group syntax, text after a semicolon, controls:
             Reject, Tag (X-MS-Exchange-P2FromRegexMatch) or Accept; what is merely malformed is tagged unless Accept.
-        tls_certificate_file, tls_key_file: PEM; empty: the server's own pair.
+        tls_certificate_file, tls_key_file: PEM; empty: the best of [[certificates]] for `fqdn`, else the server's own.
+        tls_certificate_name: pins one of [[certificates]] by a name that it carries ("mail.contoso.com", so that a
+            renewal changes nothing) or as Exchange does: "<I>issuer<S>subject".
+        tls_minimum_version: "1.2" unless old devices need less, which every audit says.
+        tls_ciphers: OpenSSL's list for TLS 1.2 and before; empty: forward secrecy and authenticated encryption only.
+        tls_ca_file, tls_crl_file: PEM; whom client certificates must lead to (empty: the system's trust anchors), and
+            which of them were revoked.
+        domain_secure_enabled: clients are asked for a certificate; one that carries a domain of
+            `tls_receive_domain_secure_list` makes the session that partner, and mail from such a domain needs it.
+        tls_domain_capabilities: "mail.protection.outlook.com:AcceptCloudServicesMail": what a client may do that proves
+            this name by its certificate.
         extended_rights: single rights beyond the permission groups.
         expect: what must hold of this connector, tested at each change and at intervals: "relay denied from 192.0.2.1".
     """
@@ -121,6 +132,13 @@ class ReceiveConnector(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown
     require_tls: bool = False
     tls_certificate_file: str = ""
     tls_key_file: str = ""
+    tls_certificate_name: str = ""
+    tls_minimum_version: TlsVersion = TlsVersion.TLS_1_2
+    tls_ciphers: str = ""
+    tls_ca_file: str = ""
+    tls_crl_file: str = ""
+    domain_secure_enabled: bool = False
+    tls_domain_capabilities: list[str] = []
     proxy_protocol_sources: list[str] = []
     pipelining_enabled: bool = True
     eight_bit_mime_enabled: bool = True

@@ -84,7 +84,7 @@ def mail(session: "Session", event: Mail) -> None:
             return
         reverse_path = address_check.with_domain(reverse_path, connector.settings.default_domain)
         event = msgspec.structs.replace(event, reverse_path=reverse_path)
-    refusal = address_check.check_sender(
+    refusal = _check_domain_security(session, reverse_path) or address_check.check_sender(
         reverse_path, session.rights, session.principal, session.services.accepted_domains
     )
     if refusal is None and event.size > connector.size_limit(session.rights):
@@ -108,6 +108,17 @@ def mail(session: "Session", event: Mail) -> None:
 def _refuse_sender(session: "Session", reverse_path: Mailbox, refusal: Reply) -> None:
     agent_log.sender_refused(session, reverse_path, refusal)
     session.answer(refusal)
+
+
+def _check_domain_security(session: "Session", reverse_path: Mailbox) -> Reply | None:
+    """Mail from a partner's domain must come with the partner's certificate (DomainSecureEnabled)."""
+    domains = session.services.secure_domains
+    if not domains or not session.connector.settings.domain_secure_enabled:
+        return None
+    domain = reverse_path.domain_key
+    if domain not in domains or (session.principal.kind is PrincipalKind.PARTNER and session.principal.name == domain):
+        return None
+    return replies.CERTIFICATE_REQUIRED if session.tls_info else replies.MUST_STARTTLS
 
 
 def rcpt(session: "Session", event: Rcpt) -> None:

@@ -50,6 +50,7 @@ from bridgehead.receive.submission_directory import SubmissionDirectory
 from bridgehead.server import api_process, privileges
 from bridgehead.server.alarm_channels import alarm_channels
 from bridgehead.server.api_process import ApiProcess
+from bridgehead.server.config.file_checks import certificate_pairs
 from bridgehead.server.config.load import Loaded
 from bridgehead.server.connector_watch import ConnectorWatch
 from bridgehead.server.diagnostics import ServerDiagnostics
@@ -58,8 +59,8 @@ from bridgehead.server.monitoring import Monitored
 from bridgehead.server.notify import Notifier
 from bridgehead.server.operations import Operations
 from bridgehead.server.pressure import ResourceMonitor
-from bridgehead.server.queue_actions import make_actions
-from bridgehead.server.rooms import Rooms
+from bridgehead.server.queue_actions import make_actions, make_standing_rules
+from bridgehead.server.rooms import Rooms, secure_domains
 from bridgehead.server.trace import Traces
 from bridgehead.tracking.counters import CountingTracker
 from bridgehead.tracking.events import EventId, event_for
@@ -122,6 +123,7 @@ class Application:
         self.traces = Traces(loaded, self.logs.flush)
         self.receive.services.revision = self.traces.revision
         self.actions = make_actions(self)
+        self.standing_rules = make_standing_rules(self)
         self.connector_watch = ConnectorWatch(self)
         self.monitored = Monitored(self)
         channels = alarm_channels(loaded, self.fqdn, self.clock.now, self.random_bytes)
@@ -181,7 +183,9 @@ class Application:
         self.acceptance.max_high_priority_size = configuration.queues.max_high_priority_size
         self.users = UserFile(loaded.within(configuration.directory.users_file))
         self.server_pair = _server_pair(loaded, self.fqdn)
-        self.certificates = CertificateStore(loaded.data_directory, self.server_pair, log.error)
+        self.certificates = CertificateStore(
+            loaded.data_directory, self.server_pair, log.error, certificate_pairs(loaded)
+        )
         self.authenticator = Authenticator(self.users, os.urandom)
         self.receive = ReceiveServer(
             ReceiveServices(
@@ -200,6 +204,7 @@ class Application:
                 agent_log=self.logs.agents,
                 tracing=self.logs.pipeline_tracing,
                 sender_exceptions=SenderExceptions(configuration.sender_exceptions),
+                secure_domains=secure_domains(loaded),
                 authentication_lookup=ResolverLookup(lambda: self.rooms.resolver),
                 check_signature=check_signature,
                 flights=self.logs.flights,
@@ -222,6 +227,7 @@ class Application:
         await self.resources.start()
         await self.dispatcher.start()
         await self.actions.start()
+        await self.standing_rules.start()
         self.categorizer.start()
         await self.receive.configure(configuration.receive_connectors, opened)
         self._start_directories()
@@ -251,6 +257,7 @@ class Application:
         for task in self._tasks:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
+        await self.standing_rules.stop()
         await self.actions.stop()
         await self.categorizer.stop()
         await self.dispatcher.stop()

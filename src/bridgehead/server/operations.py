@@ -11,18 +11,20 @@ from bridgehead.admin.action_runner import ActionRunner
 from bridgehead.admin.alarms import sentences
 from bridgehead.admin.ports import ListenerFacts, ReloadOutcome, ServerFacts
 from bridgehead.admin.pressure import PressureFacts
+from bridgehead.admin.standing_rules import StandingRules
 from bridgehead.directory.lookup import DirectoryUnavailable
 from bridgehead.monitoring.watch import Watch
 from bridgehead.queues.store import ItemFilter, Problem, QueuedItem, QueueKind, QueueState, QueueSummary
 from bridgehead.receive.sender_exceptions import SenderExceptions
 from bridgehead.server.alarm_channels import alarm_channels
 from bridgehead.server.config.check import load_checked
+from bridgehead.server.config.file_checks import certificate_pairs
 from bridgehead.server.config.load import Loaded
 from bridgehead.server.config.problem import ConfigurationError
 from bridgehead.server.connector_watch import ConnectorWatch
 from bridgehead.server.diagnostics import ServerDiagnostics
 from bridgehead.server.monitoring import Monitored
-from bridgehead.server.rooms import Rooms
+from bridgehead.server.rooms import Rooms, secure_domains
 from bridgehead.server.trace import Traces
 from bridgehead.tracking.events import EventId
 
@@ -36,6 +38,7 @@ _AT_START_ONLY: Final = ("server", "logs", "pickup", "api", "monitoring")
 _RELOADED: Final = (
     "accepted_domains", "receive_connectors", "send_connectors", "foreign_connectors", "mailbox_store", "categorizer",
     "delivery", "queues", "alarms", "back_pressure", "directory", "connector_tests", "sender_exceptions",
+    "tls", "certificates",
 )  # fmt: skip
 
 
@@ -128,6 +131,8 @@ class Operations:
         services.revision = app.traces.revision
         services.accepted_domains, services.directory = rooms.accepted_domains, rooms.directory
         services.sender_exceptions = SenderExceptions(loaded.configuration.sender_exceptions)
+        services.secure_domains = frozenset(secure_domains(loaded))
+        app.certificates.use(app.server_pair, certificate_pairs(loaded))
         await app.receive.configure(connectors, opened)
         configuration = loaded.configuration
         app.store.weights.replace(configuration.queues.weights)
@@ -153,6 +158,11 @@ class Operations:
     def actions(self) -> ActionRunner:
         """What administrators do to queued messages."""
         return self._application.actions
+
+    @property
+    def standing_rules(self) -> StandingRules:
+        """What administrators ordered for mail to come."""
+        return self._application.standing_rules
 
     async def queues(self) -> Sequence[QueueSummary]:
         """Every queue that holds a message or has a state other than Active; what was removed is in none of them.

@@ -18,6 +18,7 @@ from bridgehead.delivery.smtp_send.courier import SmtpCourierFactory
 from bridgehead.directory.file import FileDirectory
 from bridgehead.directory.lookup import Directory
 from bridgehead.directory.sqlite import SqliteDirectory
+from bridgehead.mail.address import domain_key
 from bridgehead.net.clock import Clock
 from bridgehead.net.ip_range import parse_binding
 from bridgehead.net.resolver import Resolver
@@ -123,3 +124,8 @@ def open_directory(path: Path, plus_addressing: bool) -> Directory:
     if path.suffix == ".toml":
         return FileDirectory(path, plus_addressing=plus_addressing)
     return SqliteDirectory(path, plus_addressing=plus_addressing)
+
+
+def secure_domains(loaded: Loaded) -> list[str]:
+    """TLSReceiveDomainSecureList, in the form used to compare."""
+    return [domain_key(domain) for domain in loaded.configuration.tls.tls_receive_domain_secure_list]

@@ -54,6 +54,7 @@ SUBMIT_DENIED: Final = Reply(550, "5.7.1", "Client does not have permissions to 
 SEND_AS_DENIED: Final = Reply(550, "5.7.60", "Client does not have permissions to send as this sender")
 SENDER_DOMAIN_DENIED: Final = Reply(550, "5.7.1", "Client does not have permissions to send as this sender's domain")
 SMTPUTF8_REQUIRED_SENDER: Final = Reply(550, "5.6.7", "The sender's address needs SMTPUTF8")
+CERTIFICATE_REQUIRED: Final = Reply(550, "5.7.5", "Mail from this domain needs the domain's own client certificate")
 RATE_LIMITED: Final = Reply(
     421, "4.4.2", "Message submission rate for this client has exceeded the configured limit"
 )  # fmt: skip

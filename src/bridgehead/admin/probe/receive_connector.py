@@ -16,6 +16,7 @@ from bridgehead.admin.probe.steps import StepBuilder
 from bridgehead.admin.probe.vantage import Vantage, entry_points, vantages
 from bridgehead.admin.receive_rights import class_sentence, client_classes, foreign_recipient
 from bridgehead.mail.reply import Reply
+from bridgehead.net.certificate_store import ServerTls
 from bridgehead.net.dialer import shown
 from bridgehead.net.ip_range import Binding, parse_binding
 from bridgehead.net.smtp_client import ConnectionLost, TlsFailed
@@ -51,7 +52,7 @@ async def probe_receive_connector(site: Site, tree: StepBuilder, connector: Rece
 class _NoCertificates:
     """Stands where only features are asked for."""
 
-    def context_for(self, certificate_file: str, key_file: str) -> ssl.SSLContext:
+    def context_for(self, tls: ServerTls) -> ssl.SSLContext:
         raise NotImplementedError
 
 

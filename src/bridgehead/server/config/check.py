@@ -25,6 +25,7 @@ from bridgehead.server.config.receive_checks import check_receive_connectors
 from bridgehead.server.config.send_checks import check_send_connectors
 from bridgehead.server.config.sender_checks import check_sender_exceptions
 from bridgehead.server.config.server_checks import check_logs, check_server
+from bridgehead.server.config.tls_checks import check_tls
 
 
 def load_checked(path: Path | None) -> Loaded:
@@ -50,6 +51,7 @@ def check(loaded: Loaded) -> list[Problem]:
     check_accepted_domains(configuration, findings)
     check_receive_connectors(configuration, findings)
     check_sender_exceptions(configuration, findings)
+    check_tls(configuration, findings)
     check_send_connectors(configuration, findings)
     check_expectations(configuration, findings)
     check_queues(configuration, findings)

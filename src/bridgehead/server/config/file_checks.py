@@ -7,6 +7,8 @@ from pathlib import Path
 
 from bridgehead.directory.file import DirectoryFileError, read_recipients
 from bridgehead.directory.users import UserFile, UserFileError
+from bridgehead.net.certificate_store import CertificateStore, ServerTls
+from bridgehead.net.certificates import CertificateError, CertificatePair, self_signed_pair
 from bridgehead.server.config.load import Loaded
 from bridgehead.server.config.positions import KeyPath
 
@@ -20,8 +22,18 @@ def check_files(loaded: Loaded) -> None:
     _check_alarms(loaded)
     _check_pair(loaded, configuration.server.tls_certificate_file, configuration.server.tls_key_file, ("server",))
     _check_pair(loaded, configuration.api.tls_certificate_file, configuration.api.tls_key_file, ("api",))
+    for index, certificate in enumerate(configuration.certificates):
+        _check_pair(
+            loaded, certificate.certificate_file, certificate.key_file, ("certificates", index),
+            ("certificate_file", "key_file"),
+        )  # fmt: skip
     for index, receive in enumerate(configuration.receive_connectors):
         _check_pair(loaded, receive.tls_certificate_file, receive.tls_key_file, ("receive_connectors", index))
+        if receive.tls_ca_file:
+            _check_trust_anchors(loaded, receive.tls_ca_file, ("receive_connectors", index, "tls_ca_file"))
+        if receive.tls_crl_file:
+            _check_crl(loaded, receive.tls_crl_file, ("receive_connectors", index, "tls_crl_file"))
+        _check_pin(loaded, receive.tls_certificate_name, ("receive_connectors", index, "tls_certificate_name"))
     for index, send in enumerate(configuration.send_connectors):
         path: KeyPath = ("send_connectors", index)
         if send.tls_ca_file:
@@ -90,11 +102,47 @@ def _check_trust_anchors(loaded: Loaded, name: str, path: KeyPath) -> None:
         loaded.findings.error(path, f"{name} holds no certificate in PEM form", "name a PEM file of trust anchors")
 
 
-def _check_pair(loaded: Loaded, certificate: str, key: str, table: KeyPath) -> None:
+def _check_crl(loaded: Loaded, name: str, path: KeyPath) -> None:
+    data = _read(loaded, name, path)
+    if data is not None and b"-----BEGIN X509 CRL-----" not in data:
+        loaded.findings.error(path, f"{name} holds no revocation list in PEM form", "convert it with openssl crl")
+
+
+def _check_pin(loaded: Loaded, pin: str, path: KeyPath) -> None:
+    """A pinned certificate must be there: without it the connector would offer no TLS."""
+    if not pin:
+        return
+    store = CertificateStore(loaded.data_directory, server_pair(loaded), lambda _: None, certificate_pairs(loaded))
+    try:
+        store.choose(ServerTls(owner="", pin=pin))
+    except CertificateError as error:
+        loaded.findings.error(path, str(error), "[[certificates]] lists those that may be pinned")
+
+
+def certificate_pairs(loaded: Loaded) -> list[CertificatePair]:
+    """The pairs of [[certificates]]."""
+    return [
+        CertificatePair(loaded.within(one.certificate_file), loaded.within(one.key_file))
+        for one in loaded.configuration.certificates
+    ]
+
+
+def server_pair(loaded: Loaded) -> CertificatePair:
+    """The server's own pair; without one in the configuration, where the self-signed one lies."""
+    server = loaded.configuration.server
+    if server.tls_certificate_file:
+        return CertificatePair(loaded.within(server.tls_certificate_file), loaded.within(server.tls_key_file))
+    return self_signed_pair(loaded.data_directory)
+
+
+def _check_pair(
+    loaded: Loaded, certificate: str, key: str, table: KeyPath,
+    fields: tuple[str, str] = ("tls_certificate_file", "tls_key_file"),
+) -> None:  # fmt: skip
     """Readable, current, and of one another."""
     if not certificate or not key:
         return
-    where, where_key = (*table, "tls_certificate_file"), (*table, "tls_key_file")
+    where, where_key = (*table, fields[0]), (*table, fields[1])
     data, key_data = _read(loaded, certificate, where), _read(loaded, key, where_key)
     if data is None or key_data is None:
         return

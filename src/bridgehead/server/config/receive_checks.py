@@ -4,6 +4,7 @@
 from bridgehead.mail.address import domain_key
 from bridgehead.net.ip_range import RangeError, is_wide, parse_binding, parse_range
 from bridgehead.receive import connector_check
+from bridgehead.receive.served_connector import asks_for_certificate
 from bridgehead.receive.settings import AuthMechanism, Grantee, PermissionGroup, ReceiveConnector, Right
 from bridgehead.server.config.bounds import BOUNDS
 from bridgehead.server.config.positions import KeyPath
@@ -13,7 +14,7 @@ from bridgehead.server.config.server_checks import check_host_name, check_pair
 
 _CREDENTIALS = {AuthMechanism.BASIC_AUTH, AuthMechanism.BASIC_AUTH_REQUIRE_TLS, AuthMechanism.SCRAM_SHA_256}
 _WITHOUT_MEMBERS = {
-    PermissionGroup.PARTNERS: "no client is recognised as a partner by its certificate",
+    PermissionGroup.PARTNERS: "no client shows by its certificate that it is one",
     PermissionGroup.EXCHANGE_LEGACY_SERVERS: "its members exist in an Active Directory only",
 }
 _NAME_LENGTH = 64
@@ -112,18 +113,19 @@ def _check_mechanisms(connector: ReceiveConnector, path: KeyPath, findings: Find
 def _check_groups(connector: ReceiveConnector, path: KeyPath, findings: Findings) -> None:
     """Groups and principals that exist in Exchange and that no session can belong to here."""
     for position, group in enumerate(connector.permission_groups):
-        if group in _WITHOUT_MEMBERS:
+        if group in _WITHOUT_MEMBERS and not (group is PermissionGroup.PARTNERS and asks_for_certificate(connector)):
             findings.warning(
                 (*path, "permission_groups", position),
                 f"{group.value} has no effect: {_WITHOUT_MEMBERS[group]}",
-                "trusted servers: ExternalAuthoritative with ExchangeServers; everybody: AnonymousUsers",
+                "trusted servers: ExternalAuthoritative with ExchangeServers; everybody: AnonymousUsers; partners: "
+                "domain_secure_enabled with tls_receive_domain_secure_list",
             )
     for position, extended in enumerate(connector.extended_rights):
-        if extended.principal is Grantee.PARTNERS:
+        if extended.principal is Grantee.PARTNERS and not asks_for_certificate(connector):
             findings.warning(
                 (*path, "extended_rights", position, "principal"),
                 f"{extended.principal.value} has no effect: {_WITHOUT_MEMBERS[PermissionGroup.PARTNERS]}",
-                'grant it to "Anonymous" on a connector with the partner\'s remote_ip_ranges',
+                "set domain_secure_enabled and tls_receive_domain_secure_list",
             )
 
 

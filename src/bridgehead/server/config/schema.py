@@ -9,6 +9,7 @@ from bridgehead.categorizer.settings import CategorizerSettings
 from bridgehead.delivery.settings import DeliverySettings
 from bridgehead.directory.settings import DirectorySettings
 from bridgehead.monitoring.settings import AlarmSettings, MonitoringSettings
+from bridgehead.net.settings import Certificate, TlsSettings
 from bridgehead.queues.settings import BackPressureSettings, QueueSettings
 from bridgehead.receive.settings import PickupSettings, ReceiveConnector, SenderException
 from bridgehead.routing.settings import AcceptedDomain, ForeignConnector, MailboxStore, SendConnector
@@ -53,6 +54,8 @@ class Configuration(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fi
     monitoring: MonitoringSettings = MonitoringSettings()
     connector_tests: ConnectorTestSettings = ConnectorTestSettings()
     pickup: PickupSettings = PickupSettings()
+    tls: TlsSettings = TlsSettings()
+    certificates: list[Certificate] = []
     accepted_domains: list[AcceptedDomain] = []
     receive_connectors: list[ReceiveConnector] = []
     sender_exceptions: list[SenderException] = []

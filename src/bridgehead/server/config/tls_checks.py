@@ -1,0 +1,100 @@
+# SPDX-License-Identifier: MIT
+"""Checks of TLS settings: versions, ciphers, partners' domains and what they are entitled to."""
+
+import ssl
+
+from bridgehead.mail.address import AddressError, parse_domain
+from bridgehead.net.certificates import CertificateError, TlsVersion, set_versions
+from bridgehead.receive.permissions import CAPABILITY_RIGHTS, capabilities_of
+from bridgehead.receive.settings import AuthMechanism, PermissionGroup, ReceiveConnector
+from bridgehead.server.config.positions import KeyPath
+from bridgehead.server.config.problem import Findings, nearest
+from bridgehead.server.config.schema import Configuration
+
+_OLD = (TlsVersion.TLS_1_0, TlsVersion.TLS_1_1)
+_SHARED = (".protection.outlook.com", "protection.outlook.com", ".google.com")
+"""Names that the certificate of a provider shows for all of its customers."""
+
+
+def check_tls(configuration: Configuration, findings: Findings) -> None:
+    """Every connector, and the lists of partners."""
+    for index, connector in enumerate(configuration.receive_connectors):
+        path: KeyPath = ("receive_connectors", index)
+        check_versions(connector.tls_minimum_version, connector.tls_ciphers, path, findings)
+        _check_domain_security(connector, path, findings)
+        for position, text in enumerate(connector.tls_domain_capabilities):
+            _check_capability(text, connector, (*path, "tls_domain_capabilities", position), findings)
+    for field in ("tls_receive_domain_secure_list", "tls_send_domain_secure_list"):
+        for position, domain in enumerate(getattr(configuration.tls, field)):
+            _check_domain(domain, ("tls", field, position), findings)
+
+
+def check_versions(minimum: TlsVersion, ciphers: str, path: KeyPath, findings: Findings) -> None:
+    """The oldest version, and a cipher list that OpenSSL understands."""
+    if minimum in _OLD:
+        findings.warning(
+            (*path, "tls_minimum_version"),
+            f"TLS {minimum.value} was withdrawn by RFC 8996: who listens can break it",
+            "allow it only where a device cannot do better",
+        )
+    if ciphers:
+        try:
+            set_versions(ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER), minimum, ciphers)
+        except CertificateError as error:
+            findings.error((*path, "tls_ciphers"), str(error), "see `openssl ciphers`; leave it empty for a good list")
+
+
+def _check_domain_security(connector: ReceiveConnector, path: KeyPath, findings: Findings) -> None:
+    if not connector.domain_secure_enabled:
+        return
+    mechanisms = connector.auth_mechanism
+    if AuthMechanism.TLS not in mechanisms and not connector.implicit_tls:
+        findings.error((*path, "domain_secure_enabled"), "mutual TLS needs TLS", 'add "Tls" to auth_mechanism')
+    if AuthMechanism.EXTERNAL_AUTHORITATIVE in mechanisms:
+        findings.error(
+            (*path, "domain_secure_enabled"),
+            "ExternalAuthoritative trusts everybody here already; a certificate would change nothing",
+            "use one of the two",
+        )
+    if PermissionGroup.PARTNERS not in connector.permission_groups:
+        findings.warning(
+            (*path, "domain_secure_enabled"),
+            "partners have no right to submit here",
+            'add "Partners" to permission_groups',
+        )
+
+
+def _check_capability(text: str, connector: ReceiveConnector, path: KeyPath, findings: Findings) -> None:
+    domain, colon, capabilities = text.partition(":")
+    if not colon or not capabilities.strip():
+        findings.error(
+            path, f'"{text}" names no capability', '"mail.protection.outlook.com:AcceptCloudServicesMail" for example'
+        )
+        return
+    try:
+        capabilities_of(capabilities)
+    except ValueError as error:
+        guess = nearest(capabilities.split(",")[0].strip(), CAPABILITY_RIGHTS)
+        findings.error(path, str(error), f'did you mean "{guess}"?' if guess else "")
+    if domain.upper() == "NO-TLS":
+        findings.warning(path, "without TLS nobody proves a name: this entry has no effect", "name a domain")
+    elif domain.lower().endswith(_SHARED) and len(connector.remote_ip_ranges) and _is_everybody(connector):
+        findings.warning(
+            path,
+            f"every customer of the provider shows {domain}: any of them could send as from inside",
+            "narrow remote_ip_ranges to the provider's, and let rules check the tenant",
+        )
+
+
+def _is_everybody(connector: ReceiveConnector) -> bool:
+    return "0.0.0.0/0" in connector.remote_ip_ranges or "::/0" in connector.remote_ip_ranges
+
+
+def _check_domain(domain: str, path: KeyPath, findings: Findings) -> None:
+    if "*" in domain:
+        findings.error(path, f'"{domain}": Domain Security knows no wildcards', "name each domain")
+        return
+    try:
+        parse_domain(domain)
+    except AddressError as error:
+        findings.error(path, f'"{domain}": {error}', "a domain such as woodgrove.com was expected")
