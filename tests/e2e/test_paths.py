@@ -293,7 +293,7 @@ def test_trace_finds_it_again(server: Server) -> None:
         ("--message-id", "<to-be-traced@fabrikam.test>"),
         ("--recipient", "bob@contoso.test", "--subject", "to-be-traced"),
     ):
-        said = server.succeed("trace", *arguments, "--json")
+        said = server.succeed("trace", *arguments, "--json", "--events")
         assert "RECEIVE" in said
         assert "DELIVER" in said
 
