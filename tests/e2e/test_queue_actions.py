@@ -221,3 +221,53 @@ def test_a_mistake_in_a_filter_is_shown_with_its_place(make_server: Callable[...
     place = next(number for number, line in enumerate(lines) if line.strip() == "^")
     assert lines[place].index("^") == lines[place - 1].index("Sise")
     assert "did you mean Size?" in wrong.stderr.decode()
+
+
+def test_a_standing_rule_holds_present_and_future_mail_until_it_is_cancelled(
+    make_server: Callable[..., Server], closed_sink: Sink
+) -> None:
+    server = make_server(closed_sink.port, **HOUR).start()
+    fill(server, 2)
+    fill(server, 1, "b@fabrikam.test")
+    in_retry(server, 3)
+    rule = server.ask("standing-rule", "add", "hold", "--filter", "{FromAddress -like 'a@*'}", "--reason", "wave")
+    wait_until(lambda: len(listed(server, f"{{StandingRule -eq {rule['id']}}}")) == 2, 10, "present mail is held")
+    closed_sink.listen()
+    server.restart()
+    fill(server, 1)
+    server.send("c@fabrikam.test", ["one@adatum.test", "two@contoso.test"], message("Both"), "secured")
+    server.succeed("queue", "retry", "--all")
+    closed_sink.wait(2)
+    held = listed(server, "{Status -eq 'Suspended'}")
+    assert {(one["from_address"], one["hold_reason"], one["standing_rule"]) for one in held} == {
+        ("a@fabrikam.test", "wave", rule["id"])
+    }
+    assert len(held) == 3
+    [shown] = server.ask("standing-rule", "list")
+    assert (shown["state"], shown["matched"]) == ("In force", 1)
+    server.succeed("standing-rule", "cancel", str(rule["id"]), "--reason", "over")
+    closed_sink.wait(5)
+    server.wait_until_empty()
+    assert server.ask("standing-rule", "show", str(rule["id"]))["state"] == "Cancelled"
+
+
+def test_a_standing_rule_fails_mail_with_its_reason_and_expires(
+    make_server: Callable[..., Server], closed_sink: Sink
+) -> None:
+    server = make_server(closed_sink.port, **HOUR).start()
+    server.send("bob@contoso.test", "present@adatum.test", message("Offer"), "secured")
+    in_retry(server, 1)
+    server.succeed(
+        "standing-rule", "add", "fail", "--filter", "{Recipients -like '*@adatum.test'}", "--reason", "no more Adatum",
+        "--expires", "6s",
+    )  # fmt: skip
+    server.send("carol@contoso.test", "future@adatum.test", message("Offer"), "secured")
+    for name in ("bob", "carol"):
+        [report] = server.wait_for_mail(name)
+        assert b"message removed by the administrator: no more Adatum" in report.replace(b"\r\n ", b" ")
+    events = server.wait_for_events("FAIL", 2, source="ADMIN")
+    assert {one["recipient-address"] for one in events} == {"present@adatum.test", "future@adatum.test"}
+    assert all("StandingRule=1" in one["source-context"] for one in events)
+    wait_until(lambda: server.ask("standing-rule", "show", "1")["state"] == "Expired", 20, "the rule expires")
+    server.send("carol@contoso.test", "later@adatum.test", message("Offer"), "secured")
+    in_retry(server, 1)

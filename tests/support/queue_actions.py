@@ -40,7 +40,7 @@ class Around:
 
     def expiration_time(self, entry: QueuedItem) -> float:
         item = entry.item
-        return deadline_of(item.received_at, self._settings, delay_notified=True, expires_at=item.expires_at)
+        return deadline_of(item.received_at, self._settings, True, item.expires_at, item.priority)
 
     def next_hop_through(self, connector: str, smart_host: str) -> NextHop:
         if connector != "Backup":

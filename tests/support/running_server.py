@@ -12,6 +12,7 @@ from bridgehead.admin.alarms import sentences
 from bridgehead.admin.methods.table import METHODS
 from bridgehead.admin.ports import ListenerFacts, ReloadOutcome, ServerFacts
 from bridgehead.admin.pressure import PressureFacts
+from bridgehead.admin.standing_rules import StandingRules
 from bridgehead.mail.address import parse_mailbox
 from bridgehead.mail.content import BytesContent
 from bridgehead.mail.envelope import Envelope, EnvelopeRecipient
@@ -51,6 +52,7 @@ class StoreServer:
     def __init__(self, store: MemoryQueueStore, now: Callable[[], float] = lambda: NOW) -> None:
         self.store, self.now = store, now
         self.actions = actions_over(store, now)
+        self.standing_rules = StandingRules(store, self.actions, lambda rules: None)
         self.alarms: list[str] = []
         self.monitored = MonitoredStore(store, now)
         book = AlarmBook(now, reminder_interval=3600.0, all_clear_delay=0.0)

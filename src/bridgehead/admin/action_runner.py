@@ -30,11 +30,21 @@ from bridgehead.admin.message_properties import Vantage, message_properties, nam
 from bridgehead.admin.queue_names import queue_identity
 from bridgehead.admin.times import moment
 from bridgehead.delivery.actions import Applied, Decide, MessageActions, NoteFor
-from bridgehead.mail.item import MailItem, Source
+from bridgehead.mail.item import Handling, MailItem, Source
 from bridgehead.mail.limits import ACTION_BATCH, ACTIONS_KEPT
 from bridgehead.queues.changes import ChangeKind, ItemChange, Unchanged, changed, former, restored
 from bridgehead.queues.settings import QueueSettings
-from bridgehead.queues.store import ItemFilter, Note, Page, QueuedItem, QueueKind, QueueStore, StoreFault, Swap
+from bridgehead.queues.store import (
+    ItemFilter,
+    MessageStatus,
+    Note,
+    Page,
+    QueuedItem,
+    QueueKind,
+    QueueStore,
+    StoreFault,
+    Swap,
+)
 from bridgehead.routing.next_hop import NextHop
 from bridgehead.tracking.events import EventId, event_for
 from bridgehead.tracking.ports import Tracker
@@ -85,6 +95,8 @@ class ActionRunner:
         self._next_id = 1
         self._count = 0
         self._purges: dict[int, float] = {}
+        self.held_by_another: Callable[[QueuedItem], Handling | None] = lambda entry: None
+        """What standing rules in force order for a message that one that ended has held."""
         self._housekeeper: asyncio.Task[None] | None = None
 
     # --- life -------------------------------------------------------------------------------------------------------
@@ -260,11 +272,21 @@ class ActionRunner:
         while True:
             page = await pages(record.cursor, record.boundary)
             await self._batch(
-                record, page.entries, lambda entry: changed(entry, change),
+                record, page.entries, lambda entry: self._decided(entry, change),
                 lambda entry: former_note(record.id, entry.id, former(entry)), change.kind,
             )  # fmt: skip
             if not await self._moved(record, page.last):
                 return
+
+    def _decided(self, entry: QueuedItem, change: ItemChange) -> QueuedItem:
+        """What becomes of an entry. What a rule that ends has held stays where another rule holds it."""
+        after = changed(entry, change)
+        if change.kind is ChangeKind.RESUME and change.rule and entry.status is MessageStatus.SUSPENDED:
+            handling = self.held_by_another(after)
+            if handling is not None and not handling.with_ndr:
+                item = msgspec.structs.replace(after.item, handling=handling)
+                return msgspec.structs.replace(after, item=item, status=entry.status)
+        return after
 
     async def _undo(self, record: ActionRecord) -> None:
         original = await self.record(record.undo_of)

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Protocol
 
 import msgspec
 
+from bridgehead.admin.standing_rules import StandingRules
 from bridgehead.queues.store import ItemFilter, Problem, QueuedItem, QueueState, QueueSummary
 
 if TYPE_CHECKING:  # a command that asks for queues does not load what traces and tests need
@@ -109,6 +110,10 @@ class RunningServer(Protocol):
     @property
     def actions(self) -> "ActionRunner":
         """What administrators do to queued messages."""
+
+    @property
+    def standing_rules(self) -> StandingRules:
+        """What administrators ordered for mail to come."""
 
     @property
     def traces(self) -> "TraceService":

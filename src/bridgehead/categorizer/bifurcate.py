@@ -9,16 +9,19 @@ from bridgehead.categorizer.resolution import Copy
 from bridgehead.categorizer.route import route
 from bridgehead.mail.address import Mailbox
 from bridgehead.mail.envelope import EnvelopeRecipient
+from bridgehead.mail.item import Handling
 from bridgehead.routing.connector_selection import Outcome
 from bridgehead.routing.next_hop import NextHop
 
 
 class Part(msgspec.Struct):
-    """Recipients that are treated alike. `next_hop` is None where no connector serves them."""
+    """Recipients that are treated alike. `next_hop` is None where no connector serves them, `handling` says by which
+    standing rule they are held."""
 
     reverse_path: Mailbox
     next_hop: NextHop | None
     recipients: list[EnvelopeRecipient]
+    handling: Handling | None = None
 
 
 def bifurcate(copies: list[Copy], size: int, mail_flow: MailFlow) -> list[Part]:

@@ -21,7 +21,7 @@ from bridgehead.queues.retry import deadline_of, notice_of
 from bridgehead.queues.settings import QueueSettings
 from bridgehead.queues.store import MessageStatus, QueuedItem, QueueKind, Transaction
 from bridgehead.routing.next_hop import NextHop
-from bridgehead.tracking.events import EventId, TrackingEvent, event_for
+from bridgehead.tracking.events import EventId, TrackingEvent, event_for, handling_context
 from bridgehead.tracking.metrics import Metrics
 
 _NOTHING = Transaction()
@@ -133,6 +133,9 @@ class Finisher:
             deadline=self._deadline(item),
             in_doubt=entry.in_doubt,
         )
+        if part.handling is not None:
+            placed.item = msgspec.structs.replace(item, handling=part.handling)
+            placed.status = MessageStatus.SUSPENDED
         if part.next_hop is None:
             placed.queue = QueueKind.UNREACHABLE
             placed.last_error = NO_ROUTE + part.recipients[0].forward_path.domain_key
@@ -141,6 +144,8 @@ class Finisher:
             outcome.events.append(event)
             return placed
         self._metrics.queued_for_delivery += 1
+        if part.handling is not None:
+            return placed
         data = entry.content.data if entry.content is not None else None
         if entry.content is not None and self._intake.has_room(
             part.next_hop, len(data) if data is not None else 0, item
@@ -179,7 +184,10 @@ class Finisher:
         )
         failed: list[Result] = [result for result in settled if result[1].action is Action.FAILED]
         if failed:
-            event = event_for(item, EventId.FAIL, Source.ROUTING, now, _addresses([each for each, _ in failed]))
+            source = Source.ROUTING if copy.handling is None else Source.ADMIN
+            event = event_for(item, EventId.FAIL, source, now, _addresses([each for each, _ in failed]))
+            if copy.handling is not None:
+                event.source_context = handling_context(copy.handling)
             event.recipient_status = [status.diagnostic for _, status in failed]
             outcome.events.append(event)
         self._write_report(entry, item, settled, outcome, now)

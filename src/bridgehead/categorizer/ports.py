@@ -5,7 +5,7 @@ from typing import Protocol
 
 from bridgehead.categorizer.resolution import Result
 from bridgehead.mail.content import Content
-from bridgehead.mail.item import MailItem
+from bridgehead.mail.item import Handling, MailItem
 from bridgehead.queues.store import QueuedItem
 from bridgehead.routing.next_hop import NextHop
 
@@ -17,6 +17,14 @@ class Reporter(Protocol):
         """The report about these recipients as an entry for Submission, with an id of its own; None when nobody is to
         be told (NOTIFY, null reverse-path, reports). Not committed: the categorizer does that, together with the
         message that the report is about."""
+
+
+class Gate(Protocol):
+    """Standing rules of administrators, seen from here; there is no gate while there are none."""
+
+    def judge(self, entry: QueuedItem) -> Handling | None:
+        """What the first rule that an entry about to enter its queue fits orders: with `with_ndr` it fails, without it
+        is held there. None where it fits none."""
 
 
 class DeliveryIntake(Protocol):

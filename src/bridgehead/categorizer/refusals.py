@@ -10,6 +10,11 @@ def _failed(status: str, text: str) -> DeliveryStatus:
     return DeliveryStatus(action=Action.FAILED, status=status, diagnostic=f"550 {status} {text}")
 
 
+def by_standing_rule(reason: str) -> DeliveryStatus:
+    """An administrator's standing rule fails the message; the words are those of a removal by hand."""
+    return _failed("5.7.1", f"QUEUE.Admin; message removed by the administrator: {reason}".removesuffix(": "))
+
+
 RECIPIENT_NOT_FOUND: Final = _failed(
     "5.1.10", "RESOLVER.ADR.RecipientNotFound; Recipient not found by SMTP address lookup"
 )

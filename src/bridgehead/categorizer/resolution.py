@@ -6,6 +6,7 @@ import msgspec
 from bridgehead.mail.address import Mailbox
 from bridgehead.mail.delivery_status import DeliveryStatus
 from bridgehead.mail.envelope import EnvelopeRecipient
+from bridgehead.mail.item import Handling
 from bridgehead.tracking.events import TrackingEvent
 
 Result = tuple[EnvelopeRecipient, DeliveryStatus]
@@ -17,11 +18,13 @@ class Copy(msgspec.Struct):
     Attributes:
         pending: recipients to be routed; `mailbox` is set for those that are here.
         results: recipients that are settled already: failed, or expanded and to be told so.
+        handling: the standing rule by which they failed, None for what the resolver found.
     """
 
     reverse_path: Mailbox
     pending: list[EnvelopeRecipient]
     results: list[Result]
+    handling: Handling | None = None
 
 
 class Resolution(msgspec.Struct):

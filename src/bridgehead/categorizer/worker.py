@@ -17,8 +17,9 @@ from typing import Final
 
 from bridgehead.categorizer.bifurcate import bifurcate
 from bridgehead.categorizer.finish import Finisher, Outcome
+from bridgehead.categorizer.gate import through_gate
 from bridgehead.categorizer.mail_flow import MailFlow
-from bridgehead.categorizer.ports import DeliveryIntake, Reporter
+from bridgehead.categorizer.ports import DeliveryIntake, Gate, Reporter
 from bridgehead.categorizer.refusals import EXPIRED
 from bridgehead.categorizer.resolution import Copy
 from bridgehead.categorizer.resolve import resolve
@@ -88,6 +89,8 @@ class Categorizer:
         """Entries leased from Unreachable that are still to be put into Submission."""
         self._resubmit = False
         self._retry_all = False
+        self.gate: Gate | None = None
+        """Standing rules, None while there are none."""
         self._pause = BACKOFF_SECONDS[0]
 
     # --- what others call ------------------------------------------------------------------------------------------
@@ -179,12 +182,16 @@ class Categorizer:
         resolution = resolve(item, mail_flow, now)
         main = resolution.main
         pending = main.pending
-        if len(pending) == 1 and not main.results and not resolution.events and resolution.others is None:
+        gate = self.gate
+        usual = len(pending) == 1 and not main.results and not resolution.events and resolution.others is None
+        if usual and gate is None:
             next_hop = route(pending[0], item.size, mail_flow).next_hop
             if next_hop is not None:
                 return self._finisher.finish_whole(entry, next_hop, pending)
         copies = resolution.copies()
         parts = bifurcate(copies, item.size, mail_flow)
+        if gate is not None:
+            parts = through_gate(gate, entry, copies, parts)
         return self._finisher.finish(entry, copies, parts, resolution.events, now)
 
     def _committed(self, outcome: Outcome, entry_id: int, fault: StoreFault | None) -> None:

@@ -18,15 +18,13 @@ from bridgehead.delivery.ports import Attempt
 from bridgehead.mail.content import Content
 from bridgehead.mail.delivery_status import Action, DeliveryStatus
 from bridgehead.mail.envelope import EnvelopeRecipient
-from bridgehead.mail.header import clean_text
 from bridgehead.mail.item import Handling, MailItem, Source
-from bridgehead.mail.limits import LOGGED_TEXT
 from bridgehead.net.clock import Clock
 from bridgehead.queues.changes import removed
 from bridgehead.queues.settings import QueueSettings
 from bridgehead.queues.store import MessageStatus, QueuedItem, QueueKind, Transaction
 from bridgehead.routing.next_hop import DeliveryType, NextHop
-from bridgehead.tracking.events import EventId, TrackingEvent, event_for, event_of_attempt
+from bridgehead.tracking.events import EventId, TrackingEvent, event_for, event_of_attempt, handling_context
 from bridgehead.tracking.ports import Tracker
 
 logger = logging.getLogger("bridgehead.delivery")
@@ -155,7 +153,7 @@ class AttemptRecorder:
             entry.item, EventId.FAIL if ended else EventId.DROP, Source.ADMIN, self._clock.now(), addresses
         )
         event.recipient_status = [status.diagnostic for _, status in result.results] if ended else []
-        event.source_context = handling_text(handling)
+        event.source_context = handling_context(handling)
         if entry.next_hop is not None:
             event.connector_id = entry.next_hop.connector
         self._tracker.record(event)
@@ -268,12 +266,6 @@ class AttemptRecorder:
         if attempt is not None:
             event.custom_data = self._spent(entry, event.custom_data)
         self._tracker.record(event)
-
-
-def handling_text(handling: Handling) -> str:
-    """Who did it and why, for the tracking log."""
-    part = f"StandingRule={handling.rule}" if handling.rule else f"Action={handling.action}"
-    return clean_text(f"{part};By={handling.by};Reason={handling.reason}", LOGGED_TEXT)
 
 
 def _keep_nothing(entry: QueuedItem) -> None:

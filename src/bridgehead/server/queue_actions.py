@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING
 
 from bridgehead.admin.action_runner import ActionRunner
 from bridgehead.admin.faults import NOT_FOUND, AdminFault
+from bridgehead.admin.standing_rules import StandingRules
 from bridgehead.delivery.actions import MessageActions
 from bridgehead.mail.address import AddressError, parse_domain
 from bridgehead.queues.retry import deadline_of
@@ -33,7 +34,7 @@ class ConfigurationAround:
     def expiration_time(self, entry: QueuedItem) -> float:
         """Unix time at which a message fails for its age."""
         item = entry.item
-        return deadline_of(item.received_at, self.queue_settings(), delay_notified=True, expires_at=item.expires_at)
+        return deadline_of(item.received_at, self.queue_settings(), True, item.expires_at, item.priority)
 
     def next_hop_through(self, connector: str, smart_host: str) -> NextHop:
         """The delivery queue of messages that are redirected. Raises AdminFault."""
@@ -67,3 +68,12 @@ def make_actions(application: "Application") -> ActionRunner:
     """The runner over the application's store and dispatcher."""
     actions = MessageActions(application.dispatcher, application.categorizer)
     return ActionRunner(application.store, actions, application.tracker, ConfigurationAround(application))
+
+
+def make_standing_rules(application: "Application") -> StandingRules:
+    """The rules over the application's actions; the categorizer's gate while there are any."""
+
+    def set_gate(rules: StandingRules | None) -> None:
+        application.categorizer.gate = rules
+
+    return StandingRules(application.store, application.actions, set_gate)

@@ -8,7 +8,9 @@ from enum import StrEnum
 
 import msgspec
 
-from bridgehead.mail.item import Directionality, MailItem, Source
+from bridgehead.mail.header import clean_text
+from bridgehead.mail.item import Directionality, Handling, MailItem, Source
+from bridgehead.mail.limits import LOGGED_TEXT
 
 
 class EventId(StrEnum):
@@ -64,6 +66,12 @@ class TrackingEvent(msgspec.Struct):
     original_client_ip: str = ""
     custom_data: str = ""
     original_server_ip: str = ""
+
+
+def handling_context(handling: Handling) -> str:
+    """Who did what an event with the source ADMIN tells of, and why: its `source_context`."""
+    part = f"StandingRule={handling.rule}" if handling.rule else f"Action={handling.action}"
+    return clean_text(f"{part};By={handling.by};Reason={handling.reason}", LOGGED_TEXT)
 
 
 def event_for(item: MailItem, event_id: EventId, source: Source, time: float, recipients: list[str]) -> TrackingEvent:

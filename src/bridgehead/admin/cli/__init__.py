@@ -18,6 +18,7 @@ from bridgehead.admin.cli.monitor import monitor
 from bridgehead.admin.cli.pressure import back_pressure
 from bridgehead.admin.cli.queue import queue
 from bridgehead.admin.cli.recipient import recipient
+from bridgehead.admin.cli.standing_rule import standing_rule
 from bridgehead.admin.cli.status import reload, status
 from bridgehead.admin.cli.test import test
 from bridgehead.admin.cli.trace import trace
@@ -32,8 +33,8 @@ def register(group: click.Group) -> None:
     for verb in (*MESSAGE_COMMANDS, export):
         message.add_command(verb)
     commands = (
-        status, reload, alarm, monitor, back_pressure, queue, message, action, why, trace, connector, test, audit, user,
-        recipient, administrator, audit_log,
+        status, reload, alarm, monitor, back_pressure, queue, message, action, standing_rule, why, trace,
+        connector, test, audit, user, recipient, administrator, audit_log,
     )  # fmt: skip
     for command in commands:
         group.add_command(command)

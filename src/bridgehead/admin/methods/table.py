@@ -4,7 +4,20 @@
 from typing import Final
 
 from bridgehead.admin.method import Method
-from bridgehead.admin.methods import actions, alarms, audit, messages, metrics, pressure, queues, server, tests, trace, why
+from bridgehead.admin.methods import (
+    actions,
+    alarms,
+    audit,
+    messages,
+    metrics,
+    pressure,
+    queues,
+    server,
+    standing_rules,
+    tests,
+    trace,
+    why,
+)
 
 METHODS: Final[dict[str, Method]] = {
     **server.METHODS,
@@ -14,6 +27,7 @@ METHODS: Final[dict[str, Method]] = {
     **queues.METHODS,
     **messages.METHODS,
     **actions.METHODS,
+    **standing_rules.METHODS,
     **trace.METHODS,
     **why.METHODS,
     **tests.METHODS,
