@@ -38,7 +38,7 @@ log = logging.getLogger("bridgehead.admin")
 
 FOLDER: Final = "AdminAudit"
 """Below `log_directory`."""
-KIND: Final = LogKind("ADMINAUDIT", "Administrator Audit Log", ())
+KIND: Final = LogKind("ADMINAUDIT", "Administrator Audit Log", (), suffix="jsonl")
 DONE: Final = "done"
 CALL: Final = "call"
 COMMAND: Final = "command"
@@ -192,7 +192,7 @@ def record_command(settings: LogSettings, folder: Path, name: str, parameters: d
         audit = AuditLogFile(settings, folder, time.time)
         audit.write(record)
         audit.close()
-        files = [one.path for one in log_files(folder / FOLDER, KIND.prefix)]
+        files = [one.path for one in log_files(folder / FOLDER, KIND.prefix, KIND.suffix)]
         keep_owner(folder.parent, folder, folder / FOLDER, *files)
 
 
@@ -261,11 +261,12 @@ def read_audit_log(folder: Path, wanted: AuditFilter) -> list[AuditRecord]:
 
 def _newest_first(folder: Path, since: datetime | None) -> Iterator[AuditRecord]:
     """Day by day, since commands write files of their own beside the server's."""
-    for day, files in groupby(reversed(log_files(folder, KIND.prefix)), key=lambda one: one.day):
+    for day, files in groupby(reversed(log_files(folder, KIND.prefix, KIND.suffix)), key=lambda one: one.day):
         if since is not None and day < since.astimezone(UTC).date():
             return
-        records = [record for file in files for record in _records(file.path)]
-        yield from sorted(records, key=lambda record: record.time, reverse=True)
+        records = [record for file in reversed(list(files)) for record in _records(file.path)]
+        records.sort(key=lambda record: record.time)
+        yield from reversed(records)
 
 
 def _records(path: Path) -> Iterator[AuditRecord]:
