@@ -4,6 +4,8 @@
 The same code runs within the server and, where none runs, within the command.
 """
 
+import asyncio
+
 import msgspec
 
 from bridgehead.admin.expectation_judgement import judge_receive, judge_send
@@ -18,6 +20,7 @@ from bridgehead.admin.probe.site import Site
 from bridgehead.admin.probe.steps import ProbeResult, StepBuilder, result_of
 from bridgehead.delivery.smtp_send.destination import split_smart_host
 from bridgehead.mail.address import Mailbox
+from bridgehead.mail.limits import PROBE_SECONDS
 from bridgehead.net.dialer import is_local_address
 from bridgehead.routing.connector_selection import ConnectorSelection
 from bridgehead.routing.settings import DomainType, SendConnector, TlsAuthLevel
@@ -32,6 +35,18 @@ async def run_test(
     """Run one test. Raises AdminFault for what cannot be tested at all."""
     site = _timed(site, request.seconds)
     tree = StepBuilder(f"Testing {request.kind.replace('-', ' ')} {request.name}", site.clock.monotonic)
+    try:
+        async with asyncio.timeout(PROBE_SECONDS):
+            await _steps(site, tree, request, mailer)
+    except TimeoutError:
+        with tree.step("") as step:
+            step.failed(f"The test was ended after {PROBE_SECONDS:g} s", "give steps less time with --timeout")
+    _sum_up(tree, request)
+    return result_of(request.kind, request.name, tree, now=site.clock.now(), by=site.by, trigger=trigger)
+
+
+async def _steps(site: Site, tree: StepBuilder, request: ProbeRequest, mailer: Mailer | None) -> None:
+    """The steps of one kind of test, and the probe message where one is wanted."""
     match request.kind:
         case "send-connector":
             await _send(site, tree, request)
@@ -46,8 +61,6 @@ async def run_test(
             raise AdminFault(INVALID, f'"{request.kind}" is no kind of test')
     if request.probe and not tree.has_failed:
         await follow_probe(tree, mailer, mailbox(request.probe), site.seconds)
-    _sum_up(tree, request)
-    return result_of(request.kind, request.name, tree, now=site.clock.now(), by=site.by, trigger=trigger)
 
 
 def _timed(site: Site, seconds: float) -> Site:

@@ -115,9 +115,10 @@ class _WireTest:
 
     async def ask(self, vantage: Vantage, said: _Said) -> Reply | None:
         """The reply that decided about a trick; None where the conversation did not come so far."""
+        mapped = "::ffff:" if said.trick.mapped and ":" not in vantage.address else ""
         try:
             conversation = await Conversation.open(
-                vantage.address, vantage.port, fqdn=said.helo, host="", sources=[vantage.source],
+                mapped + vantage.address, vantage.port, fqdn=said.helo, host="", sources=[mapped + vantage.source],
                 seconds=self._site.seconds, time=self._site.clock.monotonic, preamble=vantage.preamble,
                 implicit_tls=self._context if self._connector.implicit_tls else None,
             )  # fmt: skip

@@ -20,6 +20,7 @@ class Trick(NamedTuple):
         mail: argument of MAIL FROM:.
         helo: name in EHLO.
         before: commands said after EHLO; their replies do not count.
+        mapped: the client's address is IPv4 mapped into IPv6.
     """
 
     name: str
@@ -27,6 +28,7 @@ class Trick(NamedTuple):
     mail: str = "<{sender}>"
     helo: str = "relay-test.invalid"
     before: tuple[str, ...] = ()
+    mapped: bool = False
 
 
 TRICKS: Final = (
@@ -48,6 +50,7 @@ TRICKS: Final = (
     # --- trust in what a client says of itself
     Trick("XCLIENT", before=("XCLIENT ADDR=127.0.0.1 LOGIN=postmaster",)),
     Trick("XFORWARD", before=("XFORWARD ADDR=127.0.0.1 SOURCE=LOCAL",)),
+    Trick("client address mapped into IPv6", mapped=True),
     Trick("PROXY", before=("PROXY TCP4 127.0.0.1 127.0.0.1 50000 25",)),
     # --- percent
     Trick("percent at our domain", "<{user}%{foreign}@{ours}>"),

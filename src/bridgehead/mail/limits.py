@@ -103,6 +103,8 @@ PROBE_HOSTS: Final = 8
 """Mail hosts whose addresses one test asks each DNS server for."""
 PROBE_CHAIN: Final = 10
 """Certificates of a server that a test describes."""
+PROBE_SECONDS: Final = 100.0
+"""A test as a whole; less than the time in which the management interface must answer."""
 PROBES_AT_ONCE: Final = 4
 """Tests that operators run at the same time."""
 EXPECTATIONS: Final = 50

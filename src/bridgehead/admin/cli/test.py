@@ -65,8 +65,8 @@ def send_connector(context: click.Context, /, name: str, **options: Any) -> None
     \b
     Examples:
       bridgehead test send-connector Internet --domain fabrikam.com
-      bridgehead test send-connector Office365 --recipient anna@contoso.com --html result.html
-      bridgehead test send-connector Internet --probe me@fabrikam.com
+      bridgehead test send-connector Office365 --recipient anna@contoso.com
+      bridgehead test send-connector Internet --probe me@fabrikam.com --html out.html
     """
     from bridgehead.admin.methods.tests import SendConnectorTest
     from bridgehead.admin.probe.ports import SEND_CONNECTOR
