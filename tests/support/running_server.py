@@ -2,6 +2,7 @@
 """A `RunningServer` over a real queue store, and the HTTP interface for it on a thread of its own."""
 
 import asyncio
+import tempfile
 import threading
 from collections.abc import Callable, Coroutine, Iterator, Sequence
 from contextlib import contextmanager
@@ -13,6 +14,7 @@ from bridgehead.admin.methods.table import METHODS
 from bridgehead.admin.ports import ListenerFacts, ReloadOutcome, ServerFacts
 from bridgehead.admin.pressure import PressureFacts
 from bridgehead.admin.standing_rules import StandingRules
+from bridgehead.delivery.resubmission import Resubmissions
 from bridgehead.mail.address import parse_mailbox
 from bridgehead.mail.content import BytesContent
 from bridgehead.mail.envelope import Envelope, EnvelopeRecipient
@@ -22,6 +24,8 @@ from bridgehead.monitoring.channels import LogChannel
 from bridgehead.monitoring.settings import AlarmSettings
 from bridgehead.monitoring.watch import Watch
 from bridgehead.queues.memory import MemoryQueueStore
+from bridgehead.queues.safety_net import SafetyNet
+from bridgehead.queues.settings import QueueSettings
 from bridgehead.queues.store import (
     ItemFilter,
     MessageStatus,
@@ -34,6 +38,7 @@ from bridgehead.queues.store import (
     Transaction,
 )  # fmt: skip
 from bridgehead.routing.next_hop import DeliveryType, NextHop
+from bridgehead.tracking.message_tracking import NoTracking
 from support.diagnosed_store import DiagnosedStore
 from support.interface import Interface
 from support.monitored_store import MonitoredStore
@@ -44,6 +49,20 @@ CONTOSO = NextHop(DeliveryType.DNS_CONNECTOR, "contoso.com", "Internet")
 FABRIKAM = NextHop(DeliveryType.DNS_CONNECTOR, "fabrikam.com", "Internet")
 
 Result = TypeVar("Result")
+
+
+class Times:
+    """Implements `net.clock.Clock`."""
+
+    def __init__(self, now: Callable[[], float]) -> None:
+        self.now = self.monotonic = now
+
+
+class Nobody:
+    """Where no categorizer is to be woken."""
+
+    def wake(self) -> None:
+        """Nothing."""
 
 
 class StoreServer:
@@ -59,6 +78,10 @@ class StoreServer:
         self.watch = Watch(self.monitored, book, AlarmSettings(), [LogChannel()], Path())
         self.diagnostics = DiagnosedStore(now)
         self.problems: list[Problem] = []
+        self.net_folder = tempfile.TemporaryDirectory(prefix="safety-net-")
+        self.net = SafetyNet(Path(self.net_folder.name), QueueSettings(), now, now)
+        self.net.open()
+        self.safety_net = Resubmissions(store, self.net, NoTracking(), Times(now), Nobody())
         self.pressure = PressureFacts()
         self.outcome = ReloadOutcome(changes=["receive_connectors changed"], needs_restart=["logs"])
 
@@ -185,6 +208,8 @@ def running(path: Path, now: Callable[[], float] = lambda: NOW) -> Iterator[Runn
     finally:
         one.do(interface.close())
         one.do(server.store.close())
+        server.net.close()
+        server.net_folder.cleanup()
         loop.call_soon_threadsafe(loop.stop)
         thread.join(10)
         loop.close()

@@ -19,6 +19,7 @@ if TYPE_CHECKING:  # a command that asks for queues does not load what traces an
     from bridgehead.admin.metrics import MetricsSource
     from bridgehead.admin.pressure import PressureFacts
     from bridgehead.admin.probe.ports import ConnectorTests
+    from bridgehead.admin.safety_net import SafetyNetDesk
     from bridgehead.admin.tracking import TraceService
     from bridgehead.admin.why.ports import Diagnostics
 
@@ -90,6 +91,10 @@ class RunningServer(Protocol):
 
     Methods that reach the store raise StoreFault where it cannot answer.
     """
+
+    @property
+    def safety_net(self) -> "SafetyNetDesk":
+        """Delivered mail that is kept, and requests to resubmit it."""
 
     def now(self) -> float:
         """Unix time."""

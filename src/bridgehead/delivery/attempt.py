@@ -58,6 +58,13 @@ class Reporter(Protocol):
         """The report about these outcomes as an entry for Submission; None when nobody is to be told."""
 
 
+class Keeper(Protocol):
+    """Keeps delivered mail for a while; `queues.safety_net.SafetyNet` is it."""
+
+    def keep(self, entry: QueuedItem, recipients: list[EnvelopeRecipient]) -> None:
+        """These recipients of a message have it. Before the commit that says so; never raises."""
+
+
 class AttemptRecorder:
     """Turns what became of a message into events and one transaction.
 
@@ -65,12 +72,14 @@ class AttemptRecorder:
         random: gives 0 <= x < 1.
         submit: takes a stored report to the categorizer.
         fqdn: our name in tracking.
+        keeper: of delivered mail, None where none is kept.
     """
 
     def __init__(
         self, *, commits: LastingCommits, settings: QueueSettings, tracker: Tracker, clock: Clock,
-        random: Callable[[], float], reporter: Reporter, submit: Stored, fqdn: str,
+        random: Callable[[], float], reporter: Reporter, submit: Stored, fqdn: str, keeper: Keeper | None = None,
     ) -> None:  # fmt: skip
+        self._keeper = keeper
         self._commits = commits
         self.settings = settings
         self._tracker = tracker
@@ -89,6 +98,8 @@ class AttemptRecorder:
             action = status.action
             if (action is _RELAYED or action is _DELIVERED) and not int.__and__(recipient.notify, 1):
                 self._track_success(entry, attempt, [str(recipient.forward_path)], [status.diagnostic])
+                if self._keeper is not None:
+                    self._keeper.keep(entry, recipients)
                 self._commits.commit(Transaction((entry.item.internal_message_id,)))
                 return
         try:
@@ -98,6 +109,10 @@ class AttemptRecorder:
             self.set_aside(entry, f"an attempt's result was unusable: {error}")
             return
         self._track(entry, attempt, result)
+        if self._keeper is not None:
+            taken = [who for who, status in result.results if status.action in _SUCCESS]
+            if taken:
+                self._keeper.keep(entry, taken)
         if entry.status is MessageStatus.PENDING_REMOVE and not result.done:
             told = [pair for pair in result.to_report if pair[1].action is not Action.DELAYED]
             self.remove(msgspec.structs.replace(result.entry, content=entry.content), _nothing, told)

@@ -14,7 +14,7 @@ from typing import Final
 
 import msgspec
 
-from bridgehead.delivery.attempt import AttemptRecorder, Reporter, Stored
+from bridgehead.delivery.attempt import AttemptRecorder, Keeper, Reporter, Stored
 from bridgehead.delivery.commits import LastingCommits
 from bridgehead.delivery.delivery_queue import DeliveryQueue
 from bridgehead.delivery.ports import Courier, WorkSource
@@ -77,7 +77,7 @@ class Dispatcher:
     def __init__(
         self, store: QueueStore, queue_settings: QueueSettings, delivery_settings: DeliverySettings, tracker: Tracker,
         clock: Clock, random: Callable[[], float], courier_for: CourierFor, reporter: Reporter, submit: Stored,
-        fqdn: str = "", metrics: Metrics | None = None,
+        fqdn: str = "", metrics: Metrics | None = None, keeper: Keeper | None = None,
     ) -> None:  # fmt: skip
         self.metrics = metrics or Metrics()
         self.store = store
@@ -86,7 +86,7 @@ class Dispatcher:
         self.commits = LastingCommits(store, self._store_recovered)
         self.recorder = AttemptRecorder(
             commits=self.commits, settings=queue_settings, tracker=tracker, clock=clock, random=random,
-            reporter=reporter, submit=submit, fqdn=fqdn,
+            reporter=reporter, submit=submit, fqdn=fqdn, keeper=keeper,
         )  # fmt: skip
         self.suspects = Suspects(store, self.commits, clock)
         self.bytes_in_memory = 0

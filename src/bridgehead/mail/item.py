@@ -32,6 +32,7 @@ class Source(StrEnum):
     QUEUE = "QUEUE"
     RESOLVER = "RESOLVER"
     ROUTING = "ROUTING"
+    SAFETYNET = "SAFETYNET"
     SMTP = "SMTP"
     STOREDRIVER = "STOREDRIVER"
 

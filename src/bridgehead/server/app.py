@@ -24,9 +24,9 @@ from bridgehead.admin.methods.table import METHODS
 from bridgehead.categorizer.worker import Categorizer
 from bridgehead.delivery.dispatcher import Dispatcher
 from bridgehead.delivery.notify import NotifyReporter
+from bridgehead.delivery.resubmission import Resubmissions
 from bridgehead.directory.lookup import DirectoryUnavailable
 from bridgehead.directory.users import UserFile, UserFileError
-from bridgehead.mail.item import Source
 from bridgehead.monitoring.book import AlarmBook
 from bridgehead.monitoring.watch import Watch
 from bridgehead.net.authentication_lookup import ResolverLookup
@@ -36,10 +36,8 @@ from bridgehead.net.clock import SystemClock
 from bridgehead.net.ip_range import Binding
 from bridgehead.net.randomness import RandomBytes
 from bridgehead.net.signatures import check_signature
-from bridgehead.queues.fairness import Weights
 from bridgehead.queues.pressure import BackPressure
-from bridgehead.queues.sqlite import SqliteQueueStore
-from bridgehead.queues.store import QueuedItem, StoreFault
+from bridgehead.queues.store import StoreFault
 from bridgehead.receive.acceptance import Acceptance
 from bridgehead.receive.authentication import Authenticator
 from bridgehead.receive.pickup import pickup_reader
@@ -60,10 +58,10 @@ from bridgehead.server.notify import Notifier
 from bridgehead.server.operations import Operations
 from bridgehead.server.pressure import ResourceMonitor
 from bridgehead.server.queue_actions import make_actions, make_standing_rules
+from bridgehead.server.queue_store import TIDY_SECONDS, make_store, mind_safety_net
 from bridgehead.server.rooms import Rooms, secure_domains
 from bridgehead.server.trace import Traces
 from bridgehead.tracking.counters import CountingTracker
-from bridgehead.tracking.events import EventId, event_for
 from bridgehead.tracking.logs import Logs
 from bridgehead.tracking.metrics import Metrics
 
@@ -99,11 +97,8 @@ class Application:
         self.logs = Logs(configuration.logs, loaded.within(configuration.logs.log_directory), self.clock.now)
         self.tracker = CountingTracker(self.logs.message_tracking)
         self.metrics = Metrics(configuration.monitoring.destinations)
-        # No message leaves the queue before the log that says where it went: a killed process forgets neither.
-        self.store = SqliteQueueStore(
-            loaded.within(configuration.queues.queue_database_path), before_commit=self.logs.flush_message_tracking,
-            on_commit=self.metrics.committed, weights=Weights(configuration.queues.weights), set_aside=self._set_aside,
-        )  # fmt: skip
+        queue_folder = loaded.within(configuration.queues.queue_database_path)
+        self.store, self.safety_net = make_store(self, configuration.queues, queue_folder)
         self.rooms = Rooms(loaded, self.fqdn, self.clock, self.logs)
         self._tasks: set[asyncio.Task[None]] = set()
         self._directories: list[SubmissionDirectory] = []
@@ -115,7 +110,7 @@ class Application:
         )  # fmt: skip
         self.resources = ResourceMonitor(
             configuration.back_pressure, self.pressure,
-            queue_folder=loaded.within(configuration.queues.queue_database_path),
+            queue_folder=queue_folder,
             log_folder=loaded.within(configuration.logs.log_directory),
             waiting=self.store.count_waiting, relief=self.dispatcher,
             flush_caches=lambda: self.rooms.flush_caches(), alarms=self.alarms, clock=self.clock,
@@ -162,7 +157,7 @@ class Application:
         self.dispatcher = Dispatcher(
             self.store, configuration.queues, configuration.delivery, self.tracker, self.clock, random.random,
             self.rooms.courier_for, self.reporter, lambda entry: self.categorizer.process(entry), self.fqdn,
-            self.metrics,
+            self.metrics, self.safety_net,
         )  # fmt: skip
         self.categorizer = Categorizer(
             store=self.store,
@@ -175,6 +170,7 @@ class Application:
             metrics=self.metrics,
             tracing=self.logs.pipeline_tracing,
         )
+        self.resubmissions = Resubmissions(self.store, self.safety_net, self.tracker, self.clock, self.categorizer)
 
     def _make_receive(self) -> None:
         """The SMTP listeners and the directories that messages are picked up from."""
@@ -221,6 +217,7 @@ class Application:
         configuration = self.loaded.configuration
         self.logs.start()
         await self.store.open()
+        await asyncio.to_thread(self.safety_net.open)
         self.api.listen(api_socket, probe_socket)
         await self.control.start()
         # Before the first message is taken: what is full at the start is known at the start.
@@ -233,6 +230,7 @@ class Application:
         self._start_directories()
         self.connector_watch.start()
         self._every(CERTIFICATE_CHECK_SECONDS, self._refresh_certificates)
+        self._every(TIDY_SECONDS, lambda: mind_safety_net(self.safety_net, self.alarms))
         if (interval := self.notifier.watchdog_interval) is not None:
             self._every(interval, self.notifier.watchdog)
         self.snapshots.start()
@@ -259,9 +257,11 @@ class Application:
         await asyncio.gather(*self._tasks, return_exceptions=True)
         await self.standing_rules.stop()
         await self.actions.stop()
+        await self.resubmissions.stop()
         await self.categorizer.stop()
         await self.dispatcher.stop()
         await self.store.close()
+        await asyncio.to_thread(self.safety_net.close)
         await self.rooms.close()
         self.authenticator.close()
         self.logs.close()
@@ -304,15 +304,6 @@ class Application:
                 action()
 
         self._tasks.add(asyncio.get_running_loop().create_task(loop()))
-
-    def _set_aside(self, entry: QueuedItem) -> None:
-        """The store could not read an entry."""
-        recipients = [str(one.forward_path) for one in entry.item.envelope.recipients]
-        event = event_for(
-            entry.item, EventId.POISONMESSAGE, Source.POISONMESSAGE, self.clock.now(), recipients
-        )  # fmt: skip
-        event.source_context = entry.last_error
-        self.tracker.record(event)
 
     def _refresh_certificates(self) -> None:
         for path in self.certificates.refresh():

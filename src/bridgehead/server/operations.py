@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: MIT
 """What operators ask of the running server: facts, queues, reload. Implements `admin.ports.RunningServer`."""
 
+import asyncio
 import logging
 import os
 from collections.abc import Sequence
@@ -12,6 +13,7 @@ from bridgehead.admin.alarms import sentences
 from bridgehead.admin.ports import ListenerFacts, ReloadOutcome, ServerFacts
 from bridgehead.admin.pressure import PressureFacts
 from bridgehead.admin.standing_rules import StandingRules
+from bridgehead.delivery.resubmission import Resubmissions
 from bridgehead.directory.lookup import DirectoryUnavailable
 from bridgehead.monitoring.watch import Watch
 from bridgehead.queues.store import ItemFilter, Problem, QueuedItem, QueueKind, QueueState, QueueSummary
@@ -107,6 +109,11 @@ class Operations:
         """Tests of connectors, and the audit."""
         return self._application.connector_watch
 
+    @property
+    def safety_net(self) -> Resubmissions:
+        """Delivered mail that is kept, and requests to resubmit it."""
+        return self._application.resubmissions
+
     # --- configuration ----------------------------------------------------------------------------------------------
 
     async def reload(self) -> ReloadOutcome:
@@ -136,6 +143,7 @@ class Operations:
         await app.receive.configure(connectors, opened)
         configuration = loaded.configuration
         app.store.weights.replace(configuration.queues.weights)
+        app.safety_net.reconfigure(configuration.queues)
         app.acceptance.max_high_priority_size = configuration.queues.max_high_priority_size
         app.reporter.reconfigure(
             configuration.delivery, configuration.queues, app.fqdn, rooms.accepted_domains.default_name
@@ -201,8 +209,9 @@ class Operations:
             self._application.dispatcher.resume(queue.next_hop)
 
     async def verify(self) -> Sequence[Problem]:
-        """Check the store without changing it."""
-        return await self._application.store.verify()
+        """Check the store and the Safety Net without changing them."""
+        app = self._application
+        return [*await app.store.verify(), *await asyncio.to_thread(app.safety_net.verify)]
 
 
 def _same_queue(one: QueueState, other: QueueState) -> bool:

@@ -18,6 +18,7 @@ from bridgehead.admin.cli.monitor import monitor
 from bridgehead.admin.cli.pressure import back_pressure
 from bridgehead.admin.cli.queue import queue
 from bridgehead.admin.cli.recipient import recipient
+from bridgehead.admin.cli.safety_net import safety_net
 from bridgehead.admin.cli.standing_rule import standing_rule
 from bridgehead.admin.cli.status import reload, status
 from bridgehead.admin.cli.test import test
@@ -33,7 +34,7 @@ def register(group: click.Group) -> None:
     for verb in (*MESSAGE_COMMANDS, export):
         message.add_command(verb)
     commands = (
-        status, reload, alarm, monitor, back_pressure, queue, message, action, standing_rule, why, trace,
+        status, reload, alarm, monitor, back_pressure, queue, message, action, standing_rule, safety_net, why, trace,
         connector, test, audit, user, recipient, administrator, audit_log,
     )  # fmt: skip
     for command in commands:
