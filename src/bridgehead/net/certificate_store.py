@@ -208,9 +208,14 @@ def _name_parts(distinguished_name: str) -> frozenset[str]:
 
 
 def _best(found: Sequence[KnownCertificate]) -> KnownCertificate:
-    """Of several that would do, one in force before one that is not, then the one that lasts longest."""
+    """Of several that would do: in force before not, issued before self-signed, then the one that lasts longest."""
     now = time.time()
-    return max(found, key=lambda one: (one.facts.not_before <= now < one.facts.not_after, one.facts.not_after))
+
+    def worth(one: KnownCertificate) -> tuple[bool, bool, float]:
+        facts = one.facts
+        return facts.not_before <= now < facts.not_after, not facts.self_signed, facts.not_after
+
+    return max(found, key=worth)
 
 
 def _stamp(pair: CertificatePair, options: ContextOptions) -> _Stamp:

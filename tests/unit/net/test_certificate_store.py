@@ -10,7 +10,14 @@ from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
 
 from bridgehead.net.certificate_store import CertificateStore, ServerTls
-from bridgehead.net.certificates import CertificateError, CertificatePair, ContextOptions, TlsVersion, read_summary
+from bridgehead.net.certificates import (
+    CertificateError,
+    CertificatePair,
+    ContextOptions,
+    TlsVersion,
+    ensure_self_signed,
+    read_summary,
+)
 from bridgehead.net.tls import certificate_names
 from support.certificates import Authority, Pair
 
@@ -118,6 +125,14 @@ def test_an_expired_certificate_gives_way_to_one_in_force(tmp_path: Path, author
     assert store.choose(ServerTls(owner="In", fqdn="mail.test")) == pair(good)
 
 
+def test_an_issued_certificate_is_preferred_to_the_self_signed_one_that_lasts_longer(
+    tmp_path: Path, authority: Authority
+) -> None:
+    issued = authority.issue("mx.test")
+    store = CertificateStore(tmp_path, ensure_self_signed(tmp_path, "mx.test"), print, [pair(issued)])
+    assert store.choose(ServerTls(owner="In", fqdn="mx.test")) == pair(issued)
+
+
 def test_a_session_taken_up_again_never_crosses_connectors(tmp_path: Path, authority: Authority) -> None:
     """Tickets of one connector are worth nothing at another, with the same certificate and the same settings."""
     store, _ = make_store(tmp_path, authority.issue("server.test"))
@@ -133,7 +148,7 @@ def test_old_versions_are_spoken_where_they_are_allowed_and_nowhere_else(tmp_pat
     store, _ = make_store(tmp_path, authority.issue("server.test"))
     device = client_context(authority)
     device.set_ciphers("DEFAULT:@SECLEVEL=0")
-    with pytest.warns(DeprecationWarning):
+    with pytest.warns(DeprecationWarning, match="TLSv1 is deprecated"):
         device.minimum_version = device.maximum_version = ssl.TLSVersion.TLSv1
     old = ServerTls(owner="Devices", options=ContextOptions(minimum_version=TlsVersion.TLS_1_0))
     assert handshake(store.context_for(old), device)[0].version() == "TLSv1"
