@@ -66,7 +66,7 @@ def send_connector(context: click.Context, /, name: str, **options: Any) -> None
     Examples:
       bridgehead test send-connector Internet --domain fabrikam.com
       bridgehead test send-connector Office365 --recipient anna@contoso.com
-      bridgehead test send-connector Internet --probe me@fabrikam.com --html out.html
+      bridgehead test send-connector Internet --probe me@fabrikam.com
     """
     from bridgehead.admin.methods.tests import SendConnectorTest
     from bridgehead.admin.probe.ports import SEND_CONNECTOR
@@ -102,7 +102,7 @@ def domain(context: click.Context, /, name: str, **options: Any) -> None:
 
     \b
     Examples:
-      bridgehead test domain fabrikam.com
+      bridgehead test domain fabrikam.com --html fabrikam.html
       bridgehead test domain contoso.com --probe anna@contoso.com
     """
     from bridgehead.admin.methods.tests import DomainTest
