@@ -295,6 +295,7 @@ OWN: dict[str, set[str]] = {
     "LogSettings": {
         "log_directory", "queue_log_enabled", "queue_log_interval", "routing_table_log_enabled", "json_log_enabled",
         "pipeline_tracing_max_age", "pipeline_tracing_max_directory_size", "flush_interval",
+        "message_tracking_index_max_size",
         "admin_audit_log_max_file_size", "admin_audit_log_max_directory_size",
     },
     "ApiSettings": {

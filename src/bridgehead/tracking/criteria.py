@@ -15,7 +15,7 @@ import msgspec
 
 from bridgehead.mail.limits import LIST_RESULTS
 from bridgehead.tracking.event_line import FoundEvent, fold, stamp
-from bridgehead.tracking.outcomes import Outcome, Status
+from bridgehead.tracking.outcomes import DECIDED_BY, Outcome, Status
 
 Fits = Callable[[str], bool]
 
@@ -68,6 +68,9 @@ class Matcher:
         self._checks = _checks(criteria)
         self.needles = _needles(criteria)
         """Bytes in lower case of which each line that fits holds at least one of every list."""
+        decided_by = DECIDED_BY.get(criteria.status, frozenset()) if criteria.status is not None else frozenset()
+        self.deciding = [f",{event_id},".encode() for event_id in sorted(decided_by)]
+        """Bytes of which a line of each message holds one whose status fits; none where any message's may."""
         self._start = stamp(criteria.start) if criteria.start else ""
         self._end = stamp(criteria.end) if criteria.end else ""
         self._recipient = fits(criteria.recipient) if criteria.recipient else None

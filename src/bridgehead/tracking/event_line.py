@@ -136,6 +136,14 @@ class LineFormat:
         event = self.parse(line)
         return "" if isinstance(event, str) else event.key
 
+    def milliseconds(self, line: bytes) -> int:
+        """Time of a line in milliseconds without making an event of it where that is not needed; 0 for a bad line."""
+        if self._time == 0 and b'"' not in line:
+            stamp = line[: line.find(b",")].decode("ascii", "replace")
+            return milliseconds(stamp) if _is_stamp(stamp) else 0
+        event = self.parse(line)
+        return 0 if isinstance(event, str) else event.milliseconds
+
 
 def _event(cells: list[str]) -> FoundEvent:
     recipients, status = cells[12], cells[13]

@@ -31,18 +31,22 @@ class Scan(msgspec.Struct):
 
     Attributes:
         places: where each message's events stand, by its key.
+        first: time of the first of these, in milliseconds.
         hits: keys of messages of which an event fits.
+        decided: keys of messages that can have the status that is wanted.
     """
 
     places: dict[str, list[Place]]
+    first: dict[str, int]
     hits: set[str]
+    decided: set[str]
     unreadable: list[Unreadable]
     bytes_read: int = 0
 
 
 def scan(folder: LogFolder, regions: list[Region], matcher: Matcher) -> Scan:
     """Read regions through. Never raises OSError."""
-    found = Scan({}, set(), [])
+    found = Scan({}, {}, set(), set(), [])
     for region in regions:
         file = folder.use(region.file)
         try:
@@ -94,15 +98,22 @@ def _scan_chunk(found: Scan, file: LogText, number: int, data: bytes, base: int,
     lowered = data.lower()
     may_fit = all(any(needle in lowered for needle in needles) for needles in matcher.needles)
     del lowered
+    deciding = matcher.deciding
     for offset, line in lines(data, base):
         key = line_format.key(line)
-        if not key:
+        time = line_format.milliseconds(line) if key else 0
+        if not time:
             _report_line(found, file, data, base, offset, line, line_format)
             continue
         places = found.places.get(key)
         if places is None:
             found.places[key] = places = []
+            found.first[key] = time
+        elif time < found.first[key]:
+            found.first[key] = time
         places.append(Place(number, offset))
+        if deciding and key not in found.decided and any(needle in line for needle in deciding):
+            found.decided.add(key)
         if may_fit and key not in found.hits and matcher.line_may_fit(line):
             event = line_format.parse(line)
             if isinstance(event, str):

@@ -58,6 +58,14 @@ _LEADS_ON: Final = {
     "DUPLICATEEXPAND": Status.REDIRECTED,
 }
 """Events that end the way of the address in related-recipient-address and begin that of others."""
+DECIDED_BY: Final[dict[Status, frozenset[str]]] = {
+    status: frozenset(
+        event_id for events in (_ENDS, _LEADS_ON) for event_id, state in events.items() if state is status
+    )
+    for status in Status
+    if status is not Status.PENDING
+}
+"""Events without one of which no recipient can stand so."""
 REASON_IN_CONTEXT: Final = frozenset({"BADMAIL", "DEFER", "DROP", "POISONMESSAGE"})
 """Events of the server's own making, whose reason stands in source-context for want of a remote server's reply."""
 

@@ -16,7 +16,7 @@ from typing import Final
 import msgspec
 
 from bridgehead.tracking.criteria import Criteria, CriteriaError, Matcher
-from bridgehead.tracking.event_line import FoundEvent, fold, milliseconds
+from bridgehead.tracking.event_line import FoundEvent, fold
 from bridgehead.tracking.log import log_files
 from bridgehead.tracking.log_scan import Region, Scan, scan
 from bridgehead.tracking.log_text import LogFolder, Place, Unreadable
@@ -126,7 +126,7 @@ class _Search:
         self._connection, self._path = connection, path
         self._covered: dict[int, CoveredFile] = valid_files(connection, folder) if connection is not None else {}
         self._numbers = {row.id: number for number, row in self._covered.items()}
-        self._tail = Scan({}, set(), [])
+        self._tail = Scan({}, {}, set(), set(), [])
 
     def run(self) -> Found:
         """Search."""
@@ -191,21 +191,17 @@ class _Search:
             for one in candidates(self._connection, self._criteria, None, in_tail=True):
                 known[one.key] = (one.first, self._places(one.places))
         found: list[_Proposed] = []
-        for key in self._tail.hits | known.keys():
+        fit = self._tail.hits & self._tail.decided if self._matcher.deciding else self._tail.hits
+        for key in fit | known.keys():
             first, indexed = known.get(key, (2**62, []))
-            places = self._tail.places[key]
-            first = min(first, *(self._time(place) for place in places))
+            first = min(first, self._tail.first[key])
             if before is None or (first, key) < before:
-                found.append((first, key, [*indexed, *places]))
+                found.append((first, key, [*indexed, *self._tail.places[key]]))
         found.sort(key=lambda one: (one[0], one[1]), reverse=True)
         return found
 
     def _places(self, stored: list[Stored]) -> list[Place]:
         return [Place(self._numbers[one.file], one.offset) for one in stored if one.file in self._numbers]
-
-    def _time(self, place: Place) -> int:
-        event = self._folder.event(place)
-        return milliseconds(event.date_time) if event is not None else 0
 
     def _tell_tail(self, connection: sqlite3.Connection) -> None:
         """Let the index know of which messages it does not know all events."""
