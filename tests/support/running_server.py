@@ -43,6 +43,7 @@ from support.diagnosed_store import DiagnosedStore
 from support.interface import Interface
 from support.monitored_store import MonitoredStore
 from support.queue_actions import actions_over
+from support.traces import FolderTraces
 
 NOW = 1_800_000_000.0
 CONTOSO = NextHop(DeliveryType.DNS_CONNECTOR, "contoso.com", "Internet")
@@ -83,6 +84,7 @@ class StoreServer:
         self.net.open()
         self.safety_net = Resubmissions(store, self.net, NoTracking(), Times(now), Nobody())
         self.pressure = PressureFacts()
+        self.traces = FolderTraces(Path(self.net_folder.name) / "logs")
         self.outcome = ReloadOutcome(changes=["receive_connectors changed"], needs_restart=["logs"])
 
     def facts(self) -> ServerFacts:
