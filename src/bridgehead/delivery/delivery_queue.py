@@ -340,6 +340,8 @@ class DeliveryQueue(QueueWindow):
                 QueueKind.DELIVERY, self.next_hop, FOREVER, LEASE_ENTRIES, LEASE_BYTES
             ):
                 for entry in waiting:
+                    # It is at its end: nobody must write down any more that it left Submission.
+                    self._host.unwritten.pop(entry.id, None)
                     attempt = Attempt(statuses=[status] * len(pending_recipients(entry)))
                     self.counters.failed_all(len(attempt.statuses))
                     self._host.recorder.conclude(entry, attempt, self.kept)

@@ -5,6 +5,7 @@ import asyncio
 from collections.abc import AsyncIterator
 from pathlib import Path
 
+import msgspec
 import pytest
 
 from bridgehead.delivery import delivery_queue, queue_window
@@ -657,3 +658,16 @@ async def test_the_clock_set_back_by_a_day_and_right_again_loses_nothing(world: 
     await world.pass_time(1)
     assert len(world.events.of(EventId.SEND)) == 2
     assert await world.stored(None) == []
+
+
+async def test_a_message_that_failed_with_its_queue_is_not_written_down_again(world: World) -> None:
+    """It was still in Submission on disk when its domain turned out not to exist: once it has ended it stays so."""
+    entry = world.entry()
+    in_submission = msgspec.structs.replace(entry, queue=QueueKind.SUBMISSION, next_hop=None)
+    await world.store.committed(Transaction(put=[in_submission]))  # type: ignore[operator]
+    world.dispatcher.deliver_at_once(entry)
+    world.dispatcher.queues[HOP].connection_failed("example.com does not exist", permanent=True, status="5.4.4")
+    await world.settle()
+    world.dispatcher._write_unwritten()
+    await world.settle()
+    assert [one for one in await world.stored(None) if not one.item.is_dsn] == []
