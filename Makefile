@@ -39,6 +39,7 @@ bench: $(VENV)/.dev ## runs Bridgehead beside Postfix and prints ratios (see ben
 docs: $(VENV)/.runtime ## writes the generated pages of docs/reference
 	@$(BIN)/python tools/settings_manual.py
 	@$(BIN)/python tools/permissions_manual.py
+	@$(BIN)/python tools/openapi_manual.py
 	@$(BIN)/python tools/metrics_manual.py
 
 install: $(VENV)/.runtime ## what the server needs, in .venv

@@ -12,6 +12,7 @@ import pytest
 _ROOT = Path(__file__).parent.parent.parent
 sys.path.insert(0, str(_ROOT / "tools"))
 
+import openapi_manual  # noqa: E402
 import permissions_manual  # noqa: E402
 import settings_manual  # noqa: E402
 import settings_texts  # noqa: E402
@@ -36,6 +37,10 @@ def test_the_settings_page_is_what_the_settings_say() -> None:
 
 def test_the_permissions_page_is_what_the_tables_say() -> None:
     assert permissions_manual.MANUAL.read_text() == permissions_manual.render(), "run `make docs`"
+
+
+def test_the_description_of_the_interface_is_what_its_methods_say() -> None:
+    assert openapi_manual.MANUAL.read_bytes() == openapi_manual.description(), "run `make docs`"
 
 
 def test_every_table_of_the_configuration_is_in_the_manual() -> None:
