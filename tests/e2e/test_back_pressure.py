@@ -82,6 +82,8 @@ def test_a_full_drive_refuses_first_strangers_then_all_and_recovers_by_itself(
     resource = "DatabaseUsedSpace"
     assert server.command("back-pressure").returncode == 0
     assert answer_to_mail(server, "anonymous").startswith("250 ")
+    server.send("a@fabrikam.test", "carol@contoso.test", connector="secured")
+    server.wait_for_mail("carol")
 
     fill(drive, 75)
     wait_for_level(server, resource, "Medium")
@@ -90,6 +92,7 @@ def test_a_full_drive_refuses_first_strangers_then_all_and_recovers_by_itself(
     letter = server.data / "pickup" / "letter.eml"
     letter.with_suffix(".new").write_bytes(b"From: app@contoso.test\r\nTo: bob@contoso.test\r\n\r\nhello\r\n")
     letter.with_suffix(".new").rename(letter)
+    server.succeed("safety-net", "resubmit", "--recipient", "carol@contoso.test", "--no-wait")
 
     fill(drive, 92)
     wait_for_level(server, resource, "High")
@@ -111,11 +114,13 @@ def test_a_full_drive_refuses_first_strangers_then_all_and_recovers_by_itself(
     fill(drive, 65)
     assert answer_to_mail(server, "anonymous").startswith(REFUSED)
     assert letter.exists()
+    assert len(server.mail_in("carol")) == 1
 
     fill(drive, 50)
     wait_for_level(server, resource, "Low")
     assert answer_to_mail(server, "anonymous").startswith("250 ")
     server.wait_for_mail("bob")
+    server.wait_for_mail("carol", 2)
     said = server.stderr()
     for event in ("15004: The resource pressure increased from Low to Medium", "15006: The transport is rejecting",
                   "15005: The resource pressure decreased from Medium to Low"):  # fmt: skip

@@ -22,6 +22,7 @@ from bridgehead.mail.envelope import EnvelopeRecipient, Notify
 from bridgehead.mail.item import MailItem, Source, Stage
 from bridgehead.mail.limits import STREAM_CHUNK_BYTES
 from bridgehead.net.clock import Clock
+from bridgehead.queues.pressure import BackPressure
 from bridgehead.queues.safety_net import Found, SafetyNet, SafetyNetFacts
 from bridgehead.queues.safety_net_file import DamagedSegment, Kept, content_of
 from bridgehead.queues.store import MessageStatus, QueuedItem, QueueKind, QueueStore, StoreFault, Transaction
@@ -118,8 +119,10 @@ class Resubmissions:
     """Requests of one server. All methods are called on the event loop."""
 
     def __init__(
-        self, store: QueueStore, net: SafetyNet, tracker: Tracker, clock: Clock, submission: Waker
+        self, store: QueueStore, net: SafetyNet, tracker: Tracker, clock: Clock, submission: Waker,
+        pressure: BackPressure | None = None,
     ) -> None:  # fmt: skip
+        self._pressure = pressure or BackPressure()
         self._store = store
         self._net = net
         self._tracker = tracker
@@ -252,8 +255,12 @@ class Resubmissions:
         return self._net.facts()
 
     async def _room(self) -> None:
-        """Wait while much is in Submission, so that a large request fills no queue."""
-        while await self._store.count_waiting(QueueKind.SUBMISSION, WAITING_MOST) >= WAITING_MOST:
+        """Wait while much is in Submission, so that a large request fills no queue, and while back pressure pauses
+        resubmission."""
+        while (
+            self._pressure.pauses_resubmission
+            or await self._store.count_waiting(QueueKind.SUBMISSION, WAITING_MOST) >= WAITING_MOST
+        ):
             self._submission.wake()
             await asyncio.sleep(ROOM_SECONDS)
 

@@ -170,7 +170,9 @@ class Application:
             metrics=self.metrics,
             tracing=self.logs.pipeline_tracing,
         )
-        self.resubmissions = Resubmissions(self.store, self.safety_net, self.tracker, self.clock, self.categorizer)
+        self.resubmissions = Resubmissions(
+            self.store, self.safety_net, self.tracker, self.clock, self.categorizer, self.pressure
+        )
 
     def _make_receive(self) -> None:
         """The SMTP listeners and the directories that messages are picked up from."""
