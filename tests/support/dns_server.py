@@ -6,6 +6,7 @@
         dns.add("mx1.example.com", "A", "127.0.0.1")
         dns.servfail("broken.example")
         dns.silent("slow.example")
+        dns.silent("half.example", "AAAA")
         resolver = Resolver([dns.address], clock=SystemClock())
 
 A name that was never mentioned is NXDOMAIN; a name known with another type only is an empty answer (NODATA). Aliases
@@ -43,6 +44,7 @@ class ScriptedDns:
         self._records: dict[str, dict[str, tuple[int, tuple[str, ...]]]] = {}
         self._rcodes: dict[str, dns.rcode.Rcode] = {}
         self._silent: set[tuple[str, str]] = set()
+        self._garbled: set[tuple[str, str]] = set()
         self.answers_udp = self.answers_tcp = True
         self._truncated: set[str] = set()
         self._udp: asyncio.DatagramTransport | None = None
@@ -68,6 +70,10 @@ class ScriptedDns:
     def silent(self, name: str, *kinds: str) -> None:
         """Questions about `name` get no answer at all; with `kinds`, those of these types."""
         self._silent.update((_key(name), kind.upper()) for kind in kinds or ("",))
+
+    def garble(self, name: str, kind: str) -> None:
+        """Questions of this type are answered with octets that are no DNS message behind the header."""
+        self._garbled.add((_key(name), kind.upper()))
 
     def truncate(self, name: str) -> None:
         """Answers about `name` over UDP are truncated."""
@@ -127,6 +133,8 @@ class ScriptedDns:
         self.questions.append((name, kind))
         if {(name, ""), (name, kind)} & self._silent or not (self.answers_tcp if tcp else self.answers_udp):
             return None
+        if (name, kind) in self._garbled:
+            return wire[:2] + b"\x81\x80\x00\x01\x00\x05" + b"\xff" * 40
         response = dns.message.make_response(query)
         response.flags |= dns.flags.RA | dns.flags.AA
         if not tcp and name in self._truncated:

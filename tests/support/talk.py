@@ -25,10 +25,14 @@ class Talk:
     Args:
         tls: TLS from the first octet.
         preamble: octets sent before anything else, such as a PROXY protocol header.
+        source: our own address, another of 127.0.0.0/8 than usual.
     """
 
-    def __init__(self, port: int, *, seconds: float = 15.0, tls: bool = False, preamble: bytes = b"") -> None:
-        self.socket: socket.socket = socket.create_connection(("127.0.0.1", port), seconds)
+    def __init__(
+        self, port: int, *, seconds: float = 15.0, tls: bool = False, preamble: bytes = b"", source: str = ""
+    ) -> None:  # fmt: skip
+        origin = (source, 0) if source else None
+        self.socket: socket.socket = socket.create_connection(("127.0.0.1", port), seconds, origin)
         self.socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         self._received = b""
         try:

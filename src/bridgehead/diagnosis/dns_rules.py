@@ -95,7 +95,7 @@ def _no_such_domain(evidence: Evidence) -> Finding | None:
     failing = pick(
         evidence.attempts, lambda one: _dns(one) and one.status[1:] == ".4.4" and "does not exist" in one.error
     )
-    if not failing:
+    if not failing or evidence.connector.smart_hosts:
         return None
     name = evidence.subject
     near = nearest_domain(name, evidence)

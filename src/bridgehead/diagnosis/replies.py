@@ -9,7 +9,7 @@ from bridgehead.diagnosis.dns_rules import nearest_domain
 from bridgehead.diagnosis.facts import AttemptFacts, Cause, Evidence, Finding, How, Owner, Phase
 from bridgehead.diagnosis.reply_rules import MICROSOFT, REPLY_RULES, TRANSPORT, ReplyRule
 from bridgehead.diagnosis.reply_text import ReplyText, addresses_in
-from bridgehead.diagnosis.rule import clock, found, ip_of
+from bridgehead.diagnosis.rule import clock, connector_name, found, ip_of
 from bridgehead.mail.header import clean_text
 
 _ADDRESS_MATTERS: Final = frozenset(
@@ -43,7 +43,9 @@ def _cause(evidence: Evidence, rule: ReplyRule | None, attempts: list[AttemptFac
         return Cause(id=_UNKNOWN, rows=(), owner=_owner_of_unknown(last), finding=finding, weight=15)
     words = _words(last, evidence)
     sentence = _fill(rule.says, words, rule.pattern.search(last.reply))
-    finding = found(evidence, attempts, sentence + _changed_address(rule, last, evidence), _fill(rule.do, words, None))
+    sentence += _changed_address(rule, last, evidence)
+    detail = connector_name(evidence) if rule.owner is Owner.YOU else ""
+    finding = found(evidence, attempts, sentence, _fill(rule.do, words, None), detail=detail)
     if rule.id == "domain-does-not-exist":
         finding.sentence += nearest_domain(evidence.subject, evidence)
     return Cause(id=rule.id, rows=rule.rows, owner=rule.owner, finding=finding, weight=_weight(rule))

@@ -61,6 +61,22 @@ EXCHANGE: Final[list[ReplyRule]] = [
         "test it server by server: bridgehead test domain",
     ),
     reply_rule(
+        "null-mx",
+        (11,),
+        SENDER,
+        r"null ?MX|accepts no mail|5\.1\.10\b.*MX|domain does not accept mail",
+        "The recipient's domain says in DNS that it takes no mail at all (null MX, RFC 7505).",
+        "correct the address and send again",
+    ),
+    reply_rule(
+        "mx-leads-nowhere",
+        (1, 11),
+        FAR,
+        r"names mail hosts that have no address|has neither MX nor address",
+        "The recipient's domain leads nowhere: its DNS records name no host that has an address.",
+        "tell the domain's administrator; correct the address if it is misspelt",
+    ),
+    reply_rule(
         "domain-does-not-exist",
         (11,),
         SENDER,

@@ -134,7 +134,7 @@ MICROSOFT: Final[list[ReplyRule]] = [
         "wrong-region",
         (44,),
         YOU,
-        r"4\.4\.62\b|wrong.{0,20}region|ATTR3[0-9]",
+        r"4\.4\.62\b|wrong.{0,20}region",
         "The smart host belongs to another region or tenant: {who} does not serve this one.",
         'set smart_hosts of "{connector}" to the tenant\'s present MX (contoso-com.mail.protection.outlook.com)',
     ),

@@ -105,6 +105,14 @@ POLICY: Final[list[ReplyRule]] = [
         "tell the recipient by another way; nothing can be done here",
     ),
     reply_rule(
+        "header-too-large",
+        (37,),
+        SENDER,
+        r"5\.3\.4\b.*header|Header size exceeds|header(?:s)? (?:too (?:large|long|big))|X-DG-Ref",
+        "The message's header is larger than the receiver allows.",
+        "shorten the header field that is so large; it shows in: bridgehead message show",
+    ),
+    reply_rule(
         "too-large",
         (36,),
         SENDER,
@@ -112,14 +120,6 @@ POLICY: Final[list[ReplyRule]] = [
         r"|exceeds.{0,40}size",
         "The message is larger than {who} allows{size_shown}; base64 makes files a third larger than they are.",
         "send a smaller message or a link",
-    ),
-    reply_rule(
-        "header-too-large",
-        (37,),
-        SENDER,
-        r"5\.3\.4\b.*header|Header size exceeds|header(?:s)? (?:too (?:large|long|big))|X-DG-Ref",
-        "The message's header is larger than the receiver allows.",
-        "shorten the header field that is so large; it shows in: bridgehead message show",
     ),
     reply_rule(
         "too-many-recipients",

@@ -7,7 +7,7 @@ from bridgehead.diagnosis.facts import AttemptFacts, Evidence, Finding, How, Own
 from bridgehead.diagnosis.rule import Rule, clock, connector_name, found, hosts_of, ip_of, octets, pick, retry
 
 _BLOCKED_ADDRESSES: Final = 3
-_SMALL: Final = 3000
+_SMALL: Final = 4096
 """Octets of content within which a drop speaks of packet size rather than of a limit."""
 
 

@@ -86,7 +86,7 @@ async def _verdict(
     limit = situation.limits[0] if reason is Reason.LIMIT else None
     return Verdict(
         about=about.subject,
-        state=_state(reason, words, first, waits),
+        state=_state(reason, words, first, evidence, waits),
         headline=_headline(about, situation, next_try, now),
         why=first.finding.sentence if first else words.why,
         owner=(first.owner if first else words.owner).value,
@@ -197,10 +197,12 @@ def _known_domains(good: Iterable[tuple[str, int]]) -> dict[str, int]:
 # --- words -----------------------------------------------------------------------------------------------------------
 
 
-def _state(reason: Reason, words: Words, cause: Cause | None, waits: bool) -> State:
+def _state(reason: Reason, words: Words, cause: Cause | None, evidence: Evidence, waits: bool) -> State:
+    """What fails is stuck, also while it is tried once more; unless a message went through since."""
     if not waits:
         return State.IDLE
-    if words.stuck or (cause is not None and reason not in (Reason.BEING_ATTEMPTED, Reason.BEHIND_OTHERS)):
+    failed_last = max((one.time for one in cause.finding.attempts), default=0.0) if cause is not None else 0.0
+    if words.stuck or failed_last > evidence.last_good:
         return State.STUCK
     return State.MOVING if reason in (Reason.BEING_ATTEMPTED, Reason.CATEGORIZING) else State.WAITING
 
