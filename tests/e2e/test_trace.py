@@ -140,6 +140,10 @@ def test_what_still_waits_says_in_which_queue_and_until_when(make_server: Callab
     assert "still in queue" in end["state"]
     assert end["queue"] == server.queues()[0]["identity"]
     assert end["next_attempt"]
+    assert "refused" in end["state"]
+    routed = step(story, "ROUTE", "x@adatum.test")
+    assert routed["connector"] == "Everything"
+    assert "best match for adatum.test" in routed["reason"]
     assert "still in queue" in server.succeed("trace", "waits@fabrikam.test")
     assert len(server.ask("trace", "--status", "pending")["messages"]) == 1
     server.stop()

@@ -14,8 +14,9 @@ import msgspec
 from bridgehead.admin.connectors import Connectors, NotChosen, match_receive, match_send
 from bridgehead.admin.faults import AdminFault
 from bridgehead.admin.messages import MessageView
+from bridgehead.admin.trace_words import END_TEXTS, note, tls, what
 from bridgehead.admin.tracking import RecipientStatus, TracedMessage, recipient_status, view
-from bridgehead.tracking.outcomes import FINAL, Status
+from bridgehead.tracking.outcomes import FINAL
 from bridgehead.tracking.search import FoundEvent, IndexFacts, Unreadable
 from bridgehead.tracking.story import Evidence, Linked, session_of
 from bridgehead.tracking.transcripts import SessionLog, TranscriptLine
@@ -148,6 +149,8 @@ class _Teller:
     def story(self) -> Story:
         for event in self._events:
             self._tell(event)
+        for entry in self._queued or ():
+            self._route_of_waiting(entry)
         ends = self._ends()
         under_way = any(one.recipient.status not in FINAL for one in ends)
         began = self._events[0].time
@@ -188,7 +191,7 @@ class _Teller:
                 time=event.time,
                 event=event.event_id,
                 source=event.source,
-                what=_what(event),
+                what=what(event),
                 recipients=_recipients(event),
                 related=event.related_recipient_address,
                 connector=event.connector_id,
@@ -197,12 +200,12 @@ class _Teller:
                 attempt_seconds=None if attempt is None else round(attempt, 3),
                 reason=reason,
                 others=others,
-                tls=_tls(event, session),
+                tls=tls(event, session),
                 login=event.facts.get("Principal", ""),
                 session_id=session_of(event),
                 connection=session.connection if session is not None else [],
                 transcript=session.about(event.time) if session is not None else [],
-                note=_note(event),
+                note=note(event),
             )
         )
         self._last[event.internal_message_id] = event.time
@@ -271,11 +274,39 @@ class _Teller:
                     internal_message_id=event.internal_message_id,
                     reason=reason,
                     others=others,
-                    note=f"explained by the present configuration{f' {self._revision}' if self._revision else ''}"
-                    if reason
-                    else "",
+                    note=self._explained() if reason else "",
                 )
             )
+
+    def _route_of_waiting(self, entry: MessageView) -> None:
+        """The choice for recipients of whom no attempt is tracked: their queue waits as a whole, or they just came."""
+        routed = {domain for domain, _ in self._routed}
+        pending = [one.address for one in entry.recipients if one.state == "Pending"]
+        for domain in list(dict.fromkeys(address.rpartition("@")[2] for address in pending))[:_DOMAINS]:
+            recipients = [address for address in pending if address.rpartition("@")[2] == domain]
+            if self._connectors is None or domain in routed:
+                continue
+            try:
+                match = match_send(self._connectors, recipients[0], entry.size)
+            except AdminFault:
+                continue
+            self._steps.append(
+                Step(
+                    time=self._events[-1].time,
+                    event=ROUTE,
+                    source="ROUTING",
+                    what=f"waits in queue {entry.queue}",
+                    recipients=[StepRecipient(one) for one in recipients],
+                    connector=match.connector,
+                    internal_message_id=str(entry.id),
+                    reason=match.reason,
+                    others=match.others,
+                    note=self._explained(),
+                )
+            )
+
+    def _explained(self) -> str:
+        return f"explained by the present configuration {self._revision}".rstrip()
 
     def _why_sent(self, event: FoundEvent, recipient: str, size: int) -> tuple[str, list[NotChosen], str]:
         assert self._connectors is not None
@@ -318,9 +349,11 @@ class _Teller:
 
     def _state(self, recipient: RecipientStatus, entry: MessageView | None) -> str:
         if recipient.status in FINAL:
-            return _END_TEXTS.get(recipient.status, recipient.status.value)
+            return END_TEXTS.get(recipient.status, recipient.status.value)
         if entry is not None:
-            return f"still in queue {entry.queue} ({entry.status})"
+            tries = f", tried {entry.retry_count} times" if entry.retry_count > 1 else ""
+            error = f": {entry.last_error}" if entry.last_error else ""
+            return f"still in queue {entry.queue} ({entry.status}{tries}){error}"
         if self._queued is None:
             return "no end is logged; the server is not running"
         return "no end is logged, and no queue holds it"
@@ -357,15 +390,6 @@ class _Teller:
         return notes
 
 
-_END_TEXTS = {
-    Status.DELIVERED: "delivered",
-    Status.FAILED: "failed",
-    Status.EXPANDED: "replaced by its members",
-    Status.REDIRECTED: "replaced",
-    Status.DROPPED: "dropped",
-}
-
-
 def _linked(one: Linked) -> LinkedMessage:
     return LinkedMessage(relation=one.relation.value, message=view(one.message))
 
@@ -376,72 +400,3 @@ def _recipients(event: FoundEvent) -> list[StepRecipient]:
         StepRecipient(address, statuses[index] if index < len(statuses) else "")
         for index, address in enumerate(event.recipient_address)
     ]
-
-
-def _what(event: FoundEvent) -> str:
-    """An event in words."""
-    client = event.client_hostname or event.client_ip
-    remote = _host(event.server_hostname, event.server_ip)
-    match event.event_id:
-        case "RECEIVE" if event.source == "SMTP":
-            return f'received from {_host(client, event.client_ip)} by "{event.connector_id}"'
-        case "RECEIVE":
-            return f"received by {event.connector_id or event.source}"
-        case "EXPAND":
-            return f"group {event.related_recipient_address} expanded"
-        case "REDIRECT":
-            return f"{event.related_recipient_address} redirected"
-        case "RESOLVE":
-            return f"{event.related_recipient_address} resolved"
-        case "DUPLICATEEXPAND":
-            also = f" as {event.related_recipient_address}" if event.related_recipient_address else ""
-            return f"reached on a second way{also}; served once"
-        case "TRANSFER":
-            return "copy of its own made"
-        case "SEND":
-            return f"sent to {remote or event.connector_id}"
-        case "DELIVER":
-            return f'delivered to "{event.connector_id}"'
-        case "DEFER":
-            return f"put off{f' by {remote}' if remote else ''}"
-        case "FAIL":
-            return f"failed{f', refused by {remote}' if remote and event.source != 'QUEUE' else ''}"
-        case "DSN":
-            return "report written"
-        case "RESUBMIT":
-            return "submitted again"
-        case "POISONMESSAGE":
-            return "set aside as poison"
-        case "DROP":
-            return "dropped"
-    return event.event_id.lower()
-
-
-def _host(name: str, address: str) -> str:
-    return f"{name} [{address}]" if name and address and name.strip("[]") != address else name or address
-
-
-def _tls(event: FoundEvent, session: SessionLog | None) -> str:
-    if event.facts.get("TlsVersion"):
-        return f"{event.facts['TlsVersion']} {event.facts.get('TlsCipher', '')}".strip()
-    if event.event_id == "RECEIVE" and event.facts.get("Port"):
-        return "none"
-    for line in session.connection if session is not None else ():
-        if line.context.startswith("Established connection"):
-            return line.context.rpartition(", ")[2] if "no TLS" in line.context else _within(line.context)
-    return ""
-
-
-def _within(text: str) -> str:
-    """What stands in the last pair of parentheses of "…, TLS (TLSv1.3 with …)"."""
-    return text.partition("TLS (")[2].removesuffix(")") or "TLS"
-
-
-def _note(event: FoundEvent) -> str:
-    notes = []
-    if "InDoubt" in event.facts:
-        notes.append(f"in doubt: {event.facts['InDoubt']}")
-    context = event.source_context
-    if context and not session_of(event) and not context.startswith("InternalMessageId="):
-        notes.append(context)
-    return "; ".join(notes)
