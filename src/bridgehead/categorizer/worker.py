@@ -32,10 +32,11 @@ from bridgehead.net.clock import Clock
 from bridgehead.queues.retry import deadline_of, next_resolver_retry
 from bridgehead.queues.settings import QueueSettings
 from bridgehead.queues.store import MessageStatus, QueuedItem, QueueKind, QueueStore, StoreFault, Transaction
+from bridgehead.tracking.agent_log import NoAgentLog
 from bridgehead.tracking.events import EventId, TrackingEvent, event_for
 from bridgehead.tracking.metrics import Metrics
 from bridgehead.tracking.pipeline_tracing import PipelineTracing
-from bridgehead.tracking.ports import Tracker
+from bridgehead.tracking.ports import AgentLog, Tracker
 
 LEASED_ENTRIES: Final = 64
 LEASED_BYTES: Final = 8 * 1024**2
@@ -64,7 +65,9 @@ class Categorizer:
         self, *, store: QueueStore, mail_flow: MailFlow, queue_settings: QueueSettings, tracker: Tracker, clock: Clock,
         reporter: Reporter, intake: DeliveryIntake, random: Callable[[], float] = random,
         metrics: Metrics | None = None, tracing: PipelineTracing | None = None,
+        agent_log: AgentLog | None = None,
     ) -> None:  # fmt: skip
+        self._agent_log = agent_log or NoAgentLog()
         self._tracing = tracing
         self._metrics = metrics or Metrics()
         self._store = store
@@ -191,7 +194,7 @@ class Categorizer:
         copies = resolution.copies()
         parts = bifurcate(copies, item.size, mail_flow)
         if gate is not None:
-            parts = through_gate(gate, entry, copies, parts)
+            parts = through_gate(gate, entry, copies, parts, self._agent_log, now)
         return self._finisher.finish(entry, copies, parts, resolution.events, now)
 
     def _committed(self, outcome: Outcome, entry_id: int, fault: StoreFault | None) -> None:

@@ -169,6 +169,7 @@ class Application:
             intake=self.dispatcher,
             metrics=self.metrics,
             tracing=self.logs.pipeline_tracing,
+            agent_log=self.logs.agents,
         )
         self.resubmissions = Resubmissions(
             self.store, self.safety_net, self.tracker, self.clock, self.categorizer, self.pressure
@@ -310,6 +311,7 @@ class Application:
     def _refresh_certificates(self) -> None:
         for path in self.certificates.refresh():
             log.info("certificate %s was read again", path)
+        self.rooms.certificates.look_again()
 
 
 def _server_pair(loaded: Loaded, fqdn: str) -> CertificatePair:

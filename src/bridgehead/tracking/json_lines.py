@@ -75,11 +75,17 @@ class JsonLines:
 
     def _object(self, row: list[str]) -> bytes:
         values: dict[str, object] = {"log": self._log}
+        length = 0
         for (name, is_number, is_list), text in zip(self._columns, row, strict=False):
             if not text:
                 continue
             if is_number and text.lstrip("-").isdecimal():
                 values[name] = int(text)
+            elif is_list:
+                # Lists of one line have one length; a single value may hold a ; of its own.
+                parts = text.split(";")
+                values[name] = parts if length in (0, len(parts)) else [text]
+                length = length or len(parts)
             else:
-                values[name] = text.split(";") if is_list else text
+                values[name] = text
         return self._encode(values)

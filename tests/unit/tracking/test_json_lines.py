@@ -3,6 +3,7 @@ import json
 import os
 from pathlib import Path
 
+import msgspec
 import pytest
 
 from bridgehead.mail.item import Source
@@ -52,6 +53,17 @@ def test_an_event_is_an_object_with_numbers_and_lists(tmp_path: Path) -> None:
         "transport_traffic_type": "Email",
         "schema_version": "15.02.1748.010",
     }
+
+
+def test_a_single_status_may_hold_what_parts_several(tmp_path: Path) -> None:
+    logs = made(tmp_path)
+    status = "550 5.7.1 RESOLVER.RST.NotAuthorized; not authorized"
+    logs.message_tracking.record(
+        msgspec.structs.replace(EVENT, recipient_address=["a@x.test"], recipient_status=[status])
+    )  # fmt: skip
+    logs.close()
+    (event,) = objects(tmp_path / "MessageTracking")
+    assert (event["recipient_address"], event["recipient_status"]) == (["a@x.test"], [status])
 
 
 def test_every_kind_of_log_has_its_json_beside_it(tmp_path: Path) -> None:
