@@ -21,8 +21,11 @@ from bridgehead.mail.units import UNLIMITED
 from bridgehead.net.ip_range import RangeError, is_wide, parse_range
 from bridgehead.receive.permissions import PrincipalKind
 from bridgehead.receive.settings import AuthMechanism, MessageRateSource, PermissionGroup, ReceiveConnector, Right
+from bridgehead.routing.settings import TlsVersion
 
 _TLS: Final = AuthMechanism.TLS
+_BY_ADDRESS: Final = (PrincipalKind.ANONYMOUS, PrincipalKind.EXTERNALLY_SECURED)
+_OLD_TLS: Final = (TlsVersion.TLS_1_0, TlsVersion.TLS_1_1)
 
 
 async def audit(site: Site) -> AuditReport:
@@ -64,7 +67,7 @@ def _connector_audit(connector: ReceiveConnector, tricks: Sequence[TrickResult])
         reach="this machine" if is_loopback_only(connector) else "the network",
         classes=[
             ClassAudit(
-                clients=one.principal.kind.value,
+                clients=str(one.principal),
                 may=[] if one.absent else powers(one),
                 rights=[] if one.absent else sorted(right.value for right in one.rights),
                 absent=one.absent,
@@ -111,6 +114,11 @@ def _relaying(connector: ReceiveConnector, one: ClientClass, wide: Sequence[str]
     """Relaying without a login: granted to few it is a fact, to many an open relay."""
     if not one.may_relay or one.principal.kind is PrincipalKind.USER:
         return
+    if one.principal.kind is PrincipalKind.PARTNER:
+        who = one.principal.name or "partners of tls_receive_domain_secure_list"
+        sentence = f"{who}, known by certificate, may relay to anywhere: granted by the configuration"
+        yield _exposure(connector, Verdict.NOTE, sentence, "extended_rights", "remove it where it is no longer needed")
+        return
     trusted = one.principal.kind is PrincipalKind.EXTERNALLY_SECURED
     setting = 'auth_mechanism "ExternalAuthoritative"' if trusted else "extended_rights"
     ranges = ", ".join(wide or connector.remote_ip_ranges)
@@ -139,7 +147,7 @@ def _openness(connector: ReceiveConnector, one: ClientClass, ranges: str) -> Ite
             "reject_unknown_recipients", "set it to true",
         )  # fmt: skip
     organization = {Right.ACCEPT_HEADERS_ORGANIZATION, Right.ACCEPT_HEADERS_FOREST}
-    if one.principal.kind is not PrincipalKind.USER and one.rights & organization:
+    if one.principal.kind in _BY_ADDRESS and one.rights & organization:
         yield _exposure(
             connector, Verdict.FAILURE, f"anybody in {ranges} may set the organization's own header fields",
             "extended_rights", "remove ms-Exch-Accept-Headers-Organization and -Forest, or narrow remote_ip_ranges",
@@ -189,6 +197,16 @@ def _encryption(
                 "auth_mechanism", 'add "Tls"',
             )  # fmt: skip
         return
+    if connector.tls_minimum_version in _OLD_TLS:
+        yield _exposure(
+            connector, Verdict.WARNING, f"TLS {connector.tls_minimum_version.value} is taken, which can be broken",
+            "tls_minimum_version", 'set it to "1.2", or narrow remote_ip_ranges to the devices that need it',
+        )  # fmt: skip
+    if connector.tls_ciphers:
+        yield _exposure(
+            connector, Verdict.NOTE, f"ciphers are chosen by hand: {connector.tls_ciphers}", "tls_ciphers",
+            "remove it to have forward secrecy and authenticated encryption only",
+        )  # fmt: skip
     users = any(one.principal.kind is PrincipalKind.USER and one.may_submit for one in present)
     if users and not connector.require_tls and not connector.implicit_tls:
         only = PermissionGroup.ANONYMOUS_USERS not in connector.permission_groups

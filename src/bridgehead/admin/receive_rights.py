@@ -18,10 +18,12 @@ from bridgehead.receive.permissions import (
     EXTERNALLY_SECURED,
     Principal,
     PrincipalKind,
+    capabilities_of,
     is_from_inside,
     rights_of,
     session_principal,
 )
+from bridgehead.receive.served_connector import asks_for_certificate
 from bridgehead.receive.settings import ReceiveConnector, Right
 from bridgehead.routing.accepted_domain import AcceptedDomains
 from bridgehead.routing.settings import AcceptedDomain
@@ -32,7 +34,7 @@ _FOREIGN: Final = ("relay-test.invalid", "relay-test.example.net", "relay-test.a
 _WHO: Final = {
     PrincipalKind.ANONYMOUS: "Clients without login",
     PrincipalKind.USER: "Users with a login",
-    PrincipalKind.PARTNER: "Partners",
+    PrincipalKind.PARTNER: "Partners known by their certificate",
     PrincipalKind.EXTERNALLY_SECURED: "Clients trusted by address (externally secured)",
 }
 
@@ -66,7 +68,7 @@ def client_classes(connector: ReceiveConnector) -> list[ClientClass]:
     absent = {
         ANONYMOUS: "" if first is ANONYMOUS else "all are trusted by address (ExternalAuthoritative)",
         Principal(PrincipalKind.USER): "" if offers else "no login is offered",
-        Principal(PrincipalKind.PARTNER): "no client is recognised as a partner by its certificate",
+        **_partners(connector),
         EXTERNALLY_SECURED: "" if first is EXTERNALLY_SECURED else "auth_mechanism does not name ExternalAuthoritative",
     }
     return [
@@ -75,9 +77,22 @@ def client_classes(connector: ReceiveConnector) -> list[ClientClass]:
     ]
 
 
+def _partners(connector: ReceiveConnector) -> dict[Principal, str]:
+    """Who may be known by a certificate: those of Domain Security, and each name with capabilities."""
+    if not asks_for_certificate(connector):
+        return {Principal(PrincipalKind.PARTNER): "no client is asked for a certificate"}
+    found = {Principal(PrincipalKind.PARTNER): ""} if connector.domain_secure_enabled else {}
+    for text in connector.tls_domain_capabilities:
+        domain, _, capabilities = text.partition(":")
+        if domain.upper() != "NO-TLS":
+            found[Principal(PrincipalKind.PARTNER, domain.lower(), capabilities=capabilities_of(capabilities))] = ""
+    return found
+
+
 def class_sentence(connector: ReceiveConnector, one: ClientClass) -> str:
     """What a class of clients may do, in one sentence."""
-    who = _WHO[one.principal.kind]
+    name = f" {one.principal.name}" if one.principal.name else ""
+    who = f"{_WHO[one.principal.kind]}{name}"
     if one.absent:
         return f"{who}: none here, since {one.absent}"
     where = ", ".join(connector.remote_ip_ranges)

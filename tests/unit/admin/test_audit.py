@@ -10,6 +10,7 @@ import pytest
 from bridgehead.admin.audit import audit, exposures_of
 from bridgehead.admin.probe.certificate import read_file
 from bridgehead.admin.probe.steps import Verdict
+from bridgehead.admin.receive_rights import class_sentence, client_classes
 from bridgehead.net.certificates import ensure_self_signed
 from bridgehead.receive.settings import (
     AuthMechanism,
@@ -19,6 +20,7 @@ from bridgehead.receive.settings import (
     ReceiveConnector,
     Right,
 )
+from bridgehead.routing.settings import TlsVersion
 from support.certificates import Authority
 from support.ports import free_port
 from support.probe_site import site
@@ -61,6 +63,8 @@ def exposed(tmp_path: Path, **settings: Any) -> dict[str, Verdict]:
         (LOGIN, {"message_rate_limit": Verdict.WARNING}),
         ({**LOGIN, "max_logon_failures": 0}, {"max_logon_failures": Verdict.WARNING}),
         ({"permission_groups": ANONYMOUS, "auth_mechanism": []}, {"auth_mechanism": Verdict.WARNING}),
+        ({"tls_minimum_version": TlsVersion.TLS_1_0}, {"tls_minimum_version": Verdict.WARNING}),
+        ({"tls_ciphers": "AES128-SHA"}, {"tls_ciphers": Verdict.NOTE}),
         ({"proxy_protocol_sources": ["0.0.0.0/0"]}, {"proxy_protocol_sources": Verdict.FAILURE}),
     ],
 )
@@ -82,6 +86,17 @@ def test_relaying_granted_to_few_is_a_fact_and_no_fault(tmp_path: Path) -> None:
 def test_a_connector_on_loopback_is_open_to_this_machine_only(tmp_path: Path) -> None:
     settings: dict[str, Any] = {"permission_groups": ANONYMOUS, "extended_rights": [RELAY]}
     assert exposed(tmp_path, **settings, bindings=["127.0.0.1:25", "[::1]:25"]) == {"extended_rights": Verdict.NOTE}
+
+
+def test_partners_are_named_with_what_their_certificate_gives_them() -> None:
+    one = connector(tls_domain_capabilities=["mail.cloud.test:AcceptCloudServicesMail"], domain_secure_enabled=True)
+    partners = [each for each in client_classes(one) if each.principal.kind == "partner"]
+    assert [str(each.principal) for each in partners] == ["partner", "partner:mail.cloud.test"]
+    assert class_sentence(one, partners[1]).startswith("Partners known by their certificate mail.cloud.test from")
+    assert partners[1].may_submit
+    assert not partners[1].may_relay
+    [nobody] = [each for each in client_classes(connector()) if each.principal.kind == "partner"]
+    assert nobody.absent == "no client is asked for a certificate"
 
 
 def test_certificates(tmp_path: Path) -> None:
