@@ -26,7 +26,7 @@ from bridgehead.mail.reply import Reply
 from bridgehead.mail.units import UNLIMITED
 from bridgehead.net.ip_range import parse_binding
 from bridgehead.net.smtp_client import ConnectionLost, TlsFailed
-from bridgehead.net.tls import ClientContexts
+from bridgehead.net.tls import ClientContexts, ClientTls
 from bridgehead.receive.address_check import check_recipient, check_sender, with_domain
 from bridgehead.receive.connector import ReceiveConnectors
 from bridgehead.receive.permissions import rights_of, session_principal
@@ -79,7 +79,7 @@ class _WireTest:
 
     def __init__(self, site: Site, connector: ReceiveConnector, binding: str) -> None:
         self._site, self._connector, self._binding = site, connector, binding
-        self._context: ssl.SSLContext = ClientContexts().get(verify=False)
+        self._context: ssl.SSLContext = ClientContexts().get(ClientTls())
         self._connectors = ReceiveConnectors(site.receive_connectors)
         limited = connector.message_rate_source is not MessageRateSource.NONE
         self._left = int(connector.message_rate_limit) // 2 if limited else UNLIMITED

@@ -219,6 +219,8 @@ LINKED_MESSAGES: Final = 50
 # --- message authentication -------------------------------------------------------------------------------------------
 TXT_RECORDS: Final = 100
 """TXT records of one name that are looked at."""
+TLS_SESSIONS: Final = 1000
+"""Sessions that a client context remembers to take up again."""
 SPF_LOOKUPS: Final = 10
 """Mechanisms and modifiers that ask DNS, in one evaluation (RFC 7208 §4.6.4)."""
 SPF_VOID_LOOKUPS: Final = 2

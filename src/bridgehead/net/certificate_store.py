@@ -143,6 +143,10 @@ class CertificateStore:
             self._forget_choices()
         return list(changed)
 
+    def look_again(self) -> None:
+        """Choose anew: files may have changed. For those who make no contexts here."""
+        self._forget_choices()
+
     def _forget_choices(self) -> None:
         self._chosen.clear()
         self._known = None

@@ -10,12 +10,12 @@ import os
 import ssl
 import warnings
 from datetime import UTC, datetime, timedelta
-from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 import msgspec
 
+from bridgehead.routing.settings import TlsVersion
 from bridgehead.routing.tls_policy import name_matches
 
 if TYPE_CHECKING:
@@ -32,15 +32,6 @@ _SELF_SIGNED: Final = (SELF_SIGNED_CERTIFICATE, "self-signed.key")
 
 _PEM_BEGIN: Final = "-----BEGIN CERTIFICATE-----"
 _PEM_END: Final = "-----END CERTIFICATE-----"
-
-
-class TlsVersion(StrEnum):
-    """Protocol versions as settings name them."""
-
-    TLS_1_0 = "1.0"
-    TLS_1_1 = "1.1"
-    TLS_1_2 = "1.2"
-    TLS_1_3 = "1.3"
 
 
 _VERSIONS: Final = {

@@ -14,7 +14,7 @@ from typing import Any, Final, Protocol, cast
 
 from bridgehead.diagnosis.facts import How
 from bridgehead.mail.limits import OPENING_PIECE_BYTES, OPENING_PIECES
-from bridgehead.net.tls import TlsFacts, facts, handshake_error, sent_chain, tls_reason
+from bridgehead.net.tls import TlsFacts, facts, handshake_error, keep_session, sent_chain, tls_reason
 from bridgehead.smtp.client import ClientConnection
 from bridgehead.smtp.client_events import (
     ClientEvent,
@@ -339,6 +339,8 @@ class SmtpClient(asyncio.Protocol):
             self._timer.cancel()
         self.resume_writing()
         transport = self._transport
+        if self.tls is not None and transport is not None:
+            keep_session(transport.get_extra_info("ssl_object"))
         unfinished = self.engine.connection_lost(reason, status)
         if unfinished and transport is not None:
             self.acknowledged = _acknowledged(transport)

@@ -4,6 +4,7 @@
 Names are matched by the caller (`routing/tls_policy.py`), which knows what the administrator asked for; here the chain.
 """
 
+import os
 import ssl
 from typing import TYPE_CHECKING, Any
 
@@ -11,7 +12,9 @@ import msgspec
 
 from bridgehead.diagnosis.facts import CertificateFacts
 from bridgehead.mail.header import clean_text
-from bridgehead.mail.limits import CERTIFICATE_NAMES, CERTIFICATE_TEXT
+from bridgehead.mail.limits import CERTIFICATE_NAMES, CERTIFICATE_TEXT, TLS_SESSIONS
+from bridgehead.net.certificates import set_versions
+from bridgehead.routing.settings import TlsVersion
 
 if TYPE_CHECKING:
     from cryptography import x509
@@ -33,31 +36,74 @@ class TlsFacts(msgspec.Struct, frozen=True):
         return f"{self.version}, {self.cipher}"
 
 
+class ClientTls(msgspec.Struct, frozen=True):
+    """What one connector asks of TLS. Each `owner` has contexts of its own, so that a session taken up again never
+    crosses connectors.
+
+    Attributes:
+        verify: the chain must lead to `ca_file` ("" for the system's trust anchors) and not be revoked by `crl_file`.
+        certificate, key: what we show if asked; "" for nothing.
+    """
+
+    owner: str = ""
+    verify: bool = False
+    ca_file: str = ""
+    crl_file: str = ""
+    certificate: str = ""
+    key: str = ""
+    minimum_version: TlsVersion = TlsVersion.TLS_1_2
+    ciphers: str = ""
+
+
 class ClientContexts:
-    """Makes contexts on first use and keeps them: loading trust anchors takes milliseconds."""
+    """Makes contexts on first use and keeps them, until a file they were made of changes: loading trust anchors takes
+    milliseconds."""
 
     def __init__(self) -> None:
-        self._made: dict[tuple[bool, str], ssl.SSLContext] = {}
+        self._made: dict[ClientTls, tuple[tuple[int, ...], ssl.SSLContext]] = {}
 
-    def get(self, *, verify: bool, ca_file: str = "") -> ssl.SSLContext:
-        """The context that checks the chain, or nothing. Raises OSError or ssl.SSLError where `ca_file` cannot be
-        used; that is not remembered, so a repaired file works at the next connection."""
-        key = (verify, ca_file if verify else "")
-        context = self._made.get(key)
-        if context is None:
-            context = self._made[key] = _make(verify, ca_file)
-        return context
-
-    def forget(self) -> None:
-        """Read trust anchors anew from now on."""
-        self._made.clear()
+    def get(self, tls: ClientTls) -> ssl.SSLContext:
+        """The context. Raises OSError, ssl.SSLError or CertificateError where a file cannot be used; that is not
+        remembered, so a repaired file works at the next connection."""
+        stamp = _stamp(tls)
+        made = self._made.get(tls)
+        if made is None or made[0] != stamp:
+            made = self._made[tls] = (stamp, _make(tls))
+        return made[1]
 
 
-class _Witness(ssl.SSLObject):
-    """Keeps the certificates of a handshake that fails on them: the connection is gone by the time anybody asks."""
+def _stamp(tls: ClientTls) -> tuple[int, ...]:
+    """What changes when a file does."""
+    values: list[int] = []
+    for name in (tls.ca_file, tls.crl_file, tls.certificate, tls.key):
+        if name:
+            try:
+                status = os.stat(name)
+                values += (status.st_mtime_ns, status.st_size, status.st_ino)
+            except OSError:
+                values += (-1, -1, -1)
+    return tuple(values)
+
+
+class _ClientContext(ssl.SSLContext):
+    """A context that remembers the last session with each host, to take it up again (RFC 5246 §7.3, RFC 8446 §2.2)."""
+
+    sessions: dict[str, ssl.SSLSession]
+
+
+class _Connection(ssl.SSLObject):
+    """Takes up the last session with the host, and keeps the certificates of a handshake that fails on them: the
+    connection is gone by the time anybody asks."""
+
+    _begun = False
 
     def do_handshake(self) -> None:
         """As `ssl.SSLObject`; SSLCertVerificationError carries `sent_chain`."""
+        if not self._begun:
+            self._begun = True
+            session = getattr(self.context, "sessions", {}).get(self.server_hostname)
+            if session is not None:
+                self.session = session
         try:
             super().do_handshake()
         except ssl.SSLCertVerificationError as error:
@@ -65,19 +111,38 @@ class _Witness(ssl.SSLObject):
             raise
 
 
-def _make(verify: bool, ca_file: str) -> ssl.SSLContext:
-    context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
-    context.sslobject_class = _Witness
-    context.minimum_version = ssl.TLSVersion.TLSv1_2
+def keep_session(ssl_object: ssl.SSLObject) -> None:
+    """Remember the session of a connection that ends well; with TLS 1.3 it came after the handshake."""
+    sessions = getattr(ssl_object.context, "sessions", None)
+    session, host = ssl_object.session, ssl_object.server_hostname
+    if sessions is None or session is None or not host or not session.has_ticket:
+        return
+    sessions.pop(host, None)
+    sessions[host] = session
+    if len(sessions) > TLS_SESSIONS:
+        del sessions[next(iter(sessions))]
+
+
+def _make(tls: ClientTls) -> ssl.SSLContext:
+    context = _ClientContext(ssl.PROTOCOL_TLS_CLIENT)
+    context.sessions = {}
+    context.sslobject_class = _Connection
+    set_versions(context, tls.minimum_version, tls.ciphers)
     context.check_hostname = False
-    if not verify:
+    if tls.certificate:
+        # A key with a passphrase fails here instead of asking at the terminal.
+        context.load_cert_chain(tls.certificate, tls.key, password=lambda: "")
+    if not tls.verify:
         context.verify_mode = ssl.CERT_NONE
         return context
     context.verify_mode = ssl.CERT_REQUIRED
-    if ca_file:
-        context.load_verify_locations(cafile=ca_file)
+    if tls.ca_file:
+        context.load_verify_locations(cafile=tls.ca_file)
     else:
         context.load_default_certs(ssl.Purpose.SERVER_AUTH)
+    if tls.crl_file:
+        context.load_verify_locations(cafile=tls.crl_file)
+        context.verify_flags |= ssl.VERIFY_CRL_CHECK_LEAF
     return context
 
 

@@ -7,8 +7,7 @@ from enum import StrEnum
 import msgspec
 
 from bridgehead.mail.units import UNLIMITED, ByteSize, Count, Duration
-from bridgehead.net.certificates import TlsVersion
-from bridgehead.routing.settings import ProtocolLoggingLevel
+from bridgehead.routing.settings import ProtocolLoggingLevel, TlsVersion
 
 
 class AuthMechanism(StrEnum):

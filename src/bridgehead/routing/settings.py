@@ -51,6 +51,15 @@ class TlsAuthLevel(StrEnum):
     DOMAIN_VALIDATION = "DomainValidation"
 
 
+class TlsVersion(StrEnum):
+    """Protocol versions as settings name them."""
+
+    TLS_1_0 = "1.0"
+    TLS_1_1 = "1.1"
+    TLS_1_2 = "1.2"
+    TLS_1_3 = "1.3"
+
+
 class ErrorPolicy(StrEnum):
     DEFAULT = "Default"
     DOWNGRADE_DNS_FAILURES = "DowngradeDnsFailures"
@@ -75,7 +84,12 @@ class SendConnector(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fi
         source_ip_addresses: one for each address family; empty: the system chooses.
         dns_servers: "192.0.2.53" or "192.0.2.53:5353"; empty: the server's.
         tls_domain: name to match under DomainValidation; "" with DNS routing: the recipient domain.
-        tls_ca_file: PEM file of trust anchors; "" for the system's.
+        tls_ca_file, tls_crl_file: PEM files of trust anchors ("" for the system's), and of what they revoked.
+        tls_certificate_file, tls_key_file, tls_certificate_name: the certificate that we show: a pair of its own, or
+            one of [[certificates]] by a name that it carries or by "<I>issuer<S>subject"; none where all are empty.
+        tls_minimum_version, tls_ciphers: the oldest version, and OpenSSL's list for TLS 1.2 and before.
+        implicit_tls: TLS before the greeting, as on port 465 (RFC 8314); it is required then.
+        domain_secure_enabled: domains of `tls_send_domain_secure_list` get their mail over mutual TLS only.
         preserve_routing_headers: the right ms-Exch-Send-Headers-Routing; without it Received fields are removed.
         expect: what must hold of this connector, tested at each change and at intervals: "starttls required".
         max_outbound_connections_per_domain: overrides the transport's own limit; 0 for that limit.
@@ -98,6 +112,14 @@ class SendConnector(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fi
     tls_auth_level: TlsAuthLevel = TlsAuthLevel.NONE
     tls_domain: str = ""
     tls_ca_file: str = ""
+    tls_crl_file: str = ""
+    tls_certificate_file: str = ""
+    tls_key_file: str = ""
+    tls_certificate_name: str = ""
+    tls_minimum_version: TlsVersion = TlsVersion.TLS_1_2
+    tls_ciphers: str = ""
+    implicit_tls: bool = False
+    domain_secure_enabled: bool = False
     smart_host_auth_mechanism: SmartHostAuthMechanism = SmartHostAuthMechanism.NONE
     authentication_username: str = ""
     authentication_password: str = ""

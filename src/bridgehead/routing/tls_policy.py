@@ -4,7 +4,7 @@
 Pure: the handshake is in `net`, the use in `delivery/smtp_send/security.py`.
 """
 
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from enum import IntEnum
 
 import msgspec
@@ -29,21 +29,29 @@ class TlsPolicy(msgspec.Struct, frozen=True):
         verify_chain: the certificate must lead to a trust anchor.
         match_name: the name that the certificate must carry; "*.contoso.com" for any in it; "" for none.
         ca_file: trust anchors, "" for the system's.
+        mutual: we must show a certificate as well (Domain Security).
     """
 
     use: TlsUse
     verify_chain: bool = False
     match_name: str = ""
     ca_file: str = ""
+    mutual: bool = False
 
 
-def tls_policy(connector: SendConnector, wanted_name: str) -> TlsPolicy:
+def tls_policy(
+    connector: SendConnector, wanted_name: str, secure_domains: Collection[str] = (), recipient_domain: str = ""
+) -> TlsPolicy:
     """The policy for one host.
 
     Args:
+        secure_domains: TLSSendDomainSecureList, lower case.
+        recipient_domain: of the mail, under DNS routing.
         wanted_name: name to match where TlsDomain is blank: the recipient domain (DNS routing), or the smart host as
             configured.
     """
+    if connector.domain_secure_enabled and recipient_domain in secure_domains:
+        return TlsPolicy(TlsUse.REQUIRED, True, recipient_domain, connector.tls_ca_file, mutual=True)
     level = connector.tls_auth_level
     if level is TlsAuthLevel.NONE and connector.smart_host_auth_mechanism is (
         SmartHostAuthMechanism.BASIC_AUTH_REQUIRE_TLS
@@ -53,7 +61,7 @@ def tls_policy(connector: SendConnector, wanted_name: str) -> TlsPolicy:
         SmartHostAuthMechanism.BASIC_AUTH,
         SmartHostAuthMechanism.BASIC_AUTH_REQUIRE_TLS,
     )
-    if connector.require_tls or level is not TlsAuthLevel.NONE or basic:
+    if connector.require_tls or connector.implicit_tls or level is not TlsAuthLevel.NONE or basic:
         verify = level in (TlsAuthLevel.CERTIFICATE_VALIDATION, TlsAuthLevel.DOMAIN_VALIDATION)
         name = (connector.tls_domain or wanted_name) if level is TlsAuthLevel.DOMAIN_VALIDATION else ""
         return TlsPolicy(TlsUse.REQUIRED, verify, name.rstrip(".").lower(), connector.tls_ca_file)

@@ -57,7 +57,7 @@ from bridgehead.server.monitoring import Monitored
 from bridgehead.server.notify import Notifier
 from bridgehead.server.operations import Operations
 from bridgehead.server.pressure import ResourceMonitor
-from bridgehead.server.queue_actions import make_actions, make_standing_rules
+from bridgehead.server.queue_actions import make_actions, make_standing_rules, restore_suspensions
 from bridgehead.server.queue_store import TIDY_SECONDS, make_store, mind_safety_net
 from bridgehead.server.rooms import Rooms, secure_domains
 from bridgehead.server.trace import Traces
@@ -226,6 +226,7 @@ class Application:
         # Before the first message is taken: what is full at the start is known at the start.
         await self.resources.start()
         await self.dispatcher.start()
+        await restore_suspensions(self)
         await self.actions.start()
         await self.standing_rules.start()
         self.categorizer.start()

@@ -4,6 +4,7 @@
 They are made as a whole before any is put into force, so that a configuration that cannot be made changes nothing.
 """
 
+import logging
 import random
 from collections.abc import Sequence
 from pathlib import Path
@@ -15,10 +16,12 @@ from bridgehead.delivery.lmtp import LmtpCourier
 from bridgehead.delivery.mailbox import MaildirCourier
 from bridgehead.delivery.ports import Courier, WorkSource
 from bridgehead.delivery.smtp_send.courier import SmtpCourierFactory
+from bridgehead.delivery.smtp_send.security import client_pair
 from bridgehead.directory.file import FileDirectory
 from bridgehead.directory.lookup import Directory
 from bridgehead.directory.sqlite import SqliteDirectory
 from bridgehead.mail.address import domain_key
+from bridgehead.net.certificate_store import CertificateStore
 from bridgehead.net.clock import Clock
 from bridgehead.net.ip_range import parse_binding
 from bridgehead.net.resolver import Resolver
@@ -27,8 +30,11 @@ from bridgehead.routing.accepted_domain import AcceptedDomains
 from bridgehead.routing.connector_selection import ConnectorSelection
 from bridgehead.routing.next_hop import DeliveryType, NextHop
 from bridgehead.routing.settings import StoreProtocol
+from bridgehead.server.config.file_checks import certificate_pairs, server_pair
 from bridgehead.server.config.load import Loaded
 from bridgehead.tracking.ports import ConnectivityLog, Flights, ProtocolLog
+
+log = logging.getLogger("bridgehead.server")
 
 
 class OutboundLogs(Protocol):
@@ -65,6 +71,10 @@ class Rooms:
             mailbox_store=configuration.mailbox_store.name,
             settings=configuration.categorizer,
         )
+        self.certificates = CertificateStore(
+            loaded.data_directory, server_pair(loaded), log.error, certificate_pairs(loaded)
+        )
+        """What send connectors show."""
         self.resolver = Resolver(configuration.server.dns_servers, clock=clock)
         self._foreign = {one.name: one for one in configuration.foreign_connectors}
         self._smtp = SmtpCourierFactory(
@@ -77,6 +87,8 @@ class Rooms:
             random=random.random,
             protocol_log=logs.smtp_send,
             connectivity_log=logs.connectivity,
+            client_pair=lambda connector: client_pair(connector, self.certificates),
+            secure_domains=[domain_key(domain) for domain in configuration.tls.tls_send_domain_secure_list],
             flights=logs.flights,
         )
 

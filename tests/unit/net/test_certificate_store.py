@@ -14,11 +14,11 @@ from bridgehead.net.certificates import (
     CertificateError,
     CertificatePair,
     ContextOptions,
-    TlsVersion,
     ensure_self_signed,
     read_summary,
 )
 from bridgehead.net.tls import certificate_names
+from bridgehead.routing.settings import TlsVersion
 from support.certificates import Authority, Pair
 
 

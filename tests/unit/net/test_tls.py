@@ -5,31 +5,38 @@ import ssl
 
 import pytest
 
-from bridgehead.net.tls import ClientContexts, handshake_error
+from bridgehead.net.tls import ClientContexts, ClientTls, handshake_error
 from support.certificates import Authority
 
 
-def test_contexts_are_kept_by_what_they_check(tmp_path):
+def test_contexts_are_kept_by_what_they_check_and_for_whom(tmp_path):
     contexts = ClientContexts()
     anchors = str(Authority(tmp_path).root)
-    plain, checked = contexts.get(verify=False), contexts.get(verify=True, ca_file=anchors)
-    assert plain is contexts.get(verify=False, ca_file=anchors), "without checking, anchors do not matter"
-    assert checked is contexts.get(verify=True, ca_file=anchors)
+    plain, checked = contexts.get(ClientTls()), contexts.get(ClientTls(verify=True, ca_file=anchors))
+    assert checked is contexts.get(ClientTls(verify=True, ca_file=anchors))
     assert plain.verify_mode is ssl.CERT_NONE
     assert checked.verify_mode is ssl.CERT_REQUIRED
     assert plain.minimum_version is ssl.TLSVersion.TLSv1_2
-    contexts.forget()
-    assert checked is not contexts.get(verify=True, ca_file=anchors)
+    assert plain is not contexts.get(ClientTls(owner="Partners"))
+
+
+def test_a_changed_file_counts_from_the_next_connection_on(tmp_path):
+    contexts = ClientContexts()
+    authority = Authority(tmp_path)
+    before = contexts.get(ClientTls(verify=True, ca_file=str(authority.root)))
+    Authority(tmp_path, "A newer root")
+    assert contexts.get(ClientTls(verify=True, ca_file=str(authority.root))) is not before
 
 
 def test_anchors_that_cannot_be_read(tmp_path):
     contexts = ClientContexts()
+    missing = ClientTls(verify=True, ca_file=str(tmp_path / "missing.pem"))
     with pytest.raises(OSError):
-        contexts.get(verify=True, ca_file=str(tmp_path / "missing.pem"))
+        contexts.get(missing)
     (tmp_path / "missing.pem").write_text("no certificate")
     with pytest.raises(ssl.SSLError):
-        contexts.get(verify=True, ca_file=str(tmp_path / "missing.pem"))
-    contexts.get(verify=True, ca_file=str(Authority(tmp_path / "ca").root))
+        contexts.get(missing)
+    contexts.get(ClientTls(verify=True, ca_file=str(Authority(tmp_path / "ca").root)))
 
 
 def test_errors_in_words():

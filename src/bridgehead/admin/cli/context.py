@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from bridgehead.admin.settings import ApiSettings
     from bridgehead.categorizer.settings import CategorizerSettings
     from bridgehead.directory.settings import DirectorySettings
+    from bridgehead.net.settings import Certificate
     from bridgehead.queues.settings import QueueSettings
     from bridgehead.receive.settings import ReceiveConnector
     from bridgehead.routing.settings import AcceptedDomain, ForeignConnector, MailboxStore, SendConnector
@@ -55,6 +56,8 @@ class Configuration(Protocol):
     def logs(self) -> "LogSettings": ...
     @property
     def api(self) -> "ApiSettings": ...
+    @property
+    def certificates(self) -> "Sequence[Certificate]": ...
     @property
     def accepted_domains(self) -> "Sequence[AcceptedDomain]": ...
     @property

@@ -20,7 +20,7 @@ from bridgehead.net.certificate_store import ServerTls
 from bridgehead.net.dialer import shown
 from bridgehead.net.ip_range import Binding, parse_binding
 from bridgehead.net.smtp_client import ConnectionLost, TlsFailed
-from bridgehead.net.tls import ClientContexts
+from bridgehead.net.tls import ClientContexts, ClientTls
 from bridgehead.receive.address_check import check_recipient, check_sender
 from bridgehead.receive.permissions import rights_of, session_principal
 from bridgehead.receive.served_connector import ServedConnector
@@ -62,7 +62,7 @@ class _ReceiveProbe:
     def __init__(self, site: Site, connector: ReceiveConnector) -> None:
         self._site, self._connector = site, connector
         self._served = ServedConnector(connector, site.fqdn, _NoCertificates())
-        self._context = ClientContexts().get(verify=False)
+        self._context = ClientContexts().get(ClientTls())
 
     async def run(self, above: StepBuilder, binding: Binding) -> Observed:
         """The steps for one binding."""

@@ -13,11 +13,14 @@ import msgspec
 from bridgehead.admin.faults import NOT_FOUND, AdminFault
 from bridgehead.admin.probe.dns_query import system_servers
 from bridgehead.admin.probe.settings import ConnectorTestSettings
+from bridgehead.delivery.smtp_send.security import client_pair
 from bridgehead.directory.lookup import Directory
 from bridgehead.mail.address import NULL, Mailbox
-from bridgehead.net.certificates import SELF_SIGNED_CERTIFICATE
+from bridgehead.net.certificate_store import CertificateStore
+from bridgehead.net.certificates import SELF_SIGNED_CERTIFICATE, CertificatePair
 from bridgehead.net.clock import Clock
 from bridgehead.net.ip_range import parse_binding
+from bridgehead.net.settings import Certificate
 from bridgehead.receive.settings import ReceiveConnector
 from bridgehead.routing.accepted_domain import AcceptedDomains
 from bridgehead.routing.settings import AcceptedDomain, ForeignConnector, MailboxStore, SendConnector
@@ -45,6 +48,8 @@ class SiteConfiguration(Protocol):
     @property
     def connector_tests(self) -> ConnectorTestSettings: ...
     @property
+    def certificates(self) -> Sequence[Certificate]: ...
+    @property
     def accepted_domains(self) -> Sequence[AcceptedDomain]: ...
     @property
     def receive_connectors(self) -> Sequence[ReceiveConnector]: ...
@@ -68,6 +73,7 @@ class Site(msgspec.Struct, frozen=True, kw_only=True):
         random: gives floats from 0 up to 1.
         seconds: for a connection, a reply, an answer of a DNS server (5 at most).
         by: `BY_SERVER` or `BY_COMMAND`.
+        certificates: the pairs of [[certificates]].
     """
 
     accepted_domains: Sequence[AcceptedDomain]
@@ -84,6 +90,7 @@ class Site(msgspec.Struct, frozen=True, kw_only=True):
     random: Callable[[], float]
     seconds: float = 30.0
     by: str = BY_SERVER
+    certificates: Sequence[CertificatePair] = ()
 
     @property
     def dns_seconds(self) -> float:
@@ -114,6 +121,11 @@ class Site(msgspec.Struct, frozen=True, kw_only=True):
         """By name. Raises AdminFault."""
         return _named(name, self.send_connectors, "send connector")
 
+    def client_pair(self, connector: SendConnector) -> CertificatePair | None:
+        """The certificate that a send connector shows. Raises CertificateError."""
+        own = CertificatePair(self.server_certificate, self.server_certificate.with_suffix(".key"))
+        return client_pair(connector, CertificateStore(self.data_directory, own, lambda _: None, self.certificates))
+
     def receive_connector(self, name: str) -> ReceiveConnector:
         """By name. Raises AdminFault."""
         return _named(name, self.receive_connectors, "receive connector")
@@ -139,6 +151,10 @@ def site_of(
         random=random,
         seconds=configuration.connector_tests.step_timeout.total_seconds(),
         by=by,
+        certificates=[
+            CertificatePair(data_directory / one.certificate_file, data_directory / one.key_file)
+            for one in configuration.certificates
+        ],
     )
 
 

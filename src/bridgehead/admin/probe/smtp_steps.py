@@ -15,10 +15,11 @@ from bridgehead.admin.probe.certificate import Certificate, expires_soon, read_c
 from bridgehead.admin.probe.conversation import Conversation, NotConnected
 from bridgehead.admin.probe.steps import StepBuilder
 from bridgehead.delivery.smtp_send.destination import Target
-from bridgehead.delivery.smtp_send.security import HostUnusable, TlsBroken, log_on, secure_session
+from bridgehead.delivery.smtp_send.security import HostUnusable, TlsBroken, TlsMaker, log_on, secure_session
 from bridgehead.mail.address import NULL, Mailbox
 from bridgehead.mail.envelope import EnvelopeRecipient
 from bridgehead.mail.reply import Reply
+from bridgehead.net.certificates import CertificatePair
 from bridgehead.net.dialer import shown, source_for
 from bridgehead.net.smtp_client import ConnectionLost, TlsFailed
 from bridgehead.net.tls import ClientContexts
@@ -85,14 +86,15 @@ class SmtpProbe:
         self, connector: SendConnector, *, fqdn: str, seconds: float, time: Callable[[], float],
         now: Callable[[], float], sender: Mailbox = NULL, recipients: Sequence[Mailbox] = (), guessed: bool = False,
         implicit_tls: bool = False, lmtp: bool = False,
+        pair: Callable[[SendConnector], CertificatePair | None] = lambda _: None,
     ) -> None:  # fmt: skip
         self._connector = connector
         self._fqdn = connector.fqdn or fqdn
         self._seconds = seconds
         self._time, self._now = time, now
         self._sender, self._recipients, self._guessed = sender, recipients, guessed
-        self._implicit_tls, self._lmtp = implicit_tls, lmtp
-        self._contexts = ClientContexts()
+        self._implicit_tls, self._lmtp = implicit_tls or connector.implicit_tls, lmtp
+        self._maker = TlsMaker(connector, ClientContexts(), lambda: pair(connector))
         """Made anew for each test: a trust anchor that was repaired counts at once."""
 
     async def run(self, above: StepBuilder, target: Target) -> Observed:
@@ -148,7 +150,7 @@ class SmtpProbe:
         context = None
         if self._implicit_tls:
             checked = policy.verify_chain if verify is None else verify
-            context = self._contexts.get(verify=checked, ca_file=policy.ca_file)
+            context = self._maker.context(msgspec.structs.replace(policy, verify_chain=checked))
         return await Conversation.open(
             target.address, target.port, fqdn=self._fqdn, host=_sni(target.host), implicit_tls=context,
             sources=self._connector.source_ip_addresses, seconds=self._seconds, time=self._time,
@@ -209,7 +211,7 @@ class SmtpProbe:
         with above.step("Starting TLS") as step:
             try:
                 secured = await secure_session(
-                    conversation.client, hello, policy, self._contexts, target.host, self._seconds
+                    conversation.client, hello, policy, self._maker, target.host, self._seconds
                 )
             except HostUnusable as error:
                 await self._tls_failed(step, error, target, policy, seen, hello)
@@ -281,7 +283,7 @@ class SmtpProbe:
         try:
             hello = await conversation.hello()
             if isinstance(hello, HelloDone) and not self._implicit_tls:
-                await secure_session(conversation.client, hello, unchecked, self._contexts, target.host, self._seconds)
+                await secure_session(conversation.client, hello, unchecked, self._maker, target.host, self._seconds)
             version = conversation.client.tls.version if conversation.client.tls else ""
             return read_chain(conversation.client.sent_chain), version
         except (ConnectionLost, HostUnusable):

@@ -4,7 +4,7 @@
 What happens at one next hop waits for nothing at another; only the limit on connections in all is shared.
 """
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 
 from bridgehead.delivery.ports import WorkSource
 from bridgehead.delivery.settings import DeliverySettings
@@ -13,8 +13,10 @@ from bridgehead.delivery.smtp_send.error_policy import changes_nothing
 from bridgehead.delivery.smtp_send.flight import FlightFacts
 from bridgehead.delivery.smtp_send.opening import NoHost, SessionOpener
 from bridgehead.delivery.smtp_send.pool import SessionPoolCourier
+from bridgehead.delivery.smtp_send.security import TlsMaker
 from bridgehead.delivery.smtp_send.session import SendSession, SessionPolicy
 from bridgehead.delivery.smtp_send.shared import ConnectionLimiter, HostMemory
+from bridgehead.net.certificates import CertificatePair
 from bridgehead.net.clock import Clock
 from bridgehead.net.resolver import DnsLookup
 from bridgehead.net.smtp_client import ConnectionLost
@@ -27,6 +29,10 @@ from bridgehead.tracking.ports import ConnectivityLog, Flights, NoFlights, Proto
 NO_FLIGHTS = NoFlights()
 
 
+def _no_certificate(_: SendConnector) -> None:
+    """For connectors that show none."""
+
+
 class SmtpCourierFactory:
     """Makes couriers; holds what they share.
 
@@ -36,13 +42,19 @@ class SmtpCourierFactory:
         own_addresses: (address, port) of our receive connectors, to see mail that would loop back.
         resolver: DNS of the server; connectors with `dns_servers` ask those.
         random: gives floats from 0 up to 1.
+        client_pair: the certificate that a connector shows, None for none. Raises CertificateError.
+        secure_domains: TLSSendDomainSecureList, lower case.
     """
 
     def __init__(
         self, connectors: Mapping[str, SendConnector], settings: DeliverySettings, fqdn: str,
         own_addresses: Sequence[tuple[str, int]], resolver: DnsLookup, clock: Clock, random: Callable[[], float],
         protocol_log: ProtocolLog, connectivity_log: ConnectivityLog, flights: Flights = NO_FLIGHTS,
+        client_pair: Callable[[SendConnector], CertificatePair | None] = _no_certificate,
+        secure_domains: Collection[str] = (),
     ) -> None:  # fmt: skip
+        self.client_pair = client_pair
+        self.secure_domains = frozenset(secure_domains)
         self.flights = flights
         self.connectors = connectors
         self.settings = settings
@@ -87,7 +99,8 @@ class SmtpCourier(SessionPoolCourier):
         )
         self._opener = SessionOpener(
             next_hop, connector, fqdn=connector.fqdn or factory.fqdn, settings=factory.settings,
-            contexts=factory.contexts, hosts=factory.hosts, random=factory.random,
+            maker=TlsMaker(connector, factory.contexts, lambda: factory.client_pair(connector)),
+            secure_domains=factory.secure_domains, hosts=factory.hosts, random=factory.random,
             protocol_log=factory.protocol_log, connectivity_log=factory.connectivity_log,
             flights=factory.flights, clock=factory.clock,
         )  # fmt: skip

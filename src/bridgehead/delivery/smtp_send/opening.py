@@ -5,21 +5,27 @@ A host that says 4yz, 5yz or 421 in its greeting or to EHLO is passed over for t
 Verbose connectors and the connectivity log.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 
 import msgspec
 
 from bridgehead.delivery.settings import DeliverySettings
 from bridgehead.delivery.smtp_send.destination import Target
 from bridgehead.delivery.smtp_send.flight import FlightFacts
-from bridgehead.delivery.smtp_send.security import HostUnusable, TlsBroken, log_on, secure_session
+from bridgehead.delivery.smtp_send.security import (
+    HostUnusable,
+    TlsBroken,
+    TlsMaker,
+    begin_secure,
+    log_on,
+    secure_session,
+)
 from bridgehead.delivery.smtp_send.session import SendSession
 from bridgehead.delivery.smtp_send.shared import HostMemory
 from bridgehead.diagnosis.facts import How, Phase
 from bridgehead.net.clock import Clock
 from bridgehead.net.dialer import DialError, dial, shown
 from bridgehead.net.smtp_client import ConnectionLost, SmtpClient
-from bridgehead.net.tls import ClientContexts
 from bridgehead.routing.next_hop import NextHop
 from bridgehead.routing.settings import ProtocolLoggingLevel, SendConnector
 from bridgehead.routing.tls_policy import TlsPolicy, TlsUse, tls_policy
@@ -78,7 +84,7 @@ class SessionOpener:
 
     def __init__(
         self, next_hop: NextHop, connector: SendConnector, *, fqdn: str, settings: DeliverySettings,
-        contexts: ClientContexts, hosts: HostMemory, random: Callable[[], float],
+        maker: TlsMaker, secure_domains: Collection[str], hosts: HostMemory, random: Callable[[], float],
         protocol_log: ProtocolLog, connectivity_log: ConnectivityLog, flights: Flights, clock: Clock,
     ) -> None:  # fmt: skip
         self._flights = flights
@@ -87,7 +93,7 @@ class SessionOpener:
         self._connector = connector
         self._fqdn = fqdn
         self._connect_seconds = settings.connect_timeout.total_seconds()
-        self._contexts = contexts
+        self._maker, self._secure_domains = maker, secure_domains
         self._hosts = hosts
         self._random = random
         self._protocol_log = protocol_log
@@ -112,7 +118,8 @@ class SessionOpener:
         raise NoHost("; ".join(reasons[-_REASONS:]) + more or "there is no address to try", status)
 
     async def _try(self, target: Target) -> Opened:
-        policy = tls_policy(self._connector, target.tls_name)
+        domain = self._next_hop.domain if self._connector.routes_by_dns else ""
+        policy = tls_policy(self._connector, target.tls_name, self._secure_domains, domain)
         if policy.use is TlsUse.OPPORTUNISTIC and self._hosts.has_broken_tls(target):
             policy = TlsPolicy(TlsUse.NEVER)
         try:
@@ -141,8 +148,11 @@ class SessionOpener:
             if transcript is not None:
                 transcript("+", "")
                 self._transcripts[session_id] = transcript
+            if self._connector.implicit_tls:
+                await begin_secure(client, policy, self._maker, target.host, self._connect_seconds)
             hello = await self._greeted(client, target)
-            hello = await secure_session(client, hello, policy, self._contexts, target.host, self._connect_seconds)
+            if client.tls is None:
+                hello = await secure_session(client, hello, policy, self._maker, target.host, self._connect_seconds)
             if transcript is not None and client.tls is not None:
                 transcript("*", f"TLS negotiated: {client.tls}")
             await log_on(client, hello, self._connector, target.host)

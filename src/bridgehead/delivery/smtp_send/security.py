@@ -6,14 +6,17 @@ Credentials leave only over TLS, and only after the certificate satisfied the po
 
 import os
 import ssl
+from collections.abc import Callable
 from pathlib import Path
 
 from bridgehead.delivery.smtp_send.sasl import choose_mechanism
 from bridgehead.diagnosis.facts import How, Phase
 from bridgehead.mail.reply import Reply
 from bridgehead.mail.secret import Secret
+from bridgehead.net.certificate_store import CertificateStore, ServerTls
+from bridgehead.net.certificates import CertificateError, CertificatePair
 from bridgehead.net.smtp_client import SmtpClient, TlsFailed
-from bridgehead.net.tls import ClientContexts
+from bridgehead.net.tls import ClientContexts, ClientTls
 from bridgehead.routing.settings import SendConnector, SmartHostAuthMechanism
 from bridgehead.routing.tls_policy import TlsPolicy, TlsUse, name_matches
 from bridgehead.smtp.client_events import Authenticated, AuthenticationFailed, HelloDone, Refused, TlsRefused
@@ -49,8 +52,70 @@ class TlsBroken(HostUnusable):
     """STARTTLS was offered and did not work; under an opportunistic policy the host may be tried in clear."""
 
 
+class TlsMaker:
+    """Gives the context for a policy of one connector.
+
+    Args:
+        pair: the certificate to show, None for none. Raises CertificateError where the one meant is not there.
+    """
+
+    def __init__(
+        self, connector: SendConnector, contexts: ClientContexts, pair: Callable[[], CertificatePair | None]
+    ) -> None:  # fmt: skip
+        self._connector, self._contexts, self._pair = connector, contexts, pair
+
+    def context(self, policy: TlsPolicy) -> ssl.SSLContext:
+        """Raises HostUnusable where a file cannot be used, or no certificate is there that must be shown."""
+        connector = self._connector
+        try:
+            pair = self._pair()
+            if pair is None and policy.mutual:
+                reason = f"connector {connector.name} has no certificate to show, and mutual TLS is required"
+                raise HostUnusable(reason, "4.7.5", Phase.LOCAL)
+            verify = policy.verify_chain
+            return self._contexts.get(
+                ClientTls(
+                    owner=connector.name,
+                    verify=verify,
+                    ca_file=policy.ca_file if verify else "",
+                    crl_file=connector.tls_crl_file if verify else "",
+                    certificate=str(pair.certificate) if pair else "",
+                    key=str(pair.key) if pair else "",
+                    minimum_version=connector.tls_minimum_version,
+                    ciphers=connector.tls_ciphers,
+                )
+            )
+        except (OSError, ssl.SSLError, CertificateError) as error:
+            files = policy.ca_file or connector.tls_certificate_file or "the certificates"
+            reason = f"connector {connector.name}: {files} cannot be used for TLS: {error}"
+            raise HostUnusable(reason, "4.3.5", Phase.LOCAL) from None
+
+
+def client_pair(connector: SendConnector, store: CertificateStore) -> CertificatePair | None:
+    """The certificate that a connector shows: its own pair, one pinned by name, or none. Raises CertificateError."""
+    if not connector.tls_certificate_file and not connector.tls_certificate_name:
+        return None
+    return store.choose(
+        ServerTls(
+            owner=connector.name,
+            certificate_file=connector.tls_certificate_file,
+            key_file=connector.tls_key_file,
+            pin=connector.tls_certificate_name,
+        )
+    )
+
+
+async def begin_secure(client: SmtpClient, policy: TlsPolicy, maker: TlsMaker, host: str, seconds: float) -> None:
+    """TLS before the greeting (RFC 8314). Raises HostUnusable, ConnectionLost."""
+    try:
+        await client.begin_tls(maker.context(policy), "" if host.startswith("[") else host, seconds=seconds)
+    except TlsFailed as error:
+        raise HostUnusable(f"{host}: {error}", "4.7.5", Phase.HANDSHAKE, How.TLS, tls=error) from None
+    _check_names(client, policy, host)
+
+
 async def secure_session(
-    client: SmtpClient, hello: HelloDone, policy: TlsPolicy, contexts: ClientContexts, host: str, seconds: float
+    client: SmtpClient, hello: HelloDone, policy: TlsPolicy, maker: TlsMaker, host: str, seconds: float
 ) -> HelloDone:  # fmt: skip
     """Start TLS as the policy says; gives the hello that counts. Raises HostUnusable, TlsBroken, ConnectionLost.
 
@@ -63,11 +128,7 @@ async def secure_session(
         if policy.use is TlsUse.REQUIRED:
             raise HostUnusable(f"TLS is required and {host} does not offer STARTTLS", "4.7.4", Phase.STARTTLS)
         return hello
-    try:
-        context = contexts.get(verify=policy.verify_chain, ca_file=policy.ca_file)
-    except (OSError, ssl.SSLError) as error:
-        reason = f"tls_ca_file {policy.ca_file} cannot be used: {error}"
-        raise HostUnusable(reason, "4.3.5", Phase.LOCAL) from None
+    context = maker.context(policy)
     name = "" if host.startswith("[") else host
     try:
         event = await client.start_tls(context, name, seconds=seconds)

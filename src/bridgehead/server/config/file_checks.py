@@ -38,6 +38,10 @@ def check_files(loaded: Loaded) -> None:
         path: KeyPath = ("send_connectors", index)
         if send.tls_ca_file:
             _check_trust_anchors(loaded, send.tls_ca_file, (*path, "tls_ca_file"))
+        if send.tls_crl_file:
+            _check_crl(loaded, send.tls_crl_file, (*path, "tls_crl_file"))
+        _check_pair(loaded, send.tls_certificate_file, send.tls_key_file, path)
+        _check_pin(loaded, send.tls_certificate_name, (*path, "tls_certificate_name"))
         if send.authentication_password:
             _check_secret(loaded, send.authentication_password, (*path, "authentication_password"))
 

@@ -4,12 +4,14 @@
 import ssl
 
 from bridgehead.mail.address import AddressError, parse_domain
-from bridgehead.net.certificates import CertificateError, TlsVersion, set_versions
+from bridgehead.net.certificates import CertificateError, set_versions
 from bridgehead.receive.permissions import CAPABILITY_RIGHTS, capabilities_of
 from bridgehead.receive.settings import AuthMechanism, PermissionGroup, ReceiveConnector
+from bridgehead.routing.settings import SendConnector, TlsVersion
 from bridgehead.server.config.positions import KeyPath
 from bridgehead.server.config.problem import Findings, nearest
 from bridgehead.server.config.schema import Configuration
+from bridgehead.server.config.server_checks import check_pair
 
 _OLD = (TlsVersion.TLS_1_0, TlsVersion.TLS_1_1)
 _SHARED = (".protection.outlook.com", "protection.outlook.com", ".google.com")
@@ -24,6 +26,11 @@ def check_tls(configuration: Configuration, findings: Findings) -> None:
         _check_domain_security(connector, path, findings)
         for position, text in enumerate(connector.tls_domain_capabilities):
             _check_capability(text, connector, (*path, "tls_domain_capabilities", position), findings)
+    for index, send in enumerate(configuration.send_connectors):
+        where: KeyPath = ("send_connectors", index)
+        check_versions(send.tls_minimum_version, send.tls_ciphers, where, findings)
+        check_pair(send.tls_certificate_file, send.tls_key_file, where, findings)
+        _check_sending(send, where, findings)
     for field in ("tls_receive_domain_secure_list", "tls_send_domain_secure_list"):
         for position, domain in enumerate(getattr(configuration.tls, field)):
             _check_domain(domain, ("tls", field, position), findings)
@@ -61,6 +68,25 @@ def _check_domain_security(connector: ReceiveConnector, path: KeyPath, findings:
             (*path, "domain_secure_enabled"),
             "partners have no right to submit here",
             'add "Partners" to permission_groups',
+        )
+
+
+def _check_sending(connector: SendConnector, path: KeyPath, findings: Findings) -> None:
+    if connector.implicit_tls and connector.ignore_starttls:
+        findings.error((*path, "ignore_starttls"), "implicit_tls is TLS without STARTTLS", "remove one of the two")
+    if not connector.domain_secure_enabled:
+        return
+    if not connector.routes_by_dns:
+        findings.error(
+            (*path, "domain_secure_enabled"), "Domain Security needs DNS routing", "remove smart_hosts, or this setting"
+        )
+    if connector.ignore_starttls:
+        findings.error((*path, "domain_secure_enabled"), "mutual TLS needs STARTTLS", "remove ignore_starttls")
+    if not connector.tls_certificate_file and not connector.tls_certificate_name:
+        findings.error(
+            (*path, "domain_secure_enabled"),
+            "there is no certificate to show",
+            "set tls_certificate_name to a name that one of [[certificates]] carries",
         )
 
 
