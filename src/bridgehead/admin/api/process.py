@@ -43,7 +43,10 @@ def main() -> None:
     logging.basicConfig(
         level=logging.WARNING, stream=sys.stderr, format="%(asctime)s %(levelname)s %(name)s: %(message)s"
     )  # fmt: skip
-    os.nice(_NICE)
+    try:
+        os.nice(_NICE)
+    except OSError:
+        pass  # a service manager may forbid it, and has a say in priorities itself
     orders = msgspec.json.decode(sys.stdin.buffer.readline(), type=Orders)
     asyncio.run(_serve(orders))
 
