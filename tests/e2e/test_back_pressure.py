@@ -173,6 +173,25 @@ def test_a_long_submission_queue_slows_senders_then_refuses_them(make_server: Ca
     assert answer_to_mail(server, "anonymous").startswith("250 ")
 
 
+def test_short_memory_lets_bodies_go_and_a_large_process_refuses_mail(make_server: Callable[..., Server]) -> None:
+    """Thresholds below what is in use stand for memory that is used up."""
+    always = dict.fromkeys(OUT_OF_THE_WAY, 0)
+    server = make_server(back_pressure={"resource_metering_interval": 0.1, "system_memory": always}).start()
+    wait_for_level(server, "SystemMemory", "High")
+    assert answer_to_mail(server, "anonymous").startswith("250 ")
+    shown = server.command("back-pressure").stdout
+    assert b"message bodies are kept on disk, not in memory" in shown
+    assert b"caches are emptied" in shown
+    server.send("a@fabrikam.test", "carol@contoso.test", connector="secured")
+    server.wait_for_mail("carol")
+
+    server.configure({**server.settings, "back_pressure": {"private_bytes": always}})
+    server.reload()
+    wait_for_level(server, "PrivateBytes", "High")
+    assert answer_to_mail(server, "secured").startswith(REFUSED)
+    assert "event 15007: The transport is rejecting messages because the service continues" in server.stderr()
+
+
 def test_a_reload_changes_thresholds_and_switches_the_meters_off(make_server: Callable[..., Server]) -> None:
     full = dict.fromkeys(OUT_OF_THE_WAY, 0)
     server = make_server(back_pressure={"resource_metering_interval": 0.1}).start()
