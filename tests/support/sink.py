@@ -103,6 +103,7 @@ class Behaviour:
     on_content: Callable[[Transaction], str | None] = lambda _: None
     on_starttls: Callable[[], str | None] = lambda: None
     context: ssl.SSLContext | None = None
+    implicit_tls: bool = False
     users: dict[str, str] = field(default_factory=dict)
     lmtp: bool = False
     hello_refused: bool = False
@@ -122,6 +123,8 @@ class Sink:
         self.commands: list[tuple[int, str]] = []
         """(session, line) of every command line, in order of arrival."""
         self.sessions = 0
+        self.handshakes: list[tuple[bool, tuple[str, ...]]] = []
+        """(session taken up again, names of the client's certificate) of each TLS handshake."""
         self.aborted: list[Transaction] = []
         """Transactions whose content began and never ended."""
         self._lock = threading.Lock()
@@ -254,7 +257,17 @@ class _Session:
         self.connection.sendall(reply.encode() + b"\r\n")
         return reply[0] in "23"
 
+    def secure(self) -> None:
+        """The server's side of a handshake."""
+        assert self.behaviour.context is not None
+        secured = self.behaviour.context.wrap_socket(self.connection, server_side=True)
+        names = (secured.getpeercert() or {}).get("subjectAltName", ())
+        self.sink.handshakes.append((bool(secured.session_reused), tuple(str(name) for _, name in names)))
+        self.connection, self.tls, self.buffer = secured, True, bytearray()
+
     def run(self) -> None:
+        if self.behaviour.implicit_tls:
+            self.secure()
         self.say(self.behaviour.banner or f"220 {self.behaviour.name} ESMTP sink")
         while True:
             line = self.line()
@@ -293,8 +306,8 @@ class _Session:
             self.say(reply or "502 5.5.1 no TLS here")
             return
         self.say("220 2.0.0 go ahead")
-        self.connection = self.behaviour.context.wrap_socket(self.connection, server_side=True)
-        self.tls, self.buffer, self.helo, self.transaction = True, bytearray(), "", None
+        self.secure()
+        self.helo, self.transaction = "", None
 
     def do_auth(self, argument: str) -> None:
         mechanism, _, initial = argument.partition(" ")
