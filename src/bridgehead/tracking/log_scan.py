@@ -4,17 +4,22 @@
 A line that cannot be read is reported, not fatal; a last line without line end may still be under the pen and is not.
 """
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from typing import Final
 
 import msgspec
 
-from bridgehead.tracking.criteria import Matcher
+from bridgehead.tracking.criteria import Matcher, needle
 from bridgehead.tracking.event_line import FoundEvent, LineFormat
 from bridgehead.tracking.log_text import LogFolder, LogText, Place, Unreadable, lines
 
 CHUNK_BYTES: Final = 4 * 1024 * 1024
+Lines = Iterator[tuple[int, bytes]]
 _PROBLEMS: Final = 100
+_FEW: Final = 20
+"""Messages whose lines are looked for one by one; with more, reading all lines is quicker."""
+_TELLING: Final = 8
+"""Characters of a message's key that are worth looking for."""
 NO_FIELDS: Final = "has no #Fields line with the columns of a message tracking log"
 
 
@@ -45,7 +50,28 @@ class Scan(msgspec.Struct):
 
 
 def scan(folder: LogFolder, regions: list[Region], matcher: Matcher) -> Scan:
-    """Read regions through. Never raises OSError."""
+    """Read regions through and know every message in them. Never raises OSError."""
+    return _scan(folder, regions, matcher, lines)
+
+
+def scan_alone(folder: LogFolder, regions: list[Region], matcher: Matcher) -> Scan:
+    """Read regions through and know the messages that fit; for logs without an index. Never raises OSError.
+
+    Where the criteria have bytes that can be looked for, only lines that hold them are taken apart, and then those of
+    the few messages that fit.
+    """
+    if not matcher.needles:
+        return scan(folder, regions, matcher)
+    hits = _scan(folder, regions, matcher, lambda data, base: lines_with(data, base, matcher.needles)).hits
+    keys = [needle(key) for key in hits]
+    if len(hits) > _FEW or any(" " in key for key in hits) or any(len(key) < _TELLING for key in keys):
+        return scan(folder, regions, matcher)
+    return _scan(folder, regions, matcher, lambda data, base: lines_with(data, base, [keys]))
+
+
+def _scan(
+    folder: LogFolder, regions: list[Region], matcher: Matcher, lines_of: Callable[[bytes, int], Lines]
+) -> Scan:  # fmt: skip
     found = Scan({}, {}, set(), set(), [])
     for region in regions:
         file = folder.use(region.file)
@@ -55,12 +81,29 @@ def scan(folder: LogFolder, regions: list[Region], matcher: Matcher) -> Scan:
                 continue
             for data, base in chunks(file, region):
                 found.bytes_read += len(data)
-                _scan_chunk(found, file, region.file, data, base, matcher)
+                _scan_chunk(found, file, region.file, data, base, matcher, lines_of)
         except FileNotFoundError:
             continue  # deleted since the folder was listed
         except OSError as error:
             _report(found, file, 0, f"cannot be read: {error.strerror or error}")
     return found
+
+
+def lines_with(data: bytes, base: int, needles: Sequence[Sequence[bytes]]) -> Lines:
+    """As `lines`, but only those that hold one of each list of needles, which are in lower case."""
+    lowered = data.lower()  # no ASCII letter changes its length, so positions are the same
+    first, *others = sorted(needles, key=lambda alternatives: sum(map(lowered.count, alternatives))) or ([],)
+    upcoming = {one: lowered.find(one) for one in first}
+    while hits := [position for position in upcoming.values() if position >= 0]:
+        hit = min(hits)
+        start, end = lowered.rfind(b"\n", 0, hit) + 1, lowered.find(b"\n", hit)
+        end = len(lowered) if end < 0 else end
+        line = lowered[start:end]
+        if all(any(one in line for one in alternatives) for alternatives in others):
+            yield from lines(data[start:end], base + start)
+        for one, position in upcoming.items():
+            if 0 <= position < end:
+                upcoming[one] = lowered.find(one, end)
 
 
 def chunks(file: LogText, region: Region) -> Iterator[tuple[bytes, int]]:
@@ -93,13 +136,16 @@ def parsed(
             yield offset, event
 
 
-def _scan_chunk(found: Scan, file: LogText, number: int, data: bytes, base: int, matcher: Matcher) -> None:
+def _scan_chunk(
+    found: Scan, file: LogText, number: int, data: bytes, base: int, matcher: Matcher,
+    lines_of: Callable[[bytes, int], Lines],
+) -> None:  # fmt: skip
     line_format = _format(file)
     lowered = data.lower()
     may_fit = all(any(needle in lowered for needle in needles) for needles in matcher.needles)
     del lowered
     deciding = matcher.deciding
-    for offset, line in lines(data, base):
+    for offset, line in lines_of(data, base):
         key = line_format.key(line)
         time = line_format.milliseconds(line) if key else 0
         if not time:

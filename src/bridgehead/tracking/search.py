@@ -18,7 +18,7 @@ import msgspec
 from bridgehead.tracking.criteria import Criteria, CriteriaError, Matcher
 from bridgehead.tracking.event_line import FoundEvent, fold
 from bridgehead.tracking.log import log_files
-from bridgehead.tracking.log_scan import Region, Scan, scan
+from bridgehead.tracking.log_scan import Region, Scan, scan, scan_alone
 from bridgehead.tracking.log_text import LogFolder, Place, Unreadable
 from bridgehead.tracking.message_tracking import KIND
 from bridgehead.tracking.outcomes import Outcome, Status, outcomes_of, status_of
@@ -135,7 +135,8 @@ class _Search:
             for number, file in enumerate(self._folder.files)
         ]
         regions = [region for region in regions if region.start < region.end]
-        self._tail = scan(self._folder, regions, self._matcher)
+        read = scan_alone if self._connection is None else scan
+        self._tail = read(self._folder, regions, self._matcher)
         limit = self._criteria.limit
         messages: list[FoundMessage] = []
         more = False

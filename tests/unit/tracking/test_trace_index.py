@@ -12,7 +12,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from bridgehead.mail.item import Source
-from bridgehead.tracking.criteria import Criteria
+from bridgehead.tracking.criteria import Criteria, Matcher
 from bridgehead.tracking.events import EventId, TrackingEvent
 from bridgehead.tracking.log import LogFile, LogLimits
 from bridgehead.tracking.message_tracking import KIND, MessageTrackingLog
@@ -121,6 +121,16 @@ def facts(found: Found) -> list[object]:
     return [(one.key, one.first, one.events, one.fitting, one.outcomes) for one in found.messages] + [found.next]
 
 
+def by_hand(folder: Path, wanted: Criteria) -> list[str]:
+    """Keys of the messages that fit, found by looking at every event of every message."""
+    matcher = Matcher(wanted)
+    return [
+        one.key
+        for one in search(folder, Criteria(limit=10**6)).messages
+        if any(map(matcher.event, one.events)) and matcher.outcomes(one.outcomes)
+    ][: wanted.limit]
+
+
 def index_all(folder: Path, max_size: int = 2**40) -> Path:
     indexer = Indexer(folder / INDEX_NAME, folder, max_size)
     while indexer.step():
@@ -155,6 +165,7 @@ def test_with_an_index_or_half_of_one_the_answer_is_that_of_the_logs(
     for one in wanted:
         with_index, without = search(folder, one, folder / INDEX_NAME), search(folder, one)
         assert facts(with_index) == facts(without), one
+        assert [message.key for message in without.messages] == by_hand(folder, one), one
 
 
 @pytest.fixture
