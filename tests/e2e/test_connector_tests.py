@@ -106,7 +106,10 @@ def test_receive_connectors_and_the_page(make_server: Callable[..., Server], tmp
     far = receive_connector("far", free_port(), **{**EXTERNALLY_SECURED, "remote_ip_ranges": ["198.51.100.0/24"]})
     server = make_server(
         receive_connectors=[
-            receive_connector("anonymous", free_port(), **ANONYMOUS, **certificate),
+            receive_connector(
+                "anonymous", free_port(), **ANONYMOUS, **certificate,
+                expect=["relay denied from 127.0.0.1", "recipient nobody@contoso.test refused"],
+            ),
             receive_connector("relay", free_port(), **ANONYMOUS_RELAY, **certificate),
             receive_connector("client", free_port(), **CLIENT, **certificate, require_tls=True),
             receive_connector("implicit", free_port(), **CLIENT, **certificate, implicit_tls=True),
@@ -120,7 +123,7 @@ def test_receive_connectors_and_the_page(make_server: Callable[..., Server], tmp
     server.launch()  # "far" greets nobody here, which `start` would wait for
     wait_until(lambda: greets(server.port("anonymous")) and greets(server.port("relay")), 20, "the server greets")
     expected = {
-        "anonymous": "may not relay, as configured: 550",
+        "anonymous": '"relay denied from 127.0.0.1" holds: 127.0.0.1 is answered 550 5.7.1 Unable to relay (on the wire)',
         "relay": "may relay to anywhere, as configured: 250",
         "client": "Without TLS MAIL is refused: 530",
         "implicit": "may not send here, as configured: 530",

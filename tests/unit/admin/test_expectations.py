@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: MIT
 """The grammar of expectations, its errors, and what holds of real servers."""
 
+import re
 from pathlib import Path
 from typing import Any
 
@@ -38,6 +39,19 @@ def test_every_form_is_read(form: Any) -> None:
     text = EXAMPLES.get(form.name, form.name)
     for kind in form.kinds:
         assert parse_expectation(f"  {text.replace(' ', '  ')} ", kind).form == form.name
+
+
+def test_the_manual_tells_of_every_form() -> None:
+    manual = Path(__file__).parents[3] / "docs" / "howto" / "test-connectors.md"
+    rows = re.findall(r"^\| (`.+?) \| (both|send|receive) \|", manual.read_text(), re.MULTILINE)
+    values = {"NAME": "mail.contoso.com", "ADDRESS": "anna@contoso.com", "IP": "192.0.2.1"}
+    told = set()
+    for cell, of in rows:
+        for text in re.findall(r"`([^`]+)`", cell):
+            text = re.sub("NAME|ADDRESS|IP$", lambda match: values[match[0]], text)
+            kinds = (SEND, RECEIVE) if of == "both" else (of,)
+            told |= {(parse_expectation(text, kind).form, kind) for kind in kinds}
+    assert told == {(form.name, kind) for form in FORMS for kind in form.kinds}
 
 
 @pytest.mark.parametrize(
