@@ -4,6 +4,7 @@
 import itertools
 import json
 import os
+import re
 import subprocess
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -100,6 +101,7 @@ def test_a_full_drive_refuses_first_strangers_then_all_and_recovers_by_itself(
     status = server.command("status")
     assert status.returncode == 1
     assert b"the drive of the queue database" in status.stdout
+    assert re.search(rb"MB free, \d+ MB queue, \d+ MB logs", status.stdout)
     assert b"all mail is refused with 452 4.3.1" in status.stdout
 
     fill(drive, 87)  # below what made it High, above what ends it

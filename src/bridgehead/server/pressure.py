@@ -13,6 +13,8 @@ from functools import partial
 from pathlib import Path
 from typing import Final, Protocol
 
+import msgspec
+
 from bridgehead.admin.pressure import REMEDIES, PressureFacts, ResourceFacts, change_texts, sentence
 from bridgehead.net.clock import Clock
 from bridgehead.queues.pressure import (
@@ -31,6 +33,9 @@ from bridgehead.tracking.alarms import Alarms, Severity
 
 log = logging.getLogger("bridgehead.server.pressure")
 
+_DRIVES: Final = (Resource.DATABASE_USED_SPACE, Resource.USED_DISK_SPACE)
+_CONSUMERS_SECONDS: Final = 60.0
+"""Between two looks at what takes the space of a drive that is full."""
 _FAULT_PAUSES: Final = 30
 """A resource that cannot be read is reported once in so many readings."""
 
@@ -66,6 +71,7 @@ class ResourceMonitor:
         self._memory = resource_readings.MemoryReader()
         self._meters: dict[Resource, Meter] = {}
         self._faults = 0
+        self._consumers, self._consumers_since = "", 0.0
         self._since = clock.now()
         self._level = Level.LOW
         self._wake = asyncio.Event()
@@ -149,10 +155,23 @@ class ResourceMonitor:
         }
         for resource, read in meters.items():
             try:
-                readings[resource] = read()
+                readings[resource] = self._with_consumers(resource, read())
             except (OSError, ValueError, KeyError, IndexError) as error:
                 self._fault(f"{resource} cannot be read: {error}")
         return readings
+
+    def _with_consumers(self, resource: Resource, reading: Reading) -> Reading:
+        """On a thread: of a drive that is above Low also what takes the space that is ours."""
+        meter = self._meters.get(resource)
+        if resource not in _DRIVES or meter is None or meter.level is Level.LOW:
+            return reading
+        moment = self._clock.monotonic()
+        if not self._consumers or moment - self._consumers_since > _CONSUMERS_SECONDS:
+            self._consumers_since = moment
+            sizes = (resource_readings.folder_size(folder) for folder in (self._queue_folder, self._log_folder))
+            queue, logs = map(resource_readings.size_text, sizes)
+            self._consumers = f"{queue} queue, {logs} logs"
+        return msgspec.structs.replace(reading, left=f"{reading.left}, {self._consumers}")
 
     def _meter(self, resource: Resource, reading: Reading) -> Meter:
         meter = self._meters.get(resource)

@@ -16,6 +16,8 @@ _PAGE: Final = os.sysconf("SC_PAGE_SIZE")
 _CGROUPS: Final = Path("/sys/fs/cgroup")
 _NO_LIMIT: Final = 2**60
 """cgroup v1 says "no limit" with a number near 2⁶³."""
+FILES_MOST: Final = 100_000
+"""Files that the size of a folder is made of."""
 _PROCESSES_MOST: Final = 1000
 """Processes of one tree that are counted."""
 READINGS_OF_ONE_TREE: Final = 15
@@ -38,6 +40,24 @@ def disk(folder: Path) -> Reading:
         if inodes > percent:
             percent, left = inodes, f"{found.f_favail} inodes free"
     return Reading(percent, str(folder), left, usable * found.f_frsize)
+
+
+def folder_size(folder: Path) -> int:
+    """Octets that a folder takes on its drive, as far as FILES_MOST files tell."""
+    total, files = 0, 0
+    folders = [str(folder)]
+    while folders and files < FILES_MOST:
+        try:
+            with os.scandir(folders.pop()) as entries:
+                for entry in entries:
+                    if entry.is_dir(follow_symlinks=False):
+                        folders.append(entry.path)
+                    else:
+                        total += entry.stat(follow_symlinks=False).st_blocks * 512
+                    files += 1
+        except OSError:
+            continue  # gone meanwhile
+    return total
 
 
 def _existing(folder: Path) -> Path:

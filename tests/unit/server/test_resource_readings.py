@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from bridgehead.server.resource_readings import MemoryReader, disk, size_text
+from bridgehead.server.resource_readings import MemoryReader, disk, folder_size, size_text
 
 GB = 1024**3
 PAGE = os.sysconf("SC_PAGE_SIZE")
@@ -92,6 +92,15 @@ def test_a_drive_is_read_as_df_does(tmp_path: Path) -> None:
     reading = disk(tmp_path / "not" / "there" / "yet")
     inodes = (found.f_files - found.f_ffree) / max(1, found.f_files - found.f_ffree + found.f_favail)
     assert reading.value == pytest.approx(100 * max(used / (used + found.f_bavail), inodes), abs=0.5)
+
+
+def test_the_size_of_a_folder_is_that_of_all_below_it(tmp_path: Path) -> None:
+    (tmp_path / "a" / "b").mkdir(parents=True)
+    for name in ("one", "a/two", "a/b/three"):
+        (tmp_path / name).write_bytes(b"x" * 100_000)
+    (tmp_path / "link").symlink_to("/")
+    assert 300_000 <= folder_size(tmp_path) < 400_000
+    assert folder_size(tmp_path / "not there") == 0
 
 
 @pytest.mark.parametrize(
