@@ -27,20 +27,20 @@ POLICY: Final[list[ReplyRule]] = [
         "mend the program that made the message",
     ),
     reply_rule(
-        "spf",
-        (51,),
-        YOU,
-        r"5\.7\.(?:23|27)\b|\bSPF\b",
-        "The SPF record of the sender's domain does not list our address{ip_shown}.",
-        "add ip4:{ip_or_ours} to the SPF record (TXT) of the sender's domain",
-    ),
-    reply_rule(
         "dmarc",
         (51,),
         YOU,
         r"5\.7\.(?:26|509)\b|\bDMARC\b|unauthenticated (?:email|mail)",
         "The sender's domain has a DMARC policy, and the message passes neither SPF nor DKIM for it.",
         "add our address to the SPF record of the sender's domain, or have it signed with DKIM",
+    ),
+    reply_rule(
+        "spf",
+        (51,),
+        YOU,
+        r"5\.7\.(?:23|27)\b|\bSPF\b",
+        "The SPF record of the sender's domain does not list our address{ip_shown}.",
+        "add ip4:{ip_or_ours} to the SPF record (TXT) of the sender's domain",
     ),
     reply_rule(
         "dkim",

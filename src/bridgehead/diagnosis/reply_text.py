@@ -12,7 +12,7 @@ from typing import Final
 import msgspec
 
 from bridgehead.mail.header import clean_text
-from bridgehead.mail.limits import EXPLAINED_TEXT
+from bridgehead.mail.limits import DIAGNOSTIC_TEXT, EXPLAINED_RECIPIENTS, EXPLAINED_TEXT
 
 _REPLY: Final = re.compile(
     r"(?<![\d.:\[])([2345]\d\d)(?:[ \t]*#?|-)[ \t]?(?:([245]\.\d{1,3}\.\d{1,3})\b)?[ \t;:,-]*(.*)", re.DOTALL
@@ -65,13 +65,16 @@ class ReplyText(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def looks_like_error(text: str) -> bool:
-    """Whether text is an error to be explained rather than a name, an address or an id."""
+    """Whether text is certainly an error: it begins with a code, or holds more than a name can."""
     line = text.strip()
     if "LED=" in line or "\n" in line:
         return True
-    if re.match(r"[245]\d\d(?:[ \-#]|$)|[245]\.\d{1,3}\.\d{1,3}(?:[ ;:]|$)", line):
-        return True
-    return " " in line and not re.fullmatch(r"[^@\s]+@[^@\s]+", line)
+    return bool(re.match(r"[245]\d\d(?:[ \-#]|$)|[245]\.\d{1,3}\.\d{1,3}(?:[ ;:]|$)", line))
+
+
+def may_be_error(text: str) -> bool:
+    """Whether a text that is nothing known here may be the words of an error."""
+    return " " in text.strip()
 
 
 def read_error(text: str) -> ReplyText:
@@ -94,7 +97,7 @@ def read_error(text: str) -> ReplyText:
 
 def read_errors(text: str) -> list[ReplyText]:
     """Every answer in a text of several lines or several `LED=` groups; one at least."""
-    groups = re.split(r"(?=\[\{LED=)", text[:EXPLAINED_TEXT])
+    groups = re.split(r"(?=\[\{LED=)", text[:EXPLAINED_TEXT], maxsplit=EXPLAINED_RECIPIENTS)
     found = [read_error(group) for group in groups if "LED=" in group]
     return found or [read_error(text)]
 
@@ -131,7 +134,10 @@ def _read_reply(line: str, host: str, address: str, outer: str) -> ReplyText:
             text = f"{text} {earlier}".strip()
     else:
         code, status, text = 0, "", line
-    return ReplyText(code=code, status=status, text=text, host=host, address=address, wrapped_in=outer)
+    return ReplyText(
+        code=code, status=status, text=text[:DIAGNOSTIC_TEXT], host=host, address=address,
+        wrapped_in=outer[:DIAGNOSTIC_TEXT],
+    )  # fmt: skip
 
 
 def addresses_in(text: str) -> list[str]:

@@ -47,9 +47,9 @@ def _explain(context: click.Context, subject: str, transcript: bool) -> "Explana
     import sys
     from pathlib import Path
 
-    from bridgehead.admin.faults import INVALID, AdminFault
+    from bridgehead.admin.faults import INVALID, AdminFault, ServerNotRunning
     from bridgehead.admin.why.texts import explain_error, explain_report
-    from bridgehead.diagnosis.reply_text import looks_like_error
+    from bridgehead.diagnosis.reply_text import looks_like_error, may_be_error
     from bridgehead.mail.limits import EXPLAINED_REPORT_BYTES
 
     if subject == "-":
@@ -67,7 +67,12 @@ def _explain(context: click.Context, subject: str, transcript: bool) -> "Explana
         raise AdminFault(INVALID, f"there is no file {subject}", "give the path of the report's file")
     if subject and looks_like_error(subject):
         return explain_error(subject)
-    return _ask(context, subject, transcript)
+    try:
+        return _ask(context, subject, transcript)
+    except ServerNotRunning:
+        if may_be_error(subject):  # words without a code, which a queue's name might be as well
+            return explain_error(subject)
+        raise
 
 
 def _ask(context: click.Context, subject: str, transcript: bool) -> "Explanation":

@@ -21,7 +21,7 @@ class WhySubject(msgspec.Struct, forbid_unknown_fields=True, omit_defaults=True)
 
 
 async def why(server: RunningServer, params: WhySubject, _: Caller) -> Explanation:
-    """Why something waits, failed or was refused: cause, owner, certainty, what helps, what happens otherwise, proof."""
+    """Why something waits, failed or was refused: the cause, its owner, what helps, what happens otherwise."""
     check_subject(params.about, EXPLAINED_TEXT)
     found = await explain(server, server.diagnostics, params.about)
     if params.transcripts:

@@ -17,7 +17,7 @@ from bridgehead.admin.why.verdict import Explanation, State, Verdict
 from bridgehead.admin.why.waiting import explain_message, explain_queue
 from bridgehead.diagnosis.dns_rules import nearest_domain
 from bridgehead.diagnosis.facts import Evidence
-from bridgehead.diagnosis.reply_text import looks_like_error
+from bridgehead.diagnosis.reply_text import looks_like_error, may_be_error
 from bridgehead.mail.limits import EXPLAINED_MESSAGES
 from bridgehead.queues.store import ItemFilter, QueuedItem, QueueSummary
 
@@ -45,6 +45,8 @@ async def explain(server: RunningServer, diagnostics: Diagnostics, subject: str)
         return await _recipient(server, diagnostics, subject)
     if _DOMAIN.fullmatch(subject):
         return await _domain(server, diagnostics, subject)
+    if may_be_error(subject):
+        return explain_error(subject)
     raise _unknown(subject)
 
 
