@@ -126,7 +126,7 @@ LOGONS_KEPT: Final = 1_000
 """Log-ons that are good for some minutes without another comparison."""
 API_CORE_CONNECTIONS: Final = 16
 """Questions of the HTTP interface that are with the process that moves mail at a time."""
-API_CORE_SECONDS: Final = 120.0
+API_CORE_SECONDS: Final = 300.0
 API_CONNECTIONS: Final = 128
 """Open connections of the HTTP interface, local ones and others counted apart."""
 API_HEADER_BYTES: Final = 32 * 1024
@@ -221,6 +221,8 @@ TXT_RECORDS: Final = 100
 """TXT records of one name that are looked at."""
 TLS_SESSIONS: Final = 1000
 """Sessions that a client context remembers to take up again."""
+SECRET_BYTES: Final = 16 * 1024
+"""A password, token or key by reference; the longest are tokens."""
 SPF_LOOKUPS: Final = 10
 """Mechanisms and modifiers that ask DNS, in one evaluation (RFC 7208 §4.6.4)."""
 SPF_VOID_LOOKUPS: Final = 2

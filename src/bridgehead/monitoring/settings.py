@@ -28,7 +28,7 @@ class AlarmSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fi
         mail_tls: `Opportunistic` uses STARTTLS where it is offered; `Required` also checks the certificate.
         mail_ca_file: PEM trust anchors for `Required`; empty takes the system's.
         mail_username: login at `mail_server`, only ever sent over TLS; empty logs on as nobody.
-        mail_password: "file:PATH" or "env:NAME".
+        mail_password: "file:PATH", "env:NAME" or "credential:NAME".
         webhook_url: `https://` address that gets each alarm as JSON by POST; `http://` is taken for loopback only.
         webhook_secret: "file:PATH" or "env:NAME"; signs each POST (header `X-Bridgehead-Signature`).
         webhook_ca_file: PEM trust anchors for the webhook; empty takes the system's.

@@ -79,7 +79,8 @@ class SendConnector(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fi
     Attributes:
         address_spaces: "SMTP:*;1", "contoso.com;5", "*.contoso.com", "*"; type defaults to SMTP, cost to 1.
         smart_hosts: names (MX or A), "[192.0.2.1]", "192.0.2.1", each with an optional ":port"; empty with DNS routing.
-        authentication_username, authentication_password: for BasicAuth; the password as "file:PATH" or "env:NAME".
+        authentication_username, authentication_password: for BasicAuth; the password as "file:PATH", "env:NAME"
+            or "credential:NAME" (systemd).
         custom_failures: reply codes or enhanced codes that the error policies up- or downgrade.
         source_ip_addresses: one for each address family; empty: the system chooses.
         dns_servers: "192.0.2.53" or "192.0.2.53:5353"; empty: the server's.

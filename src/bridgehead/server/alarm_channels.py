@@ -5,12 +5,12 @@ from collections.abc import Callable
 from functools import partial
 
 from bridgehead.delivery.smtp_send.destination import split_smart_host
-from bridgehead.delivery.smtp_send.security import read_secret
 from bridgehead.mail.secret import Secret
 from bridgehead.monitoring.channels import Channel, LogChannel
 from bridgehead.monitoring.command_channel import CommandChannel
 from bridgehead.monitoring.mail_channel import MailChannel
 from bridgehead.monitoring.webhook import WebhookChannel
+from bridgehead.net.secrets import read_secret
 from bridgehead.server.config.load import Loaded
 
 _SMTP_PORT = 25
@@ -52,5 +52,4 @@ def _file(loaded: Loaded, name: str) -> str:
 
 def _secret(loaded: Loaded, reference: str) -> Secret:
     """The secret behind a reference; files lie within the data directory. Raises ValueError."""
-    kind, _, where = reference.partition(":")
-    return read_secret(f"file:{loaded.within(where)}" if kind == "file" and where else reference)
+    return read_secret(reference, loaded.data_directory)

@@ -4,17 +4,15 @@
 Credentials leave only over TLS, and only after the certificate satisfied the policy.
 """
 
-import os
 import ssl
 from collections.abc import Callable
-from pathlib import Path
 
 from bridgehead.delivery.smtp_send.sasl import choose_mechanism
 from bridgehead.diagnosis.facts import How, Phase
 from bridgehead.mail.reply import Reply
-from bridgehead.mail.secret import Secret
 from bridgehead.net.certificate_store import CertificateStore, ServerTls
 from bridgehead.net.certificates import CertificateError, CertificatePair
+from bridgehead.net.secrets import read_secret
 from bridgehead.net.smtp_client import SmtpClient, TlsFailed
 from bridgehead.net.tls import ClientContexts, ClientTls
 from bridgehead.routing.settings import SendConnector, SmartHostAuthMechanism
@@ -176,21 +174,3 @@ async def log_on(client: SmtpClient, hello: HelloDone, connector: SendConnector,
         raise HostUnusable(f"{host} refused the log-on of {who}: {event.reply}", "4.7.8", Phase.AUTH, reply=event.reply)
     if not isinstance(event, Authenticated):
         raise HostUnusable(f"{host} ended the session during AUTH", "4.7.0", Phase.AUTH, How.DROPPED)
-
-
-def read_secret(reference: str) -> Secret:
-    """The secret behind "file:PATH" (its first line) or "env:NAME". Raises ValueError, which never holds the secret."""
-    kind, _, where = reference.partition(":")
-    if kind == "file" and where:
-        try:
-            text = Path(where).read_text(encoding="utf-8")
-        except (OSError, UnicodeDecodeError) as error:
-            raise ValueError(f"the password cannot be read from {where}: {type(error).__name__}") from None
-        value = text.split("\n", 1)[0].rstrip("\r")
-    elif kind == "env" and where:
-        value = os.environ.get(where, "")
-    else:
-        raise ValueError('authentication_password must be "file:PATH" or "env:NAME"')
-    if not value:
-        raise ValueError(f"there is no password in {kind}:{where}")
-    return Secret(value)

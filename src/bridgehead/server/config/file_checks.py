@@ -9,6 +9,7 @@ from bridgehead.directory.file import DirectoryFileError, read_recipients
 from bridgehead.directory.users import UserFile, UserFileError
 from bridgehead.net.certificate_store import CertificateStore, ServerTls
 from bridgehead.net.certificates import CertificateError, CertificatePair, self_signed_pair
+from bridgehead.net.secrets import credential_file
 from bridgehead.server.config.load import Loaded
 from bridgehead.server.config.positions import KeyPath
 
@@ -92,11 +93,16 @@ def _check_secret(loaded: Loaded, value: str, path: KeyPath) -> None:
             )
     elif kind == "file":
         _read(loaded, name, path)
+    elif kind == "credential":
+        try:
+            credential_file(name)
+        except ValueError as error:  # who runs the check is seldom systemd
+            loaded.findings.warning(path, str(error), "check it within the service: systemctl reload bridgehead")
     else:
         loaded.findings.error(
             path,
             "a password does not stand in the configuration",
-            'write it to a file of mode 0600 and name that: "file:smarthost.password", or use "env:NAME"',
+            'write it to a file of mode 0600 and name that: "file:smarthost.password", or use "env:NAME", "credential:NAME"',
         )
 
 

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""Secrets by reference, and SASL exchanges with a server's side that checks them."""
+"""SASL exchanges with a server's side that checks them."""
 
 import base64
 
@@ -7,22 +7,7 @@ import pytest
 from scramp import ScramMechanism
 
 from bridgehead.delivery.smtp_send.sasl import choose_mechanism
-from bridgehead.delivery.smtp_send.security import read_secret
 from bridgehead.mail.secret import Secret
-
-
-def test_secrets_come_from_a_file_or_the_environment(tmp_path, monkeypatch):
-    (tmp_path / "p").write_text("s3cret\nsecond line\n")
-    monkeypatch.setenv("P", "from-env")
-    assert read_secret(f"file:{tmp_path}/p").reveal() == "s3cret"
-    assert read_secret("env:P").reveal() == "from-env"
-
-
-@pytest.mark.parametrize("bad", ["s3cret-in-clear", "file:", "env:", "file:/nowhere/at/all", "env:NOT_SET_ANYWHERE"])
-def test_errors_never_hold_a_secret(bad):
-    with pytest.raises(ValueError) as caught:
-        read_secret(bad)
-    assert "s3cret" not in str(caught.value)
 
 
 def test_the_best_mechanism_is_chosen():
