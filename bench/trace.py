@@ -31,7 +31,10 @@ from bridgehead.tracking.trace_index import INDEX_NAME, disk_size
 from bridgehead.tracking.trace_indexer import Indexer
 
 START = datetime(2026, 11, 1, tzinfo=UTC).timestamp()
-WORDS = "invoice report march april order delivery note meeting minutes backup failed printer scan alert weekly".split()
+WORDS = (
+    "invoice", "report", "march", "april", "order", "delivery", "note", "meeting", "minutes", "backup", "failed",
+    "printer", "scan", "alert", "weekly",
+)  # fmt: skip
 
 
 class Traffic:
@@ -64,7 +67,9 @@ class Traffic:
         if chance < 0.93:  # a group
             members = [self._pick(self._people) for _ in range(self._random.randint(2, 6))]
             events = [received, self._event(made, EventId.EXPAND, 0.01, recipient_address=members)]
-            return events + [self._sent(made, member, 0.2 + n / 10, EventId.DELIVER) for n, member in enumerate(members)]
+            return events + [
+                self._sent(made, member, 0.2 + n / 10, EventId.DELIVER) for n, member in enumerate(members)
+            ]
         if chance < 0.98:  # put off, then sent
             defers = [
                 self._event(

@@ -28,6 +28,7 @@ from bridgehead.tracking.story import Evidence, TraceLogs, find
 from bridgehead.tracking.trace_index import INDEX_NAME
 
 _RECIPIENTS_SHOWN = 20
+_FIRST_YEAR, _LAST_YEAR = 1970, 9998
 
 
 class TraceService(Protocol):
@@ -130,8 +131,10 @@ def criteria(
     if status and status.casefold() not in wanted:
         message = f'"{status}" is no status'
         raise AdminFault(INVALID, message, f"one of {', '.join(one.value.lower() for one in Status)}")
-    if any(when is not None and when.tzinfo is None for when in (start, end)):
-        raise AdminFault(INVALID, "a time has no zone", "write 2026-11-23T09:00:00Z")
+    for when in (start, end):
+        if when is not None and (when.tzinfo is None or not _FIRST_YEAR <= when.year <= _LAST_YEAR):
+            message = "a time has no zone, or is none that a log could be of"
+            raise AdminFault(INVALID, message, "write 2026-11-23T09:00:00Z")
     return Criteria(
         sender=sender, recipient=recipient, message_id=message_id, network_message_id=network_message_id,
         internal_message_id=internal_message_id, subject=subject, event_id=event_id, source=source,

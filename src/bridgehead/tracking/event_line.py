@@ -171,8 +171,7 @@ def milliseconds(stamp: str) -> int:
 
 def stamp(when: datetime) -> str:
     """A time as the logs write it."""
-    text = when.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%S")
-    return f"{text}.{when.microsecond // 1000:03}Z"
+    return when.astimezone(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
 
 
 def fold(text: str) -> str:

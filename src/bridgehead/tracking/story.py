@@ -78,6 +78,8 @@ def evidence(logs: TraceLogs, identity: str) -> Evidence | None:
     is known of it. Of several messages the newest is meant."""
     wanted = {identity, identity.strip("<>"), f"<{identity.strip('<>')}>"} - {"", "<>"}
     tracking, index = Path(logs.tracking), Path(logs.index) if logs.index else None
+    if not wanted:
+        return None
     found = search(tracking, Criteria(any_of=frozenset(wanted), limit=LINKED_MESSAGES), index)
     named = [one for one in found.messages if _is_named(one, wanted)]
     if not named:

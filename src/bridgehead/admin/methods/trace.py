@@ -6,12 +6,13 @@ from typing import Final
 
 import msgspec
 
-from bridgehead.admin.faults import NOT_FOUND, AdminFault
+from bridgehead.admin.faults import INVALID, NOT_FOUND, AdminFault
 from bridgehead.admin.messages import list_messages
 from bridgehead.admin.method import Caller, Method, Role
 from bridgehead.admin.ports import RunningServer
 from bridgehead.admin.trace_story import Story, tell
 from bridgehead.admin.tracking import TracePage, criteria, page
+from bridgehead.mail.limits import TRACE_TEXT
 from bridgehead.queues.store import ItemFilter
 
 _ENTRIES: Final = 5_000
@@ -65,6 +66,8 @@ async def search(server: RunningServer, params: TraceSearch, _: Caller) -> Trace
 
 async def story(server: RunningServer, params: TraceIdentity, _: Caller) -> Story:
     """One message from its first event to its last: received, resolved, routed, each attempt, and how it ended."""
+    if len(params.identity) > TRACE_TEXT:
+        raise AdminFault(INVALID, f"an id is longer than {TRACE_TEXT} characters", "")
     traces = server.traces
     found = await traces.evidence(params.identity)
     if found is None:

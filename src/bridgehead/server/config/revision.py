@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""A short name for the state of the configuration files, so that a decision can be told from what would be decided now."""
+"""A short name for the state of the configuration files, by which a decision is told from what would be decided now."""
 
 import hashlib
 
