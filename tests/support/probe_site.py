@@ -8,6 +8,7 @@ from typing import Any
 from bridgehead.admin.probe.site import BY_COMMAND, Site
 from bridgehead.admin.probe.steps import Step, StepBuilder, Verdict
 from bridgehead.directory.memory import MemoryDirectory
+from bridgehead.net.certificates import CertificatePair
 from bridgehead.net.clock import SystemClock
 from bridgehead.routing.settings import AcceptedDomain, MailboxStore
 
@@ -23,7 +24,7 @@ def site(folder: Path, **settings: Any) -> Site:
         "dns_servers": ["127.0.0.1:9"],
         "fqdn": "mx.contoso.test",
         "data_directory": folder,
-        "server_certificate": folder / "self-signed.crt",
+        "server_pair": CertificatePair(folder / "self-signed.crt", folder / "self-signed.key"),
         "directory": MemoryDirectory([]),
         "clock": SystemClock(),
         "random": lambda: 0.0,

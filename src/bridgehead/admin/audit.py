@@ -18,6 +18,7 @@ from bridgehead.admin.probe.vantage import is_loopback_only
 from bridgehead.admin.receive_rights import ClientClass, client_classes, powers
 from bridgehead.admin.relay_self_test import try_relaying
 from bridgehead.mail.units import UNLIMITED
+from bridgehead.net.certificates import CertificateError
 from bridgehead.net.ip_range import RangeError, is_wide, parse_range
 from bridgehead.receive.permissions import PrincipalKind
 from bridgehead.receive.settings import AuthMechanism, MessageRateSource, PermissionGroup, ReceiveConnector, Right
@@ -83,11 +84,10 @@ def _certificates(site: Site) -> dict[str, list[Certificate]]:
     """The certificate that each connector shows; empty where it cannot be read."""
     found = {}
     for connector in site.receive_connectors:
-        own = connector.tls_certificate_file
-        path = site.data_directory / own if own else site.server_certificate
         try:
+            path = site.certificate_file(connector)
             found[connector.name] = read_file(path.read_bytes())
-        except (OSError, ValueError):
+        except (CertificateError, OSError, ValueError):
             found[connector.name] = []
     return found
 

@@ -25,7 +25,7 @@ from bridgehead.mail.limits import PROBE_TEXT
 from bridgehead.mail.reply import Reply
 from bridgehead.mail.units import UNLIMITED
 from bridgehead.net.ip_range import parse_binding
-from bridgehead.net.smtp_client import ConnectionLost, TlsFailed
+from bridgehead.net.smtp_client import ConnectionLost, SmtpClient, TlsFailed
 from bridgehead.net.tls import ClientContexts, ClientTls
 from bridgehead.receive.address_check import check_recipient, check_sender, with_domain
 from bridgehead.receive.connector import ReceiveConnectors
@@ -120,7 +120,7 @@ class _WireTest:
             conversation = await Conversation.open(
                 mapped + vantage.address, vantage.port, fqdn=said.helo, host="", sources=[mapped + vantage.source],
                 seconds=self._site.seconds, time=self._site.clock.monotonic, preamble=vantage.preamble,
-                implicit_tls=self._context if self._connector.implicit_tls else None,
+                secure=self._begin_tls if self._connector.implicit_tls else None,
             )  # fmt: skip
         except (NotConnected, TlsFailed, ConnectionLost):
             return None
@@ -130,6 +130,9 @@ class _WireTest:
             return None
         finally:
             await conversation.close()
+
+    async def _begin_tls(self, client: SmtpClient) -> None:
+        await client.begin_tls(self._context, "", seconds=self._site.seconds)
 
     async def _talk(self, conversation: Conversation, said: _Said) -> Reply | None:
         """As `ask`. A refusal for now (4yz), or of the connection as a whole, proves nothing about the trick."""

@@ -27,8 +27,7 @@ _CIPHERS: Final = "ECDHE+AESGCM:ECDHE+CHACHA20:DHE+AESGCM:DHE+CHACHA20:!aNULL:!e
 _OLD_CIPHERS: Final = "DEFAULT:!aNULL:!eNULL:!EXPORT:!RC4:@SECLEVEL=0"
 """For devices of another age, where an administrator allows TLS 1.0 or 1.1."""
 _LIFETIME: Final = timedelta(days=3650)
-SELF_SIGNED_CERTIFICATE: Final = "self-signed.crt"
-_SELF_SIGNED: Final = (SELF_SIGNED_CERTIFICATE, "self-signed.key")
+_SELF_SIGNED: Final = ("self-signed.crt", "self-signed.key")
 
 _PEM_BEGIN: Final = "-----BEGIN CERTIFICATE-----"
 _PEM_END: Final = "-----END CERTIFICATE-----"

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from bridgehead.admin.settings import ApiSettings
     from bridgehead.categorizer.settings import CategorizerSettings
     from bridgehead.directory.settings import DirectorySettings
-    from bridgehead.net.settings import Certificate
+    from bridgehead.net.settings import Certificate, TlsSettings
     from bridgehead.queues.settings import QueueSettings
     from bridgehead.receive.settings import ReceiveConnector
     from bridgehead.routing.settings import AcceptedDomain, ForeignConnector, MailboxStore, SendConnector
@@ -39,6 +39,8 @@ class ServerTable(Protocol):
     def dns_servers(self) -> Sequence[str]: ...
     @property
     def tls_certificate_file(self) -> str: ...
+    @property
+    def tls_key_file(self) -> str: ...
 
 
 class Configuration(Protocol):
@@ -66,6 +68,8 @@ class Configuration(Protocol):
     def send_connectors(self) -> "Sequence[SendConnector]": ...
     @property
     def foreign_connectors(self) -> "Sequence[ForeignConnector]": ...
+    @property
+    def tls(self) -> "TlsSettings": ...
     @property
     def connector_tests(self) -> "ConnectorTestSettings": ...
     @property

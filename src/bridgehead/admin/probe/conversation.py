@@ -7,8 +7,7 @@ Whatever is said on it is kept with the time, without credentials (the engine hi
 import asyncio
 import contextlib
 import errno
-import ssl
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from itertools import takewhile
 from typing import Final, cast
 
@@ -64,13 +63,13 @@ class Conversation:
     async def open(
         cls, address: str, port: int, *, fqdn: str, host: str, sources: Sequence[str], seconds: float,
         time: Callable[[], float], force_helo: bool = False, lmtp: bool = False, preamble: bytes = b"",
-        implicit_tls: ssl.SSLContext | None = None,
+        secure: Callable[[SmtpClient], Awaitable[None]] | None = None,
     ) -> "Conversation":  # fmt: skip
-        """Connect. Raises NotConnected; TlsFailed and ConnectionLost from implicit TLS.
+        """Connect. Raises NotConnected, and what `secure` raises.
 
         Args:
             preamble: octets sent before anything else: a PROXY protocol header.
-            implicit_tls: TLS before the greeting, with this context.
+            secure: begins TLS before the greeting (RFC 8314).
         """
         self = cls(time)
         engine = ClientConnection(fqdn, force_helo=force_helo, lmtp=lmtp, remote_mta=host, transcript=self._heard)
@@ -84,9 +83,9 @@ class Conversation:
         except DialError as error:
             raise _not_connected(error, address, port, sources, seconds) from None
         self._opened = time()
-        if implicit_tls is not None:
+        if secure is not None:
             try:
-                await self.client.begin_tls(implicit_tls, host, seconds=seconds)
+                await secure(self.client)
             except BaseException:
                 self.client.abort("the test ended")
                 raise

@@ -6,7 +6,6 @@ over TLS, relaying. Each step says which of the two it is.
 """
 
 import ssl
-from pathlib import Path
 
 from bridgehead.admin.probe.certificate import Certificate, expires_soon, read_chain, read_file, why_untrusted
 from bridgehead.admin.probe.conversation import Conversation, NotConnected
@@ -17,9 +16,10 @@ from bridgehead.admin.probe.vantage import Vantage, entry_points, vantages
 from bridgehead.admin.receive_rights import class_sentence, client_classes, foreign_recipient
 from bridgehead.mail.reply import Reply
 from bridgehead.net.certificate_store import ServerTls
+from bridgehead.net.certificates import CertificateError
 from bridgehead.net.dialer import shown
 from bridgehead.net.ip_range import Binding, parse_binding
-from bridgehead.net.smtp_client import ConnectionLost, TlsFailed
+from bridgehead.net.smtp_client import ConnectionLost, SmtpClient, TlsFailed
 from bridgehead.net.tls import ClientContexts, ClientTls
 from bridgehead.receive.address_check import check_recipient, check_sender
 from bridgehead.receive.permissions import rights_of, session_principal
@@ -123,8 +123,12 @@ class _ReceiveProbe:
         return await Conversation.open(
             vantage.address, vantage.port, fqdn=self._site.fqdn, host="", preamble=vantage.preamble,
             sources=[vantage.source] if vantage.source else [], seconds=self._site.seconds,
-            time=self._site.clock.monotonic, implicit_tls=self._context if self._connector.implicit_tls else None,
+            time=self._site.clock.monotonic, secure=self._begin_tls if self._connector.implicit_tls else None,
         )  # fmt: skip
+
+    async def _begin_tls(self, client: SmtpClient) -> None:
+        """TLS with the first octet. Raises TlsFailed, ConnectionLost."""
+        await client.begin_tls(self._context, "", seconds=self._site.seconds)
 
     async def _session(
         self, above: StepBuilder, conversation: Conversation, vantage: Vantage, seen: Observed
@@ -227,11 +231,11 @@ class _ReceiveProbe:
             if not seen.chain:
                 step.failed("No certificate was sent")
                 return
-            path = self._certificate_file()
             try:
+                path = self._site.certificate_file(self._connector)
                 wanted = read_file(path.read_bytes())
-            except (OSError, ValueError) as error:
-                step.warned(f"{path} cannot be compared with what is shown: {error}")
+            except (CertificateError, OSError, ValueError) as error:
+                step.warned(f"What is shown cannot be compared with the certificate's file: {error}")
                 return
             if wanted and wanted[0].fingerprint != seen.chain[0].fingerprint:
                 step.failed(
@@ -240,10 +244,6 @@ class _ReceiveProbe:
                 )
             else:
                 _judge_certificate(step, seen.chain, self._served.fqdn, self._site.clock.now())
-
-    def _certificate_file(self) -> Path:
-        own = self._connector.tls_certificate_file
-        return self._site.data_directory / own if own else self._site.server_certificate
 
     # --- relaying ---------------------------------------------------------------------------------------------------
 

@@ -4,7 +4,7 @@
 Made by the running server, or by a command where none runs: the tests are the same.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from pathlib import Path
 from typing import Protocol, TypeVar
 
@@ -15,12 +15,13 @@ from bridgehead.admin.probe.dns_query import system_servers
 from bridgehead.admin.probe.settings import ConnectorTestSettings
 from bridgehead.delivery.smtp_send.security import client_pair
 from bridgehead.directory.lookup import Directory
-from bridgehead.mail.address import NULL, Mailbox
+from bridgehead.mail.address import NULL, Mailbox, domain_key
 from bridgehead.net.certificate_store import CertificateStore
-from bridgehead.net.certificates import SELF_SIGNED_CERTIFICATE, CertificatePair
+from bridgehead.net.certificates import CertificatePair, self_signed_pair
 from bridgehead.net.clock import Clock
 from bridgehead.net.ip_range import parse_binding
-from bridgehead.net.settings import Certificate
+from bridgehead.net.settings import Certificate, TlsSettings
+from bridgehead.receive.served_connector import server_tls
 from bridgehead.receive.settings import ReceiveConnector
 from bridgehead.routing.accepted_domain import AcceptedDomains
 from bridgehead.routing.settings import AcceptedDomain, ForeignConnector, MailboxStore, SendConnector
@@ -38,6 +39,8 @@ class ServerPart(Protocol):
     def dns_servers(self) -> Sequence[str]: ...
     @property
     def tls_certificate_file(self) -> str: ...
+    @property
+    def tls_key_file(self) -> str: ...
 
 
 class SiteConfiguration(Protocol):
@@ -49,6 +52,8 @@ class SiteConfiguration(Protocol):
     def connector_tests(self) -> ConnectorTestSettings: ...
     @property
     def certificates(self) -> Sequence[Certificate]: ...
+    @property
+    def tls(self) -> TlsSettings: ...
     @property
     def accepted_domains(self) -> Sequence[AcceptedDomain]: ...
     @property
@@ -68,12 +73,13 @@ class Site(msgspec.Struct, frozen=True, kw_only=True):
         dns_servers: of the server; empty: the system's.
         fqdn: our name in EHLO.
         data_directory: everything relative lies within.
-        server_certificate: PEM file that connectors without their own pair show.
+        server_pair: of connectors without their own.
         directory: recipients; None where it cannot be opened.
         random: gives floats from 0 up to 1.
         seconds: for a connection, a reply, an answer of a DNS server (5 at most).
         by: `BY_SERVER` or `BY_COMMAND`.
         certificates: the pairs of [[certificates]].
+        secure_domains: TLSSendDomainSecureList, lower case.
     """
 
     accepted_domains: Sequence[AcceptedDomain]
@@ -84,13 +90,14 @@ class Site(msgspec.Struct, frozen=True, kw_only=True):
     dns_servers: Sequence[str]
     fqdn: str
     data_directory: Path
-    server_certificate: Path
+    server_pair: CertificatePair
     directory: Directory | None
     clock: Clock
     random: Callable[[], float]
     seconds: float = 30.0
     by: str = BY_SERVER
     certificates: Sequence[CertificatePair] = ()
+    secure_domains: Collection[str] = ()
 
     @property
     def dns_seconds(self) -> float:
@@ -121,10 +128,18 @@ class Site(msgspec.Struct, frozen=True, kw_only=True):
         """By name. Raises AdminFault."""
         return _named(name, self.send_connectors, "send connector")
 
+    def certificate_file(self, connector: ReceiveConnector) -> Path:
+        """The PEM file whose certificate a receive connector shows. Raises CertificateError."""
+        return self._certificate_store.choose(server_tls(connector, connector.fqdn or self.fqdn)).certificate
+
     def client_pair(self, connector: SendConnector) -> CertificatePair | None:
         """The certificate that a send connector shows. Raises CertificateError."""
-        own = CertificatePair(self.server_certificate, self.server_certificate.with_suffix(".key"))
-        return client_pair(connector, CertificateStore(self.data_directory, own, lambda _: None, self.certificates))
+        return client_pair(connector, self._certificate_store)
+
+    @property
+    def _certificate_store(self) -> CertificateStore:
+        """Made anew each time: files may have changed."""
+        return CertificateStore(self.data_directory, self.server_pair, lambda _: None, self.certificates)
 
     def receive_connector(self, name: str) -> ReceiveConnector:
         """By name. Raises AdminFault."""
@@ -145,7 +160,7 @@ def site_of(
         dns_servers=configuration.server.dns_servers,
         fqdn=fqdn,
         data_directory=data_directory,
-        server_certificate=data_directory / (configuration.server.tls_certificate_file or SELF_SIGNED_CERTIFICATE),
+        server_pair=_server_pair(configuration.server, data_directory),
         directory=directory,
         clock=clock,
         random=random,
@@ -155,7 +170,15 @@ def site_of(
             CertificatePair(data_directory / one.certificate_file, data_directory / one.key_file)
             for one in configuration.certificates
         ],
+        secure_domains=[domain_key(domain) for domain in configuration.tls.tls_send_domain_secure_list],
     )
+
+
+def _server_pair(server: ServerPart, data_directory: Path) -> CertificatePair:
+    """The server's own; where none is configured, the self-signed one of its first start."""
+    if not server.tls_certificate_file:
+        return self_signed_pair(data_directory)
+    return CertificatePair(data_directory / server.tls_certificate_file, data_directory / server.tls_key_file)
 
 
 def _named(name: str, connectors: Sequence[Connector], what: str) -> Connector:

@@ -5,32 +5,43 @@ TLS, its policy, the certificate's names and the log-on are delivery's own funct
 expectations in `Observed`.
 """
 
-import re
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from typing import Final
 
 import msgspec
 
 from bridgehead.admin.probe.certificate import Certificate, expires_soon, read_chain, why_untrusted
 from bridgehead.admin.probe.conversation import Conversation, NotConnected
+from bridgehead.admin.probe.smtp_judgements import (
+    certificate_remedy,
+    judge_banner,
+    judge_clear,
+    judge_hello,
+    judge_reply,
+    refusal_remedy,
+)
 from bridgehead.admin.probe.steps import StepBuilder
 from bridgehead.delivery.smtp_send.destination import Target
-from bridgehead.delivery.smtp_send.security import HostUnusable, TlsBroken, TlsMaker, log_on, secure_session
+from bridgehead.delivery.smtp_send.security import (
+    HostUnusable,
+    TlsBroken,
+    TlsMaker,
+    begin_secure,
+    log_on,
+    secure_session,
+)
 from bridgehead.mail.address import NULL, Mailbox
 from bridgehead.mail.envelope import EnvelopeRecipient
 from bridgehead.mail.reply import Reply
-from bridgehead.net.certificates import CertificatePair
+from bridgehead.net.certificates import CertificateError, CertificatePair
 from bridgehead.net.dialer import shown, source_for
-from bridgehead.net.smtp_client import ConnectionLost, TlsFailed
+from bridgehead.net.smtp_client import ConnectionLost, SmtpClient
 from bridgehead.net.tls import ClientContexts
 from bridgehead.routing.settings import SendConnector, SmartHostAuthMechanism
 from bridgehead.routing.tls_policy import TlsPolicy, TlsUse, tls_policy
 from bridgehead.smtp.client_commands import mail_command, rcpt_command
 from bridgehead.smtp.client_events import Extensions, HelloDone, Refused, Transaction
 
-_ASTERISKS: Final = re.compile(r"\*{4,}")
-_SLOW_SECONDS: Final = 5.0
-_INSPECTION = "turn off SMTP inspection (Cisco: fixup, Mailguard, inspect esmtp) on the firewalls in between"
 _LOG_ON_REMEDIES: Final = {
     "4.7.8": "correct authentication_username and the password, or allow SMTP AUTH for this account there",
     "4.7.4": "the server must offer STARTTLS and a mechanism that we know; ask its administrator",
@@ -79,14 +90,16 @@ class SmtpProbe:
         sender: reverse-path of the transaction that is never finished.
         recipients: tried with RCPT; empty: MAIL and RCPT are left out.
         guessed: the recipients are our guess, so that a refusal only warns.
-        implicit_tls: TLS before the greeting.
+        implicit_tls: TLS before the greeting, also where the connector does not say so.
+        pair: the certificate that a connector shows. Raises CertificateError.
+        secure_domains: TLSSendDomainSecureList, lower case.
     """
 
     def __init__(
         self, connector: SendConnector, *, fqdn: str, seconds: float, time: Callable[[], float],
         now: Callable[[], float], sender: Mailbox = NULL, recipients: Sequence[Mailbox] = (), guessed: bool = False,
         implicit_tls: bool = False, lmtp: bool = False,
-        pair: Callable[[SendConnector], CertificatePair | None] = lambda _: None,
+        pair: Callable[[SendConnector], CertificatePair | None] = lambda _: None, secure_domains: Collection[str] = (),
     ) -> None:  # fmt: skip
         self._connector = connector
         self._fqdn = connector.fqdn or fqdn
@@ -94,6 +107,7 @@ class SmtpProbe:
         self._time, self._now = time, now
         self._sender, self._recipients, self._guessed = sender, recipients, guessed
         self._implicit_tls, self._lmtp = implicit_tls or connector.implicit_tls, lmtp
+        self._pair, self._secure_domains = pair, secure_domains
         self._maker = TlsMaker(connector, ClientContexts(), lambda: pair(connector))
         """Made anew for each test: a trust anchor that was repaired counts at once."""
 
@@ -102,9 +116,9 @@ class SmtpProbe:
         where = shown(target.address, target.port)
         seen = Observed(address=where, source=source_for(target.address, self._connector.source_ip_addresses))
         with above.step(f"Testing {target.host} at {where}") as step:
-            policy = tls_policy(self._connector, target.tls_name)
+            policy = self._policy(target)
             try:
-                conversation = await self._connect(step, target, policy)
+                conversation = await self._connect(step, target, policy, seen)
             except NotConnected:
                 step.say(f"{target.host} at {where} cannot be reached")
                 return seen
@@ -124,10 +138,19 @@ class SmtpProbe:
                 step.say(f"{target.host} at {where} would take our mail")
         return seen
 
+    def _policy(self, target: Target) -> TlsPolicy:
+        domain = target.tls_name if self._connector.routes_by_dns else ""
+        policy = tls_policy(self._connector, target.tls_name, self._secure_domains, domain)
+        if self._implicit_tls and policy.use is TlsUse.OPPORTUNISTIC:  # TLS comes first or not at all
+            return msgspec.structs.replace(policy, use=TlsUse.REQUIRED)
+        return policy
+
     # --- connecting -----------------------------------------------------------------------------------------------
 
-    async def _connect(self, above: StepBuilder, target: Target, policy: TlsPolicy) -> Conversation | None:
-        """The TCP connection. Raises NotConnected."""
+    async def _connect(
+        self, above: StepBuilder, target: Target, policy: TlsPolicy, seen: Observed
+    ) -> Conversation | None:  # fmt: skip
+        """The TCP connection, with TLS where that comes first. Raises NotConnected."""
         where = shown(target.address, target.port)
         source = source_for(target.address, self._connector.source_ip_addresses)
         with above.step(f"Connecting to {where}") as step:
@@ -136,23 +159,31 @@ class SmtpProbe:
             except NotConnected as error:
                 step.failed(str(error), error.remedy)
                 raise
-            except (TlsFailed, ConnectionLost) as error:
-                step.failed(
-                    f"{where} does not begin TLS with the first octet: {error}",
-                    f"see whether port {target.port} is for implicit TLS; try without --implicit-tls",
-                )
+            except HostUnusable as error:
+                seen.chain, seen.tls_version = await self._fetch_chain(target, policy)
+                self._tell_tls_failure(step, error, policy, seen)
+                if not seen.chain:
+                    step.failed(
+                        f"{where} does not begin TLS with the first octet: {error}",
+                        f"see whether port {target.port} is for implicit TLS",
+                    )
+                return None
+            except ConnectionLost as error:
+                step.failed(f"{where} ended the connection before TLS began: {error}", "ask its administrator why")
                 return None
             local = conversation.client.local
             step.passed(f"{where} accepts connections, from {local}{'' if source else ' (the system chose)'}")
         return conversation
 
-    async def _open(self, target: Target, policy: TlsPolicy, *, verify: bool | None = None) -> Conversation:
-        context = None
-        if self._implicit_tls:
-            checked = policy.verify_chain if verify is None else verify
-            context = self._maker.context(msgspec.structs.replace(policy, verify_chain=checked))
+    async def _open(self, target: Target, policy: TlsPolicy) -> Conversation:
+        """Raises NotConnected, ConnectionLost; HostUnusable from TLS that comes first."""
+
+        async def secure(client: SmtpClient) -> None:
+            await begin_secure(client, policy, self._maker, target.host, self._seconds)
+
         return await Conversation.open(
-            target.address, target.port, fqdn=self._fqdn, host=_sni(target.host), implicit_tls=context,
+            target.address, target.port, fqdn=self._fqdn, host=target.host,
+            secure=secure if self._implicit_tls and policy.use is not TlsUse.NEVER else None,
             sources=self._connector.source_ip_addresses, seconds=self._seconds, time=self._time,
             force_helo=self._connector.force_helo, lmtp=self._lmtp,
         )  # fmt: skip
@@ -187,7 +218,7 @@ class SmtpProbe:
                     "what listens there is no mail server or hangs; a firewall that answers in its place looks alike",
                 )
                 return None
-            _judge_banner(step, banner, conversation)
+            judge_banner(step, banner, conversation)
         with above.step("Saying EHLO") as step:
             try:
                 event = await conversation.hello()
@@ -195,10 +226,10 @@ class SmtpProbe:
                 step.failed(f"{target.host} ended the conversation at EHLO: {error}", "ask its administrator why")
                 return None
             if isinstance(event, HelloDone):
-                _judge_hello(step, event, conversation)
+                judge_hello(step, event, conversation)
                 return event
             reply = event.reply if isinstance(event, Refused) else "nothing of use"
-            step.failed(f"{target.host} refuses us: {reply}", _refusal_remedy(str(reply)))
+            step.failed(f"{target.host} refuses us: {reply}", refusal_remedy(str(reply)))
         return None
 
     # --- TLS --------------------------------------------------------------------------------------------------------
@@ -219,7 +250,7 @@ class SmtpProbe:
                     return await self._in_clear(conversation, target)
                 return None
             if conversation.client.tls is None:
-                _judge_clear(step, policy, hello, target.host)
+                judge_clear(step, policy, hello, target.host)
                 return secured
             seen.after = secured.extensions
             self._describe_tls(step, conversation, policy, seen)
@@ -235,7 +266,7 @@ class SmtpProbe:
         seen.tls_version = tls.version
         seen.chain = read_chain(conversation.client.sent_chain)
         step.add(*(f"certificate {number} as sent: {one}" for number, one in enumerate(seen.chain, 1)))
-        step.add("no certificate of ours is presented: send connectors have none")
+        step.add(f"our certificate: {self._own_certificate()}")
         if policy.verify_chain:
             seen.trusted = True
             name = f" and carries the name {policy.match_name}" if policy.match_name else ""
@@ -246,26 +277,36 @@ class SmtpProbe:
             return
         step.passed(f"TLS works ({tls}); this connector does not ask whose certificate it is")
 
+    def _own_certificate(self) -> str:
+        """What we show where the server asks for a certificate."""
+        try:
+            pair = self._pair(self._connector)
+        except CertificateError as error:
+            return str(error)
+        return "none is configured for this connector" if pair is None else f"{pair.certificate}, where it is asked for"
+
     async def _tls_failed(
         self, step: StepBuilder, error: HostUnusable, target: Target, policy: TlsPolicy, seen: Observed,
         hello: HelloDone,
     ) -> None:  # fmt: skip
         """Why TLS did not come about, with the chain that a second connection gets without checking it."""
-        sentence, remedy = str(error), ""
         if hello.extensions.starttls and policy.use is not TlsUse.NEVER:
             seen.chain, seen.tls_version = await self._fetch_chain(target, policy)
-            seen.trusted = False if seen.chain else None
-        step.add(*(f"certificate {number} as sent: {one}" for number, one in enumerate(seen.chain, 1)))
+        self._tell_tls_failure(step, error, policy, seen)
         if not hello.extensions.starttls:
-            remedy = "have STARTTLS offered there; where it was before, look for a firewall that removes it"
-        elif seen.chain and policy.verify_chain and "is for" not in sentence:
-            reason = why_untrusted(seen.chain, self._now())
-            sentence = f"{target.host}: {reason} ({sentence})"
-            remedy = _certificate_remedy(reason)
-        elif "is for" in sentence:
-            remedy = (
-                "set tls_domain to a name that the certificate carries, or have a certificate for this name installed"
+            step.failed(
+                str(error), "have STARTTLS offered there; where it was before, look for a firewall that removes it"
             )
+
+    def _tell_tls_failure(self, step: StepBuilder, error: HostUnusable, policy: TlsPolicy, seen: Observed) -> None:
+        sentence, remedy = str(error), ""
+        seen.trusted = False if seen.chain else None
+        step.add(*(f"certificate {number} as sent: {one}" for number, one in enumerate(seen.chain, 1)))
+        if "is for" in sentence:
+            remedy = "set tls_domain to a name that the certificate carries, or have one for this name installed"
+        elif seen.chain and policy.verify_chain:
+            reason = why_untrusted(seen.chain, self._now())
+            sentence, remedy = f"{reason} ({sentence})", certificate_remedy(reason)
         elif isinstance(error, TlsBroken):
             remedy = "the server must offer TLS 1.2 or later; its administrator sees more in its log"
         if policy.use is TlsUse.OPPORTUNISTIC and isinstance(error, TlsBroken):
@@ -277,8 +318,8 @@ class SmtpProbe:
         """The chain as sent, whoever it belongs to."""
         unchecked = TlsPolicy(TlsUse.REQUIRED)
         try:
-            conversation = await self._open(target, policy, verify=False)
-        except (NotConnected, ConnectionLost, TlsFailed):
+            conversation = await self._open(target, unchecked)
+        except (NotConnected, ConnectionLost, HostUnusable):
             return [], ""
         try:
             hello = await conversation.hello()
@@ -339,102 +380,12 @@ class SmtpProbe:
         with above.step(f"Saying MAIL FROM:<{self._sender}>") as step:
             reply = await conversation.ask(mail_command(transaction, hello.extensions))
             seen.replies[""] = reply
-            if not _judge_reply(step, reply, f"the sender <{self._sender}>", guessed=False):
+            if not judge_reply(step, reply, f"the sender <{self._sender}>", guessed=False):
                 return
         for recipient in transaction.recipients:
             path = recipient.forward_path
             with above.step(f"Saying RCPT TO:<{path}>") as step:
                 reply = await conversation.ask(rcpt_command(recipient, transaction, hello.extensions))
                 seen.replies[str(path)] = reply
-                _judge_reply(step, reply, f"the recipient <{path}>", guessed=self._guessed)
+                judge_reply(step, reply, f"the recipient <{path}>", guessed=self._guessed)
         await conversation.ask("RSET")
-
-
-# --- judgements -----------------------------------------------------------------------------------------------------
-
-
-def _sni(host: str) -> str:
-    return "" if host.startswith("[") else host
-
-
-def _judge_banner(step: StepBuilder, banner: str, conversation: Conversation) -> None:
-    first = next((line for line in conversation.lines if line.mark == "<"), None)
-    step.add(*conversation.said())
-    if _ASTERISKS.search(banner):
-        step.warned("The banner is full of asterisks: a firewall rewrites SMTP on the way to this server", _INSPECTION)
-    elif first is not None and not first.text.startswith("2"):
-        step.passed(f"The banner is a refusal: {first.text}")
-    elif first is not None and first.seconds > _SLOW_SECONDS:
-        step.warned(
-            f"The banner came only after {first.seconds:.1f} s: {banner}",
-            "greylisting by delay, or the server looks up our address in vain: see to the reverse name of our address",
-        )
-    else:
-        step.passed(f"The banner is {banner}")
-
-
-def _judge_hello(step: StepBuilder, event: HelloDone, conversation: Conversation) -> None:
-    words = [line.partition(" ")[0].upper() for line in event.reply.text.split("\n")[1:]]
-    step.add(*event.reply.text.split("\n")[1:])
-    if not words:
-        step.warned(
-            "The server knows HELO only: no STARTTLS, no SIZE, no DSN",
-            f"it is very old, or {_INSPECTION}",
-        )
-        return
-    size = event.extensions.size
-    largest = f", messages up to {size / 1024**2:.1f} MB" if size else ""
-    step.passed(f"EHLO is answered with {len(words)} keywords{largest}")
-
-
-def _judge_clear(step: StepBuilder, policy: TlsPolicy, hello: HelloDone, host: str) -> None:
-    if policy.use is TlsUse.NEVER:
-        step.noted("TLS is not used: ignore_starttls is set for this connector")
-    elif hello.extensions.starttls:
-        step.warned(f"{host} offers STARTTLS and refuses it; mail goes in clear", "ask its administrator")
-    else:
-        step.warned(
-            f"{host} does not offer STARTTLS: mail goes in clear, for everybody on the way to read",
-            "ask its administrator, or set require_tls = true to hold mail back instead",
-        )
-
-
-def _certificate_remedy(reason: str) -> str:
-    if "expired" in reason:
-        return "have the owner of the server renew its certificate"
-    if "only its own" in reason:
-        return "have the issuer's certificate added to the chain there, or name a file that holds it in tls_ca_file"
-    return "name the issuer's certificate in tls_ca_file, or have a certificate of a known authority installed there"
-
-
-def _judge_reply(step: StepBuilder, reply: Reply, what: str, *, guessed: bool) -> bool:
-    """Whether a command of the envelope was accepted."""
-    if reply.is_positive:
-        step.passed(f"{what.capitalize()} is accepted: {reply}")
-        return True
-    if guessed:
-        step.warned(
-            f"The server refuses {what}: {reply}",
-            "this recipient was only a guess; give one that exists with --recipient",
-        )
-    elif reply.is_permanent:
-        step.failed(f"The server refuses {what}: {reply}", _refusal_remedy(str(reply)))
-    else:
-        step.warned(
-            f"The server puts {what} off: {reply}",
-            "greylisting looks like this: try again in some minutes",
-        )
-    return False
-
-
-def _refusal_remedy(reply: str) -> str:
-    text = reply.lower()
-    if "relay" in text:
-        return "this server relays for those it knows: log on, or have our address or certificate allowed there"
-    if "authent" in text or "5.7.57" in text:
-        return "it wants a login: set smart_host_auth_mechanism and its credentials"
-    if any(word in text for word in ("blocked", "listed", "reputation", "banned", "spamhaus")):
-        return "our address is on a block list: see what was sent from it, then ask for removal"
-    if "tls" in text:
-        return "it wants TLS: remove ignore_starttls"
-    return "the reply says why; ask the administrator of the server"
