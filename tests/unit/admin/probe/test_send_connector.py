@@ -1,7 +1,9 @@
 # SPDX-License-Identifier: MIT
 """The test of a send connector against real servers that do wrong, each in one way."""
 
+import asyncio
 import socket
+import ssl
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -271,6 +273,54 @@ async def test_any_host_and_implicit_tls(tmp_path: Path, authority: Authority) -
     assert "does not begin TLS with the first octet" in wrong.cause
     with pytest.raises(AdminFault):
         await run_test(site(tmp_path), ProbeRequest(kind=SMTP, name="127.0.0.1:99999"))
+
+
+async def answer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    """A server that says yes to everything."""
+    writer.write(b"220 tls.fabrikam.test\r\n")
+    while line := await reader.readline():
+        writer.write(b"221 bye\r\n" if line.startswith(b"QUIT") else b"250 tls.fabrikam.test\r\n")
+    writer.close()
+
+
+@pytest.mark.parametrize(
+    ("days", "name", "cause"),
+    [
+        (90, "tls.fabrikam.test", ""),
+        (-1, "tls.fabrikam.test", "the certificate of tls.fabrikam.test expired on"),
+        (90, "other.fabrikam.test", "is for other.fabrikam.test, not for tls.fabrikam.test"),
+    ],
+)
+async def test_tls_with_the_first_octet(days: int, name: str, cause: str, tmp_path: Path, authority: Authority) -> None:
+    context = authority.issue(name, days=days, since_days=30).server_context()
+    server = await asyncio.start_server(answer, "127.0.0.1", 0, ssl=context)
+    async with server:
+        sending = connector(
+            server.sockets[0].getsockname()[1], implicit_tls=True, tls_auth_level=TlsAuthLevel.DOMAIN_VALIDATION,
+            tls_domain="tls.fabrikam.test", tls_ca_file=str(authority.root),
+        )  # fmt: skip
+        result = await run(tmp_path, sending)
+        server.close()
+    assert cause in result.cause
+    assert result.verdict is (Verdict.FAILURE if cause else Verdict.WARNING), result.cause  # HELO knows no keywords
+
+
+async def test_the_certificate_that_we_show(tmp_path: Path, authority: Authority) -> None:
+    pair = authority.issue("us.contoso.test", days=90)
+    context = authority.issue("mail.fabrikam.test", days=90).server_context()
+    context.verify_mode = ssl.CERT_REQUIRED
+    context.load_verify_locations(authority.root)
+    context.maximum_version = ssl.TLSVersion.TLSv1_2  # which refuses within the handshake
+    with Sink(context=context) as sink:
+        without = await run(tmp_path, connector(sink.port, require_tls=True))
+        shown = connector(
+            sink.port, require_tls=True, tls_certificate_file=str(pair.certificate), tls_key_file=str(pair.key)
+        )
+        with_it = await run(tmp_path, shown)
+    assert without.verdict is Verdict.FAILURE
+    assert with_it.verdict is Verdict.PASS, with_it.cause
+    details = [line for step in walk(with_it.tree) for line in step.details]
+    assert f"our certificate: {pair.certificate}, where it is asked for" in details
 
 
 async def test_a_connector_that_does_not_exist(tmp_path: Path) -> None:
