@@ -22,6 +22,7 @@ _COLORS: Final = {
     Status.POISON: "red", Status.DROPPED: "red", Status.DEFERRED: "yellow", Status.PENDING: "yellow",
 }  # fmt: skip
 _RECIPIENTS: Final = 5
+_CONNECTION_LINES: Final = 4
 _INDENT: Final = " " * 15
 
 
@@ -127,11 +128,13 @@ def _step_lines(step: Step, local: datetime) -> Iterator[str]:
 
 
 def _transcript(step: Step, told: set[str]) -> Iterator[str]:
-    """The conversation; how a session began is told once."""
+    """The conversation, or where none is kept, how the connection went; how a session began is told once."""
     lines = step.transcript
     if step.session_id in told:
         begun = [number for number, line in enumerate(lines) if line.data[:10].upper() == "MAIL FROM:"]
         lines = lines[begun[0] :] if begun else []
+    if not step.transcript and step.session_id not in told:
+        lines = step.connection[:_CONNECTION_LINES]
     for line in lines:
         yield _INDENT + "    " + cut(f"{line.event} {line.data or line.context}".rstrip(), max(20, width() - 20))
 
