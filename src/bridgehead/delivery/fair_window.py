@@ -6,9 +6,9 @@ finds nobody waiting costs nothing of that, which is the common case.
 """
 
 from collections import Counter, deque
-from collections.abc import Collection, Iterator
+from collections.abc import Collection, Iterator, Sequence
 from heapq import heapify, heappop, heappush
-from itertools import chain
+from itertools import chain, count
 from typing import Final
 
 from bridgehead.mail.item import MailItem, Priority
@@ -19,23 +19,31 @@ LIGHT_MESSAGES: Final = 4
 """A sender with fewer messages waiting here is light."""
 SENDERS_REMEMBERED: Final = 5_000
 
-Place = tuple[int, int, QueuedItem]
-"""Turn, id of the message, message."""
+Key = tuple[int, str]
+"""Lane and sender."""
+Slot = tuple[int, int, Key]
+"""Turn, order of arrival, and whose it is."""
 
 
 class FairWindow:
-    """A bounded number of messages; the bound is the caller's."""
+    """A bounded number of messages; the bound is the caller's.
 
-    __slots__ = ("_first", "_heaps", "_last", "_length", "_reached", "_shares", "_weights")
+    Each message brings its sender a slot. When the slot's turn has come, the sender's oldest message leaves.
+    """
+
+    __slots__ = ("_first", "_last", "_length", "_order", "_reached", "_shares", "_slots", "_waiting", "_weights")
 
     def __init__(self, weights: Weights) -> None:
         self._weights = weights
         self._shares = Shares()
         self._first: deque[QueuedItem] = deque()
         """Given back untried, or come while nobody waited: these go before all others."""
-        self._heaps: dict[int, list[Place]] = {}
+        self._waiting: dict[Key, deque[QueuedItem]] = {}
+        self._slots: dict[int, list[Slot]] = {}
+        """By lane, a heap each."""
         self._reached = [0] * len(LANES)
-        self._last: dict[tuple[int, str], int] = {}
+        self._last: dict[Key, int] = {}
+        self._order = count()
         self._length = 0
 
     def __len__(self) -> int:
@@ -43,7 +51,7 @@ class FairWindow:
 
     def __iter__(self) -> Iterator[QueuedItem]:
         """In no particular order."""
-        return chain(self._first, (place[2] for heap in self._heaps.values() for place in heap))
+        return chain(self._first, *self._waiting.values())
 
     def add(self, entry: QueuedItem) -> None:
         """A fresh message, behind its sender's others."""
@@ -51,31 +59,13 @@ class FairWindow:
         if self._length == 1:
             self._first.append(entry)
             return
-        item = entry.item
-        lane = lane_of(item.priority, entry.retry_count)
-        sender = sender_of(item)
-        turn = self._reached[lane]
-        last = self._last.get((lane, sender))
-        if last is not None:
-            turn = max(turn, last + self._weights.step(sender))
-        elif len(self._last) >= SENDERS_REMEMBERED:
-            self._forget_senders()
-        self._last[lane, sender] = turn
-        self._put(lane, turn, entry)
+        self._slot_for(entry).append(entry)
 
-    def add_older(self, entries: Collection[QueuedItem]) -> None:
-        """Messages from disk, in their order: each before the younger one of the same sender whose turn it shares."""
-        turns: dict[tuple[int, str], int] = {}
-        for entry in entries:
-            lane = lane_of(entry.item.priority, entry.retry_count)
-            sender = sender_of(entry.item)
-            turn = turns.get((lane, sender), self._reached[lane])
-            turns[lane, sender] = turn + self._weights.step(sender)
-            self._last[lane, sender] = max(turn, self._last.get((lane, sender), turn))
-            self._put(lane, turn, entry)
+    def add_older(self, entries: Sequence[QueuedItem]) -> None:
+        """Messages from disk, in their order: before what is younger of the same sender."""
         self._length += len(entries)
-        if len(self._last) > SENDERS_REMEMBERED:
-            self._forget_senders()
+        for entry in reversed(entries):
+            self._slot_for(entry).appendleft(entry)
 
     def put_back(self, entry: QueuedItem) -> None:
         """A message that was taken and not tried is the first again."""
@@ -84,7 +74,7 @@ class FairWindow:
 
     def take(self, held_up: Collection[Priority] = ()) -> QueuedItem | None:
         """The next message, of a priority that is not held up; None where there is none."""
-        first, heaps = self._first, self._heaps
+        first, slots = self._first, self._slots
         if first and not held_up:
             self._length -= 1
             return first.popleft()
@@ -93,34 +83,37 @@ class FairWindow:
                 first.remove(entry)
                 self._length -= 1
                 return entry
-        lanes = [lane for lane in heaps if lane >> 1 not in held_up] if held_up else list(heaps)
+        lanes = [lane for lane in slots if lane >> 1 not in held_up] if held_up else list(slots)
         if not lanes:
             return None
         lane = self._shares.next_lane(lanes)
-        heap = heaps[lane]
-        turn, _, entry = heappop(heap)
+        heap = slots[lane]
+        turn, _, key = heappop(heap)
         if not heap:
-            del heaps[lane]
+            del slots[lane]
+        waiting = self._waiting[key]
+        entry = waiting.popleft()
+        if not waiting:
+            del self._waiting[key]
         self._reached[lane] = max(turn, self._reached[lane])
         self._length -= 1
         return entry
 
     def is_light(self, item: MailItem) -> bool:
         """Whether the sender of a fresh message has next to nothing waiting here."""
-        lane, sender = lane_of(item.priority, 0), sender_of(item)
-        last = self._last.get((lane, sender))
-        return last is None or last - self._reached[lane] < LIGHT_MESSAGES * self._weights.step(sender)
+        waiting = self._waiting.get((lane_of(item.priority, 0), sender_of(item)))
+        return waiting is None or len(waiting) < LIGHT_MESSAGES
 
     def by_priority(self) -> Counter[Priority]:
         """How many wait of each priority."""
         return Counter(entry.item.priority for entry in self)
 
     def emptied(self) -> list[QueuedItem]:
-        """All messages in the order in which they would have left; none is left here."""
-        found = list(self._first)
-        found += (place[2] for lane in sorted(self._heaps) for place in sorted(self._heaps[lane], key=_order))
+        """All messages, each sender's in order; none is left here."""
+        found = list(self)
         self._first.clear()
-        self._heaps.clear()
+        self._waiting.clear()
+        self._slots.clear()
         self._last.clear()
         self._length = 0
         return found
@@ -128,27 +121,51 @@ class FairWindow:
     def without(self, ids: Collection[int]) -> list[QueuedItem]:
         """Take these out, and give them."""
         taken = [entry for entry in self if entry.id in ids]
-        if taken:
-            self._first = deque(entry for entry in self._first if entry.id not in ids)
-            for lane, heap in list(self._heaps.items()):
-                heap[:] = [place for place in heap if place[2].id not in ids]
-                heapify(heap)
-                if not heap:
-                    del self._heaps[lane]
-            self._length -= len(taken)
+        if not taken:
+            return taken
+        self._first = deque(entry for entry in self._first if entry.id not in ids)
+        for key, waiting in list(self._waiting.items()):
+            kept = deque(entry for entry in waiting if entry.id not in ids)
+            if len(kept) < len(waiting):
+                self._keep_slots(key, len(kept))
+                self._waiting[key] = kept
+                if not kept:
+                    del self._waiting[key]
+        self._length -= len(taken)
         return taken
 
-    def _put(self, lane: int, turn: int, entry: QueuedItem) -> None:
-        heap = self._heaps.get(lane)
+    def _slot_for(self, entry: QueuedItem) -> deque[QueuedItem]:
+        """Another turn for the entry's sender; where its messages wait."""
+        item = entry.item
+        lane = lane_of(item.priority, entry.retry_count)
+        key = (lane, sender_of(item))
+        turn, last = self._reached[lane], self._last.get(key)
+        if last is not None:
+            turn = max(turn, last + self._weights.step(key[1]))
+        elif len(self._last) >= SENDERS_REMEMBERED:
+            self._forget_senders()
+        self._last[key] = turn
+        heap = self._slots.get(lane)
         if heap is None:
-            heap = self._heaps[lane] = []
-        heappush(heap, (turn, entry.item.internal_message_id, entry))
+            heap = self._slots[lane] = []
+        heappush(heap, (turn, next(self._order), key))
+        waiting = self._waiting.get(key)
+        if waiting is None:
+            waiting = self._waiting[key] = deque()
+        return waiting
+
+    def _keep_slots(self, key: Key, number: int) -> None:
+        """The first so many of a sender's slots."""
+        lane = key[0]
+        mine = sorted(slot for slot in self._slots[lane] if slot[2] == key)
+        heap = [slot for slot in self._slots[lane] if slot[2] != key] + mine[:number]
+        if heap:
+            heapify(heap)
+            self._slots[lane] = heap
+        else:
+            del self._slots[lane]
 
     def _forget_senders(self) -> None:
         """Those whose turn is over begin anew; where all have messages waiting, all do."""
         kept = {key: last for key, last in self._last.items() if last > self._reached[key[0]]}
         self._last = kept if len(kept) < SENDERS_REMEMBERED else {}
-
-
-def _order(place: Place) -> tuple[int, int]:
-    return place[:2]

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from bridgehead.categorizer.mail_flow import MailFlow
-from bridgehead.categorizer.worker import Categorizer
+from bridgehead.categorizer.worker import LEASED_ENTRIES, Categorizer
 from bridgehead.delivery.notify import NotifyReporter
 from bridgehead.delivery.settings import DeliverySettings
 from bridgehead.directory.lookup import DirectoryUnavailable
@@ -606,3 +606,29 @@ async def test_stopping_waits_for_what_is_under_way(world: World) -> None:
         world.categorizer.process(await world.accept(message(f"u{number}@there.example")))
     await world.categorizer.stop()
     assert len(world.intake.delivered) == 50
+
+
+async def test_a_single_message_does_not_wait_for_a_mailing_that_the_directory_held_up(world: World) -> None:
+    """Tens of thousands of one sender wait in Submission when the directory comes back, and more keep coming."""
+    mailing = 20_000 if isinstance(world.store, SqliteQueueStore) else 300
+    waiting = []
+    for number in range(mailing):
+        item = message("someone@far.example", sender="mailing@contoso.com")
+        item.internal_message_id = world.store.allocate_id()
+        waiting.append(
+            QueuedItem(
+                item=item, content=BytesContent(CONTENT) if not number else None, content_id=1,
+                queue=QueueKind.SUBMISSION, status=MessageStatus.RETRY, due=NOW - 1, retry_count=1,
+            )
+        )  # fmt: skip
+    await world.store.committed(Transaction(put=waiting))
+    await world.accept(
+        message("someone@far.example", sender="single@contoso.com"), status=MessageStatus.RETRY, due=NOW - 1,
+        retry_count=1,
+    )  # fmt: skip
+    world.categorizer.start()
+    while not any(str(one.item.envelope.reverse_path) == "single@contoso.com" for one in world.intake.delivered):
+        world.categorizer.process(await world.accept(message("someone@far.example", sender="mailing@contoso.com")))
+    await world.categorizer.stop()
+    senders = [str(one.item.envelope.reverse_path) for one in world.intake.delivered]
+    assert senders.index("single@contoso.com") < LEASED_ENTRIES
