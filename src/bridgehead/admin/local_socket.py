@@ -114,6 +114,9 @@ def _remove_stale(path: Path) -> None:
         try:
             with short_path(path) as address:
                 probe.connect(address)
+            if not Path(f"/proc/{peer_of(probe).pid}").exists():  # whoever inherited it is about to end
+                path.unlink(missing_ok=True)
+                return
         except (ConnectionRefusedError, FileNotFoundError):
             path.unlink(missing_ok=True)
             return

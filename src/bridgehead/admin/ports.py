@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING, Protocol
 
 import msgspec
 
-from bridgehead.admin.standing_rules import StandingRules
 from bridgehead.queues.store import ItemFilter, Problem, QueuedItem, QueueState, QueueSummary
 
 if TYPE_CHECKING:  # a command that asks for queues does not load what traces and tests need
@@ -20,6 +19,7 @@ if TYPE_CHECKING:  # a command that asks for queues does not load what traces an
     from bridgehead.admin.pressure import PressureFacts
     from bridgehead.admin.probe.ports import ConnectorTests
     from bridgehead.admin.safety_net import SafetyNetDesk
+    from bridgehead.admin.standing_rules import StandingRules
     from bridgehead.admin.tracking import TraceService
     from bridgehead.admin.why.ports import Diagnostics
 
@@ -117,7 +117,7 @@ class RunningServer(Protocol):
         """What administrators do to queued messages."""
 
     @property
-    def standing_rules(self) -> StandingRules:
+    def standing_rules(self) -> "StandingRules":
         """What administrators ordered for mail to come."""
 
     @property

@@ -26,7 +26,7 @@ from bridgehead.net.ip_range import parse_binding
 
 log = logging.getLogger("bridgehead.server")
 
-_COMMAND: Final = (sys.executable, "-m", "bridgehead.admin.api")
+_COMMAND: Final = (sys.executable, "-P", "-m", "bridgehead.admin.api")
 _FIRST_DELAY: Final = 1.0
 _LONGEST_DELAY: Final = 60.0
 _STEADY_SECONDS: Final = 60.0
@@ -83,8 +83,7 @@ class ApiProcess:
             self._task.cancel()
             await asyncio.gather(self._task, return_exceptions=True)
         if self._process is not None and self._process.returncode is None:
-            assert self._process.stdin is not None
-            self._process.stdin.close()
+            self._process.terminate()
             try:
                 async with asyncio.timeout(_STOP_SECONDS):
                     await self._process.wait()

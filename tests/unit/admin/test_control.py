@@ -271,3 +271,40 @@ async def test_the_http_interface_names_the_caller_it_speaks_for(server: Control
     answer = json.loads(await reader.readline())
     writer.close()
     assert answer["result"] == ["anna"]
+
+
+async def test_only_the_process_of_the_interface_names_callers(path: Path) -> None:
+    server = ControlServer(METHODS, NO_SERVER, path, interface_pid=lambda: os.getpid() + 1)
+    await server.start()
+    request = b'{"id":1,"method":"shout","caller":{"name":"anna","role":4}}\n{"id":2,"method":"shout"}\n'
+    refused, own = await raw(path, request)
+    assert refused["error"]["code"] == "forbidden"
+    assert own == {"id": 2, "result": [""]}
+    await server.close()
+
+
+HEIR = """
+import os, socket, sys, time
+listening = socket.socket(socket.AF_UNIX)
+listening.bind(sys.argv[1])
+listening.listen()
+if os.fork():
+    os._exit(0)
+print("inherited", flush=True)
+sys.stdin.read()
+"""
+
+
+async def test_a_dead_servers_socket_is_replaced_while_its_heir_still_ends(path: Path) -> None:
+    heir = await asyncio.create_subprocess_exec(
+        "python3", "-c", HEIR, str(path), stdin=asyncio.subprocess.PIPE, stdout=asyncio.subprocess.PIPE
+    )
+    assert heir.stdin is not None
+    assert heir.stdout is not None
+    await heir.stdout.readline()
+    await heir.wait()
+    server = ControlServer(METHODS, NO_SERVER, path)
+    await server.start()
+    assert await call(path, "on") == ["ON"]
+    await server.close()
+    heir.stdin.close()

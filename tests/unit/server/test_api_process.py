@@ -74,6 +74,7 @@ async def test_one_that_is_killed_is_started_again_and_callers_wait_meanwhile(
     await ask(tmp_path)
     first = process.pid
     os.kill(first, 9)
+    await until(lambda: process.pid != first)
     assert (await ask(tmp_path)).startswith(b"HTTP/1.1 200 ")
     assert process.pid not in (0, first)
     assert process.trouble == ""

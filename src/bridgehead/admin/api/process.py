@@ -2,8 +2,8 @@
 """The process: takes its orders from the one that moves mail, serves, and ends with it.
 
 Orders come as one line of JSON on standard input, which stays open; its end is the end of the parent, however that
-came about. The listening sockets are inherited, so that callers wait in them while this process starts, and while it
-starts again after a fault.
+came about. A parent that stops in order sends SIGTERM first. The listening sockets are inherited, so that callers wait
+in them while this process starts, and while it starts again after a fault.
 """
 
 import asyncio
@@ -34,7 +34,6 @@ from bridgehead.net.certificates import CertificateError, CertificatePair, make_
 log = logging.getLogger("bridgehead.api")
 
 _NICE: Final = 10
-_STOP_SECONDS: Final = 8.0
 _CERTIFICATE_SECONDS: Final = 10.0
 
 
@@ -70,7 +69,7 @@ async def _serve(orders: Orders) -> None:
         servers.append(HttpServer(probe_app(probes), socket.socket(fileno=orders.probe_fd)))
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, stop.set)
-    threading.Thread(target=_watch_parent, args=(loop, stop), daemon=True).start()
+    threading.Thread(target=_watch_parent, daemon=True).start()
     serving = [asyncio.ensure_future(server.run_until_stopped()) for server in servers]
     await asyncio.wait([*serving, *tasks], return_when=asyncio.FIRST_COMPLETED)
     for server in servers:
@@ -101,13 +100,8 @@ def _stamps(pair: CertificatePair) -> list[int]:
     return [path.stat().st_mtime_ns if path.exists() else 0 for path in (pair.certificate, pair.key)]
 
 
-def _watch_parent(loop: asyncio.AbstractEventLoop, stop: asyncio.Event) -> None:
-    """End with the parent, even where the event loop is held up."""
+def _watch_parent() -> None:
+    """End with the parent, at once: whoever takes its place must find sockets that nobody holds."""
     while os.read(sys.stdin.fileno(), 4096):
         pass
-    try:
-        loop.call_soon_threadsafe(stop.set)
-    except RuntimeError:
-        return  # it has ended already
-    threading.Event().wait(_STOP_SECONDS)
-    os._exit(1)
+    os._exit(0)
