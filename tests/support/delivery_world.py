@@ -206,7 +206,7 @@ class World:
             if fresh:
                 self.dispatcher.deliver([entry])
             else:
-                self.dispatcher.notify(entry.next_hop)
+                self.dispatcher.notify(entry.next_hop, [entry])
         await self.settle()
 
     async def settle(self) -> None:

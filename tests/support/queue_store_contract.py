@@ -11,6 +11,7 @@ from bridgehead.mail.envelope import Envelope, EnvelopeRecipient
 from bridgehead.mail.item import MailItem, Priority
 from bridgehead.queues.overview import LargeQueue, QueueTotal
 from bridgehead.queues.store import (
+    FIRST_PLACE,
     ItemFilter,
     MessageStatus,
     QueuedItem,
@@ -362,6 +363,17 @@ class QueueStoreContract:
         assert await store.next_due(DELIVERY, HOP) == 1700.0
         await put(store, entry(store))
         assert await store.next_due(DELIVERY, HOP) == 0.0
+
+    async def test_what_is_ready_can_be_read_in_order_without_being_taken(self, store: QueueStore) -> None:
+        low = entry(store, priority=Priority.LOW)
+        normal = [entry(store) for _ in range(5)]
+        await put(store, low, *normal, entry(store, status=RETRY, due=1.0), entry(store, next_hop=OTHER_HOP))
+        first = await store.ready_behind(DELIVERY, HOP, FIRST_PLACE, 4)
+        rest = await store.ready_behind(DELIVERY, HOP, first[-1][0], 4)
+        assert [one.id for _, one in first + rest] == [*(one.id for one in normal), low.id]
+        assert await store.ready_behind(DELIVERY, HOP, rest[-1][0], 4) == []
+        assert {one.status for _, one in first + rest} == {READY}
+        assert len(await lease(store)) == 7
 
     async def test_what_is_due_later_than_a_time_is_brought_forward(self, store: QueueStore) -> None:
         sooner, late = entry(store, status=RETRY, due=1500.0), entry(store, status=RETRY, due=1700.0)

@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: MIT
 """What the categorizer needs of its neighbours: somebody to write reports, and somebody to take what is ready."""
 
+from collections.abc import Sequence
 from typing import Protocol
 
 from bridgehead.categorizer.resolution import Result
@@ -41,5 +42,5 @@ class DeliveryIntake(Protocol):
     def deliver(self, entries: list[QueuedItem]) -> None:
         """Committed entries, ACTIVE and with their content: the dispatcher's own from now on."""
 
-    def notify(self, next_hop: NextHop) -> None:
-        """READY entries for this next hop were committed; they are to be leased from the store."""
+    def notify(self, next_hop: NextHop, stored: Sequence[QueuedItem]) -> None:
+        """READY entries for this next hop, among those given, were committed; they are to be leased from the store."""

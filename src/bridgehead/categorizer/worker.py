@@ -211,7 +211,7 @@ class Categorizer:
         if outcome.deliveries:
             self._intake.deliver(outcome.deliveries)
         for next_hop in outcome.waiting:
-            self._intake.notify(next_hop)
+            self._intake.notify(next_hop, outcome.transaction.put)
         for report in outcome.reports:
             self.process(report)
 

@@ -246,6 +246,12 @@ class AttemptRecorder:
         failed = [pair for pair in result.results if pair[1].action is Action.FAILED]
         self._track_group(entry, EventId.FAIL, Source.QUEUE if result.expired else source, failed, attempt)
 
+    def held_up(self, entry: QueuedItem, error: str) -> None:
+        """An entry waits untried, because its next hop cannot be reached."""
+        status = DeliveryStatus(action=Action.DELAYED, status="4.4.1", diagnostic=error)
+        pending = [(one, status) for one in entry.item.envelope.recipients if not one.state]
+        self._track_group(entry, EventId.DEFER, _SOURCE.get(_kind(entry.next_hop), Source.SMTP), pending, None)
+
     def _track_group(
         self, entry: QueuedItem, event_id: EventId, source: Source,
         group: list[tuple[EnvelopeRecipient, DeliveryStatus]], attempt: Attempt | None,

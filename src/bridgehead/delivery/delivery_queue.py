@@ -11,6 +11,7 @@ from typing import Final
 
 import msgspec
 
+from bridgehead.delivery.hold_up import HoldUp
 from bridgehead.delivery.ports import Attempt, Courier, pending_recipients
 from bridgehead.delivery.queue_window import (
     FAULT_PAUSE,
@@ -42,12 +43,13 @@ class DeliveryQueue(QueueWindow):
     Attributes:
         active: messages that the courier has.
         connected: the last thing heard from the courier is that a host answered.
+        is_stopped: the server stops.
         taken: messages taken since the queue exists.
     """
 
     def __init__(self, state: QueueState, host: QueueHost) -> None:
         super().__init__(state, host)
-        self.connected = False
+        self.connected = self.is_stopped = False
         self.courier: Courier | None = None
         self.active: dict[int, QueuedItem] = {}
         self.taken = 0
@@ -120,6 +122,7 @@ class DeliveryQueue(QueueWindow):
             self._window.put_back(entry)
         else:
             self._host.bytes_in_memory -= weight(entry)
+            self.hold_up([entry])
             self._to_disk([entry])
 
     def connection_failed(self, error: str, *, permanent: bool = False, status: str = "4.4.1") -> None:
@@ -240,7 +243,7 @@ class DeliveryQueue(QueueWindow):
 
     def stop(self) -> list[QueuedItem]:
         """Begin nothing any more; returns what lies in memory untouched, as it is to be stored."""
-        self.is_open = False
+        self.is_open, self.is_stopped = False, True
         return self._as_ready(self._emptied_window())
 
     def wake(self) -> None:
@@ -300,9 +303,20 @@ class DeliveryQueue(QueueWindow):
         if state.status is not QueueStatus.SUSPENDED:
             state.status = QueueStatus.RETRY
         self._horizon = 0.0
+        if state.retry_count == 1:
+            self._hold_up_all(error)
         self._close_window()
         self._set_state(state)
         self._host.schedule(self, state.next_retry)
+
+    def _hold_up_all(self, error: str) -> None:
+        """The queue begins to wait: say so of each message once, of those on disk little by little."""
+        told = set()
+        for entry in self._window:
+            self._host.recorder.held_up(entry, error)
+            told.add(entry.id)
+        if self.on_disk:
+            self._host.spawn(HoldUp(self, self._host, told).run())
 
     def _next_retry(self, now: float) -> float:
         return next_connection_retry(

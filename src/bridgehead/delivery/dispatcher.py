@@ -201,9 +201,11 @@ class Dispatcher:
         if entries:
             self.store.commit(Transaction(put=entries), urgent=False)
 
-    def notify(self, next_hop: NextHop) -> None:
-        """READY entries for `next_hop` were stored."""
-        self._queue(next_hop).notice_disk()
+    def notify(self, next_hop: NextHop, stored: Iterable[QueuedItem] = ()) -> None:
+        """READY entries for `next_hop` were stored, perhaps among others."""
+        queue = self._queue(next_hop)
+        queue.hold_up(entry for entry in stored if entry.next_hop == next_hop)
+        queue.notice_disk()
 
     def waits(self, entry: QueuedItem) -> None:
         """An entry of a delivery queue was stored as READY or RETRY."""

@@ -6,7 +6,7 @@ What its courier and the administrator see of the queue is in `delivery_queue`.
 
 import asyncio
 import logging
-from collections.abc import Collection, Coroutine
+from collections.abc import Collection, Coroutine, Iterable
 from typing import Final, Protocol
 
 import msgspec
@@ -103,6 +103,7 @@ class QueueWindow:
     def add(self, entry: QueuedItem) -> None:
         """A fresh message, ACTIVE on disk, with its content."""
         if not self.is_open:
+            self.hold_up([entry])
             self._to_disk([entry])
             return
         self._host.bytes_in_memory += weight(entry)
@@ -131,6 +132,12 @@ class QueueWindow:
         self.on_disk = True
         if self.is_open and not self._window:
             self._refill()
+
+    def hold_up(self, entries: Iterable[QueuedItem]) -> None:
+        """Messages join the queue; while its next hop cannot be reached, say so of each."""
+        if self.state.status is QueueStatus.RETRY:
+            for entry in entries:
+                self._host.recorder.held_up(entry, self.state.last_error)
 
     def kept(self, entry: QueuedItem) -> None:
         """An entry is stored to be tried again at its time."""
@@ -228,6 +235,8 @@ class QueueWindow:
         if len(good) < len(batch):
             self._sort_out([entry for entry in batch if entry.crash_count >= threshold])
         if not self.is_open:
+            if self.state.retry_count == 1:  # read before the queue began to wait
+                self.hold_up(good)
             self._to_disk(good)
             return
         self._host.bytes_in_memory += sum(map(weight, good))

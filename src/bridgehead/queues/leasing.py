@@ -30,12 +30,19 @@ from bridgehead.queues.record import (
     entry_without_record,
 )
 from bridgehead.queues.statements import for_ids
+from bridgehead.queues.states import Event, next_status
 from bridgehead.queues.store import MessageStatus, QueuedItem, QueueKind, StoreUnreadable
 
 log = logging.getLogger("bridgehead.queues")
 
 SLICE: Final = 1_000
 """Entries changed at a time by what goes over the whole store, so that commits do not wait long for it."""
+_AFTER_RESTART: Final = "CASE status{} END".format(
+    "".join(
+        f" WHEN {status:d} THEN {next_status(status, Event.RESTART):d}"
+        for status in (MessageStatus.ACTIVE, MessageStatus.PENDING_SUSPEND, MessageStatus.PENDING_REMOVE)
+    )
+)
 _REMOVAL_INTERRUPTED: Final = (
     "Removal was asked for while this message was being delivered, and the server stopped before that ended."
     " Remove it again or resume it."
@@ -163,9 +170,9 @@ def recover_slice(
     span = (ids[0], ids[-1], epoch)
     _give_turns(connection, span, turns)
     connection.execute(
-        "UPDATE item SET in_doubt = (in_doubt OR queue IN (0, 1)), crash_count = crash_count + ?,"
+        "UPDATE item SET in_doubt = (in_doubt OR queue IN (0, 1)), crash_count = crash_count + ?,"  # noqa: S608
         " last_error = CASE status WHEN 5 THEN ? ELSE last_error END,"
-        " status = CASE status WHEN 1 THEN 0 ELSE 3 END"
+        f" status = {_AFTER_RESTART}"
         " WHERE id BETWEEN ? AND ? AND status IN (1, 4, 5) AND epoch <> ?",
         (int(crashed), _REMOVAL_INTERRUPTED, *span),
     )

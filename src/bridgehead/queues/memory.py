@@ -28,12 +28,14 @@ from bridgehead.queues.record import (
     next_hop_of,
     state_of,
 )
+from bridgehead.queues.states import Event, next_status
 from bridgehead.queues.store import (
     Done,
     ItemFilter,
     MessageStatus,
     Note,
     Page,
+    Place,
     Problem,
     QueuedItem,
     QueueKind,
@@ -80,8 +82,9 @@ class MemoryQueueStore:
                 continue
             entry.in_doubt = entry.in_doubt or entry.queue in (QueueKind.SUBMISSION, QueueKind.DELIVERY)
             entry.crash_count += crashed
-            active = entry.status is MessageStatus.ACTIVE
-            entry.status = MessageStatus.READY if active else MessageStatus.SUSPENDED
+            following = next_status(entry.status, Event.RESTART)
+            assert isinstance(following, MessageStatus)
+            entry.status = following
             self._apply(change_of(Transaction(put=[entry]), 0, None))
         self._turns.look_again()
 
@@ -163,6 +166,14 @@ class MemoryQueueStore:
                 break
             taken.append(entry)
         return self._take(taken, in_turn=True)
+
+    async def ready_behind(
+        self, queue: QueueKind, next_hop: NextHop | None, place: Place, limit: int
+    ) -> list[tuple[Place, QueuedItem]]:
+        key = (int(queue), next_hop_key(next_hop), int(MessageStatus.READY))
+        rows = [row for row in self._rows.values() if (row[QUEUE], row[NEXT_HOP], row[STATUS]) == key]
+        places = sorted((row[LANE], row[TURN], row[0]) for row in rows)
+        return [(one, entry_of(self._rows[one[2]])) for one in places if one > place][:limit]
 
     async def bring_forward(self, later_than: float, seconds: float) -> int:
         late = [entry for entry in self._entries() if entry.status is MessageStatus.RETRY and entry.due > later_than]

@@ -29,6 +29,7 @@ from bridgehead.queues.statements import Row, for_ids
 from bridgehead.queues.store import (
     ItemFilter,
     MessageStatus,
+    Place,
     QueuedItem,
     QueueKind,
     QueueState,
@@ -56,6 +57,10 @@ _NEXT_IN_TURN: Final = (
     "SELECT lane, turn, id FROM (SELECT lane, turn, id, due FROM item INDEXED BY item_retry_turn"
     " WHERE queue = ? AND next_hop = ? AND status = 2 AND lane = ? ORDER BY turn, due LIMIT ?)"
     " WHERE due <= ? ORDER BY turn, id LIMIT ?"
+)
+_READY_BEHIND: Final = (
+    f"SELECT {ITEM_COLUMNS} FROM item INDEXED BY item_ready WHERE queue = ? AND next_hop = ? AND status = 0"  # noqa: S608
+    " AND (lane, turn, id) > (?, ?, ?) ORDER BY lane, turn, id LIMIT ?"
 )
 _FIRST_TURN: Final = (
     "SELECT min(turn) FROM (SELECT min(turn) AS turn FROM item INDEXED BY item_ready"
@@ -98,6 +103,20 @@ def _due_retries(
     found = set(connection.execute(_LONGEST_DUE, (queue, key, now, looked_at, limit)).fetchall())
     for lane in {place[0] for place in found} if len(found) >= limit else ():
         found.update(connection.execute(_NEXT_IN_TURN, (queue, key, lane, looked_at, now, limit)).fetchall())
+    return found
+
+
+def ready_behind(
+    connection: sqlite3.Connection, queue: QueueKind, next_hop: NextHop | None, place: Place, limit: int
+) -> list[tuple[Place, QueuedItem]]:
+    """READY entries behind a place, without content; those that cannot be read are left out."""
+    rows = connection.execute(_READY_BEHIND, (int(queue), next_hop_key(next_hop), *place, limit)).fetchall()
+    found: list[tuple[Place, QueuedItem]] = []
+    for row in rows:
+        try:
+            found.append(((row[LANE], row[TURN], row[ID]), entry_of(row)))
+        except StoreUnreadable:
+            continue  # its lease sets it aside
     return found
 
 

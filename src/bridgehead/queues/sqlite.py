@@ -33,6 +33,7 @@ from bridgehead.queues.store import (
     ItemFilter,
     Note,
     Page,
+    Place,
     Problem,
     QueuedItem,
     QueueKind,
@@ -368,6 +369,12 @@ class SqliteQueueStore:
     async def count_waiting(self, queue: QueueKind, limit: int) -> int:
         """From the two indexes of what waits."""
         return await self._read(lambda connection: reading.count_waiting(connection, queue, limit))
+
+    async def ready_behind(
+        self, queue: QueueKind, next_hop: NextHop | None, place: Place, limit: int
+    ) -> list[tuple[Place, QueuedItem]]:
+        """From the index of what is READY."""
+        return await self._read(lambda connection: reading.ready_behind(connection, queue, next_hop, place, limit))
 
     async def bring_forward(self, later_than: float, seconds: float) -> int:
         """See the port."""

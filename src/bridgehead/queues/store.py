@@ -8,7 +8,7 @@ rules are in `retry.py` and `states.py`; implementations in `sqlite.py` and `mem
 
 from collections.abc import Callable, Sequence
 from enum import IntEnum
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, Final, Protocol
 
 import msgspec
 
@@ -185,6 +185,11 @@ class Page(msgspec.Struct):
     last: int
 
 
+Place = tuple[int, int, int]
+"""Where an entry waits in its queue: lane, turn, id (`fairness.py`)."""
+FIRST_PLACE: Final = (-1, 0, 0)
+
+
 class ItemFilter(msgspec.Struct, kw_only=True, frozen=True):
     """Which entries a listing wants; all given parts must hold. Text is compared as `*` pattern, without case."""
 
@@ -251,6 +256,12 @@ class QueueStore(Protocol):
 
     async def count_waiting(self, queue: QueueKind, limit: int) -> int:
         """How many entries of a queue are READY or in RETRY, counted up to `limit` of each. Raises StoreFault."""
+
+    async def ready_behind(
+        self, queue: QueueKind, next_hop: NextHop | None, place: Place, limit: int
+    ) -> list[tuple[Place, QueuedItem]]:
+        """READY entries behind a place in a queue (`FIRST_PLACE` to begin with), each with its own, without content and
+        untouched. Entries that cannot be read are left out. Raises StoreFault."""
 
     async def bring_forward(self, later_than: float, seconds: float) -> int:
         """Make entries of all queues that are in RETRY with due > `later_than` due that many seconds earlier, yet not

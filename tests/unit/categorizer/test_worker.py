@@ -3,7 +3,7 @@
 
 import asyncio
 import contextlib
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Sequence
 from pathlib import Path
 
 import pytest
@@ -70,7 +70,7 @@ class Intake:
     def deliver(self, entries: list[QueuedItem]) -> None:
         self.delivered += entries
 
-    def notify(self, next_hop: NextHop) -> None:
+    def notify(self, next_hop: NextHop, stored: Sequence[QueuedItem]) -> None:
         self.notified.append(next_hop)
 
 

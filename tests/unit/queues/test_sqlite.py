@@ -295,6 +295,8 @@ async def test_files_that_a_crash_left_without_entry_are_removed_and_others_kept
 async def test_what_cannot_be_read_is_set_aside_and_the_rest_goes_on(
     store: SqliteQueueStore, folder: Path, statement: str, reason: str, caplog: pytest.LogCaptureFixture
 ) -> None:
+    told: list[QueuedItem] = []
+    store._set_aside = told.append
     bad, good = entry(store, received_at=1), entry(store, received_at=2)
     await put(store, bad, good)
     meddle(folder, statement, bad.id)
@@ -304,6 +306,7 @@ async def test_what_cannot_be_read_is_set_aside_and_the_rest_goes_on(
     [(key, why)] = await poisoned(store)
     assert key == bad.id
     assert reason in why
+    assert [(one.id, one.queue, one.last_error) for one in told] == [(bad.id, QueueKind.POISON, why)]
     assert [record.levelname for record in caplog.records if f"message {bad.id} cannot be read" in record.message] == [
         "ERROR"
     ]
