@@ -211,7 +211,9 @@ class _Teller:
         self._last[event.internal_message_id] = event.time
 
     def _before(self, event: FoundEvent) -> datetime | None:
-        """The step before of the same fork; of its parent where it begins here."""
+        """The step before of the same fork; of its parent where it begins here. What is submitted again begins anew."""
+        if event.event_id == "RESUBMIT":
+            return None
         own = self._last.get(event.internal_message_id)
         if own is not None:
             return own

@@ -12,6 +12,7 @@ import os
 import select
 import sqlite3
 import sys
+from contextlib import suppress
 from pathlib import Path
 from typing import Final
 
@@ -100,7 +101,8 @@ def _become_idle() -> None:
     try:
         os.sched_setscheduler(0, os.SCHED_IDLE, os.sched_param(0))
     except (AttributeError, OSError):
-        os.nice(19)
+        with suppress(OSError):
+            os.nice(19)
 
 
 def main() -> int:

@@ -89,6 +89,26 @@ async def test_a_story_tells_where_the_time_went_and_what_is_waited_for(server: 
     assert done.total_seconds == 100.0
 
 
+async def test_what_is_submitted_again_begins_anew(server: StoreServer, tmp_path: Path) -> None:
+    folder = tmp_path / "again"
+    file = LogFile(folder, KIND, LogLimits(timedelta(0), 10**7, 10**9), lambda: NOW)
+    log = MessageTrackingLog(file)
+    for seconds, event_id, number in ((0, "RECEIVE", 1), (1, "SEND", 1), (90_000, "RESUBMIT", 2), (90_003, "SEND", 2)):
+        log.record(
+            TrackingEvent(
+                NOW - 99_000 + seconds, EventId(event_id), Source.SMTP, number, "<1@a.example>", "net-1",
+                recipient_address=["bob@contoso.com"], reference="1" if event_id == "RESUBMIT" else "",
+            )
+        )  # fmt: skip
+    file.close()
+    server.traces = FolderTraces(folder)
+    told: Story = await story(server, "net-1")
+    assert [step.event for step in told.steps[:4]] == ["RECEIVE", "SEND", "RESUBMIT", "SEND"]
+    assert [step.waited_seconds for step in told.steps[:4]] == [0.0, 1.0, 0.0, 3.0]
+    assert told.ends[0].recipient.status == "Delivered"
+    assert told.message.status == "Delivered"
+
+
 async def test_what_is_not_known_and_what_cannot_be_meant_are_said(server: StoreServer) -> None:
     for wanted, code in (({"status": "gone"}, INVALID), ({"limit": 0}, INVALID), ({"after": "x"}, INVALID)):
         with pytest.raises(AdminFault) as caught:
