@@ -66,7 +66,7 @@ class MaildirCourier:
     def standing(self) -> CourierStanding:
         """See `Standing`."""
         busy = len(self._under_way)
-        limit = Limit("max_concurrent_mailbox_deliveries", self._limit, busy, table="mailbox_store")
+        limit = Limit("max_concurrent_mailbox_deliveries", int(self._limit), busy, table="mailbox_store")
         set_by_settings = self._limit < THREADS  # raising a setting above what the threads allow would release nothing
         return CourierStanding(sessions=busy, limits=(limit,) if busy >= self._limit and set_by_settings else ())
 

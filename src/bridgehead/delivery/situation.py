@@ -56,15 +56,25 @@ def stored_situation(state: QueueState, waits: int) -> Situation:
     )
 
 
-def message_situation(entry: QueuedItem, of_queue: Situation, on_trial: int = 0) -> Situation:
-    """One message in a queue that stands as given. `on_trial`: id of the message that is tried alone, 0 for none."""
+def message_situation(
+    entry: QueuedItem, of_queue: Situation, on_trial: int = 0, under_way: bool | None = None
+) -> Situation:  # fmt: skip
+    """One message in a queue that stands as given.
+
+    Args:
+        on_trial: id of the message that is tried alone, 0 for none.
+        under_way: the courier has it; None where nobody knows. In memory all messages are ACTIVE on disk.
+    """
+    status = entry.status
+    if status is MessageStatus.ACTIVE and under_way is False:
+        status = MessageStatus.READY
     handling = entry.item.handling
     held = handling is not None and handling.rule > 0 and entry.status is MessageStatus.SUSPENDED
     suspended = entry.status in (MessageStatus.SUSPENDED, MessageStatus.PENDING_SUSPEND) and handling is not None
     return msgspec.structs.replace(
         of_queue,
         queue_kind=entry.queue.name.capitalize(),
-        message_status=entry.status.name.title().replace("_", ""),
+        message_status=status.name.title().replace("_", ""),
         held_by=f"standing rule {handling.rule}" if held and handling is not None else "",
         suspended_by=handling.by if suspended and handling is not None else of_queue.suspended_by,
         suspended_at=handling.at if suspended and handling is not None else of_queue.suspended_at,

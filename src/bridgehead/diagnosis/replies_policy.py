@@ -144,7 +144,7 @@ POLICY: Final[list[ReplyRule]] = [
         r"5\.7\.60\b|SendAs ?denied|permissions? to send as|5\.2\.252|not (?:owned by|allowed to use)"
         r"|Sender address rejected: not owned",
         "The login may not use this sender address.",
-        "let the device send as the address of its login, or grant the address: bridgehead user add-address",
+        "let the device send as the address of its login, or grant the address: bridgehead user add --address",
     ),
     reply_rule(
         "not-authenticated",

@@ -129,7 +129,10 @@ class ServerDiagnostics:
 
     def message_situation(self, entry: QueuedItem, of_queue: Situation) -> Situation:
         """Where it stands with one message."""
-        return message_situation(entry, of_queue, self._application.dispatcher.suspects.on_trial)
+        dispatcher = self._application.dispatcher
+        queue = dispatcher.queues.get(entry.next_hop) if entry.next_hop is not None else None
+        under_way = entry.id in queue.active if queue is not None else None
+        return message_situation(entry, of_queue, dispatcher.suspects.on_trial, under_way)
 
     def origin(self, table: str, setting: str) -> str:
         """Where a setting is set."""

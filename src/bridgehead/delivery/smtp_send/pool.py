@@ -100,10 +100,10 @@ class SessionPoolCourier:
         limits = []
         if sessions + opening >= self._limit and sessions and not self._idle:
             table, setting = self.limit_setting
-            limits.append(Limit(setting, self._limit, sessions, table=table))
+            limits.append(Limit(setting, int(self._limit), sessions, table=table))
         if self._limiter.used >= self._limiter.limit and not self._idle and not opening:
             limits.append(
-                Limit("max_outbound_connections", self._limiter.limit, self._limiter.used, table="delivery")
+                Limit("max_outbound_connections", int(self._limiter.limit), self._limiter.used, table="delivery")
             )
         return CourierStanding(
             sessions=sessions,

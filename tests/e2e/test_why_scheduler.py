@@ -1,0 +1,158 @@
+# SPDX-License-Identifier: MIT
+"""Why the scheduler does not send: limits that release the queue when they are raised, suspensions, routes, poison."""
+
+import sys
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from e2e.why_world import World
+from support.configuration import changed
+from support.ports import free_port, wait_until
+from support.server import Server
+from support.sink import Sink, Transaction
+
+CRASHING = Path(__file__).parents[1] / "support" / "crashing_server.py"
+
+
+class Holding(Sink):
+    """Does not answer the content until it is told to."""
+
+    def __init__(self) -> None:
+        self.release = threading.Event()
+        super().__init__(on_content=self._hold)
+
+    def _hold(self, _: Transaction) -> str | None:
+        self.release.wait(60)
+        return None
+
+
+@pytest.fixture
+def lab(tmp_path: Path) -> Iterator[World]:
+    one = World(tmp_path)
+    yield one
+    one.close()
+
+
+def _raise_limit(lab: World, **changes: Any) -> None:
+    assert lab.server is not None
+    lab.server.configure(changed(lab.server.settings, changes))
+    lab.server.reload()
+
+
+def _limited(lab: World, about: str, setting: str) -> Any:
+    def ask() -> Any:
+        found = lab.why(about).verdicts
+        return next((one for one in found if one.limit is not None and one.limit.setting == setting), None)
+
+    return wait_until(ask, 15, lambda: f"{setting} named; there: {lab.why(about).verdicts}")
+
+
+def test_the_limit_of_all_connections_is_named_with_its_line_and_releases_the_queue_when_raised(lab: World) -> None:
+    holding, free = lab.stack.enter_context(Holding()), lab.stack.enter_context(Sink())
+    lab.smart_host("slow.test", holding.port)
+    lab.smart_host("free.test", free.port)
+    server = lab.start(delivery={"connect_timeout": 1, "max_outbound_connections": 1})
+    lab.send("x@slow.test")
+    wait_until(lambda: holding.commands and holding.commands[-1][1] == "DATA", 10, "the connection is held")
+    lab.send("x@free.test")
+    verdict = _limited(lab, "x@free.test", "max_outbound_connections")
+    line = int(verdict.limit.origin.removeprefix("bridgehead.toml:"))
+    assert server.config.read_text().splitlines()[line - 1] == "max_outbound_connections = 1"
+    assert (verdict.limit.value, verdict.limit.used) == (1, 1)
+    assert verdict.reason == "limit"
+    assert verdict.state == "STUCK"
+    assert verdict.why.startswith(
+        "It could go now, but max_outbound_connections is reached: 1 of 1 connections are in use"
+    )
+    assert verdict.do == f"raise max_outbound_connections (bridgehead.toml:{line}), then: bridgehead reload"
+    assert not free.transactions
+    _raise_limit(lab, delivery={"max_outbound_connections": 5})
+    assert free.wait(1)[0].forward_paths == ["x@free.test"]
+    holding.release.set()
+    holding.wait(1)
+
+
+def test_the_limit_of_one_connector_is_named_and_releases_its_queue_when_raised(lab: World) -> None:
+    holding = lab.stack.enter_context(Holding())
+    lab.smart_host("slow.test", holding.port, max_outbound_connections_per_domain=1)
+    server = lab.start()
+    lab.send("first@slow.test")
+    wait_until(lambda: holding.commands and holding.commands[-1][1] == "DATA", 10, "the connection is held")
+    lab.send("second@slow.test")
+    verdict = _limited(lab, "second@slow.test", "max_outbound_connections_per_domain")
+    line = int(verdict.limit.origin.removeprefix("bridgehead.toml:"))
+    assert server.config.read_text().splitlines()[line - 1] == "max_outbound_connections_per_domain = 1"
+    connectors = [{**one, "max_outbound_connections_per_domain": 3} for one in server.settings["send_connectors"]]
+    _raise_limit(lab, send_connectors=connectors)
+    wait_until(lambda: _reached(holding, "second@slow.test"), 20, "the second message is sent beside the first")
+    assert not holding.transactions
+    holding.release.set()
+
+
+def _reached(sink: Sink, recipient: str) -> bool:
+    return any(recipient in line for _, line in sink.commands)
+
+
+def test_suspended_by_whom_and_when(lab: World) -> None:
+    lab.smart_host("there.test", free_port())
+    server = lab.start()
+    lab.send("x@there.test")
+    identity = wait_until(lambda: next((q["identity"] for q in server.queues() if q["message_count"]), None))
+    server.succeed("queue", "suspend", identity)
+    verdict = lab.why("x@there.test").verdicts[0]
+    assert verdict.reason == "queue-suspended"
+    assert verdict.why.startswith("The queue was suspended by ")
+    assert " on 20" in verdict.why
+    assert verdict.do == f"bridgehead queue resume '{identity}'"
+    assert verdict.since is not None
+    server.succeed("queue", "resume", identity)
+    wait_until(lambda: lab.why("x@there.test").verdicts[0].reason != "queue-suspended", 10)
+
+
+def test_no_route_and_what_frees_it(lab: World) -> None:
+    sink = lab.stack.enter_context(Sink())
+    server = lab.start()
+    lab.send("x@adatum.test")
+    verdict = wait_until(lambda: next(iter(lab.why("adatum.test").verdicts), None))
+    assert verdict is not None
+    assert verdict.reason == "no-route"
+    assert "adatum.test" in verdict.why
+    lab.smart_host("*", sink.port)
+    server.configure(changed(server.settings, {"send_connectors": lab.connectors}))
+    server.reload()
+    sink.wait(1)
+
+
+def test_a_message_that_crashed_the_server_is_set_aside(lab: World, tmp_path: Path) -> None:
+    def launched(server: Server, *launcher: str) -> Server:
+        server.launcher = list(launcher)
+        return server
+
+    server = lab.start(queues={"poison_threshold": 1})
+    server.stop()
+    step = "accepted and answered, not categorized"
+    launched(server, sys.executable, str(CRASHING), step, "1").start()
+    lab.send("bob@contoso.test")
+    server.wait_for_death()
+    launched(server, sys.executable, "-m", "bridgehead").start()
+    verdict = wait_until(lambda: next((v for v in lab.why("Poison").verdicts if v.messages), None))
+    assert verdict is not None
+    assert verdict.reason == "set-aside"
+    assert "too often" in verdict.why
+    assert verdict.do == "look at it: bridgehead queue show Poison"
+
+
+def test_nothing_waits_once_all_is_delivered(lab: World) -> None:
+    """Nothing waits: that is said, too, with what is remembered of the destination."""
+    sink = lab.stack.enter_context(Sink())
+    lab.smart_host("done.test", sink.port)
+    lab.start()
+    lab.send("x@done.test")
+    sink.wait(1)
+    verdict = wait_until(lambda: next((v for v in lab.why("x@done.test").verdicts if v.state == "DELIVERED"), None))
+    assert verdict is not None
+    assert lab.why("").verdicts[0].state == "IDLE"
