@@ -51,7 +51,8 @@ class Herald:
     async def _run(self) -> None:
         while True:
             with contextlib.suppress(TimeoutError):
-                await asyncio.wait_for(self._wake.wait(), self._interval)
+                async with asyncio.timeout(self._interval):
+                    await self._wake.wait()
                 await asyncio.sleep(GATHER_SECONDS)
             self._wake.clear()
             if not await self.tell():

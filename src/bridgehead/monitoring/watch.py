@@ -213,7 +213,8 @@ class Watch:
     async def _keep(self) -> None:
         while True:
             with contextlib.suppress(TimeoutError):
-                await asyncio.wait_for(self._changed.wait(), KEEP_SOURCES_SECONDS)
+                async with asyncio.timeout(KEEP_SOURCES_SECONDS):
+                    await self._changed.wait()
                 await asyncio.sleep(KEEP_SECONDS)
                 self._changed.clear()
                 await self._write(ALARMS_FILE, self.book.state())
