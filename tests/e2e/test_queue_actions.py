@@ -271,3 +271,90 @@ def test_a_standing_rule_fails_mail_with_its_reason_and_expires(
     wait_until(lambda: server.ask("standing-rule", "show", "1")["state"] == "Expired", 20, "the rule expires")
     server.send("carol@contoso.test", "later@adatum.test", message("Offer"), "secured")
     in_retry(server, 1)
+
+
+def test_submission_and_delivery_queues_are_suspended_across_a_restart_and_by_filter(
+    make_server: Callable[..., Server], sink: Sink
+) -> None:
+    server = make_server(sink.port).start()
+    server.succeed("queue", "suspend", "Submission", "--reason", "new directory")
+    fill(server, 3)
+    [waiting] = server.queues()
+    assert (waiting["identity"], waiting["status"], waiting["message_count"]) == ("Submission", "Suspended", 3)
+    assert waiting["suspend_reason"] == "new directory"
+    server.restart()
+    fill(server, 1)
+    assert [one["message_count"] for one in server.queues()] == [4]
+    server.succeed("queue", "suspend", "Unreachable")
+    server.succeed("queue", "resume", "Submission")
+    sink.wait(4)
+    [row] = [one for one in server.queues() if one["identity"] == "Unreachable"]
+    assert row["status"] == "Suspended"
+    refused = server.command("queue", "resume", "--filter", "{Status -eq Suspended}", "--reason", "done")
+    assert refused.returncode == 0
+    actions = server.ask("action", "list")
+    assert [one["action"] for one in actions] == [
+        "resume queue", "resume queue", "suspend queue", "suspend queue",
+    ]  # fmt: skip
+
+
+def test_suspending_queues_in_bulk_is_undone_and_views_have_exchanges_properties(
+    make_server: Callable[..., Server], closed_sink: Sink
+) -> None:
+    server = make_server(closed_sink.port, **HOUR).start()
+    fill(server, 3)
+    in_retry(server, 3)
+    [queue] = server.ask("queue", "list", "--filter", "{MessageCount -ge 3 -and OldestAge -lt 1h}")
+    assert queue["incoming_rate"] == pytest.approx(3 / 60, abs=0.01)
+    assert queue["velocity"] == -queue["incoming_rate"]
+    assert queue["next_hop_category"] == "External"
+    assert queue["message_counts_per_priority"] == {"High": 0, "Normal": 3, "Low": 0}
+    assert queue["retry_count"] >= 1
+    assert queue["first_retry_time"] <= queue["last_retry_time"] < queue["next_retry_time"]
+    assert queue["drain_time"] is None
+    assert server.ask("queue", "list", "--filter", "{MessageCount -gt 3}") == []
+    [one, *_] = server.ask("message", "list")
+    assert one["message_source_name"].startswith("SMTP:")
+    assert one["defer_reason"] == "None"
+    assert one["message_latency"] > 0
+    server.succeed("queue", "suspend", "--filter", "{NextHopCategory -eq External}", "--reason", "line is down")
+    assert server.queues()[0]["status"] == "Suspended"
+    [action] = server.ask("action", "list")
+    assert (action["action"], action["messages"]) == ("suspend queue", 3)
+    server.restart()
+    assert server.queues()[0]["suspended_by"] == action["by"]
+    closed_sink.listen()
+    server.succeed("action", "undo", str(action["id"]))
+    closed_sink.wait(3)
+    server.wait_until_empty()
+
+
+def test_views_change_nothing(make_server: Callable[..., Server], closed_sink: Sink) -> None:
+    """What the database says of every queued message is the same before and after all that only looks."""
+    import sqlite3
+
+    server = make_server(closed_sink.port, **HOUR).start()
+    fill(server, 3)
+    in_retry(server, 3)
+    database = next(server.data.glob("queue/*.db"))
+
+    def everything() -> dict[str, list[tuple[Any, ...]]]:
+        connection = sqlite3.connect(f"file:{database}?mode=ro", uri=True)
+        try:
+            tables = [row[0] for row in connection.execute("SELECT name FROM sqlite_master WHERE type = 'table'")]
+            return {one: connection.execute(f"SELECT * FROM {one}").fetchall() for one in tables}  # noqa: S608
+        finally:
+            connection.close()
+
+    before = everything()
+    assert before["item"]
+    number = str(server.ask("message", "list")[0]["id"])
+    for command in (
+        ["queue", "list"], ["queue", "show", "Everything/*"], ["message", "list", "--filter", "{Size -gt 1}"],
+        ["message", "show", number], ["message", "show", number, "--content"], ["queue", "verify"],
+        ["message", "remove", "--filter", "{Size -gt 1}", "--dry-run"], ["message", "suspend", number, "--dry-run"],
+        ["message", "export", number, "--to", str(server.directory / "out")], ["action", "list"],
+        ["standing-rule", "list"],
+    ):  # fmt: skip
+        server.command(*command)
+    assert everything() == before

@@ -11,7 +11,7 @@ from typing import Any, TypeVar
 
 from bridgehead.admin.alarms import sentences
 from bridgehead.admin.methods.table import METHODS
-from bridgehead.admin.ports import ListenerFacts, ReloadOutcome, ServerFacts
+from bridgehead.admin.ports import ListenerFacts, QueueActivity, ReloadOutcome, ServerFacts
 from bridgehead.admin.pressure import PressureFacts
 from bridgehead.admin.standing_rules import StandingRules
 from bridgehead.delivery.resubmission import Resubmissions
@@ -124,8 +124,14 @@ class StoreServer:
         self.store.set_queue_state(QueueState(queue=queue.queue, next_hop=queue.next_hop))
         return len(entries)
 
-    async def suspend(self, queue: QueueState, who: str) -> None:
-        state = QueueState(queue=queue.queue, next_hop=queue.next_hop, status=QueueStatus.SUSPENDED, suspended_by=who)
+    def activity(self, queue: QueueState) -> QueueActivity:
+        return QueueActivity()
+
+    async def suspend(self, queue: QueueState, who: str, reason: str = "") -> None:
+        state = QueueState(
+            queue=queue.queue, next_hop=queue.next_hop, status=QueueStatus.SUSPENDED, suspended_by=who,
+            suspend_reason=reason, suspended_at=self.now(),
+        )  # fmt: skip
         self.store.set_queue_state(state)
 
     async def resume(self, queue: QueueState) -> None:

@@ -27,12 +27,14 @@ class Target(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     Attributes:
         queue, next_hop: of one queue; None for all.
         filter: in the form that `filter.written` gives, "" for none.
+        queues: of an action on queues as a whole: the name, pattern or filter that was given.
     """
 
     ids: tuple[int, ...] = ()
     queue: QueueKind | None = None
     next_hop: NextHop | None = None
     filter: str = ""
+    queues: str = ""
 
     @property
     def is_bulk(self) -> bool:

@@ -175,6 +175,26 @@ class ActionRunner:
         self._launch(record)
         return record
 
+    async def note_queues(
+        self, change: ItemChange, chosen: str, counts: dict[str, int], undo_of: int = 0
+    ) -> ActionRecord:  # fmt: skip
+        """Record what was done to queues as a whole; `counts` says how many messages are in each. Raises StoreFault."""
+        number = self._next_id
+        self._next_id += 1
+        now = self.around.now()
+        record = ActionRecord(
+            id=number, change=msgspec.structs.replace(change, action=number, at=now), target=Target(queues=chosen),
+            boundary=0, state=COMPLETED, ended=now, done=sum(counts.values()), queues=counts, undo_of=undo_of,
+        )  # fmt: skip
+        notes = [note_of(record)]
+        if undo_of:
+            original = await self.record(undo_of)
+            original.undone_by = number
+            notes.append(note_of(original))
+        await self._store.swap([], notes)
+        self._count += 1
+        return record
+
     async def undo(self, number: int, by: str, reason: str) -> ActionRecord:
         """Begin to restore what an action changed and what has not left since. Raises AdminFault, StoreFault."""
         record = await self.record(number)

@@ -19,12 +19,12 @@ from bridgehead.admin.message_properties import message_properties, read_filter
 from bridgehead.admin.messages import MessageView, view_message
 from bridgehead.admin.ports import RunningServer
 from bridgehead.admin.queue_names import queue_identity
-from bridgehead.admin.queues import one_queue
+from bridgehead.admin.queues import one_queue, undo_queues
 from bridgehead.admin.times import moment
 from bridgehead.mail.header import clean_text
 from bridgehead.mail.item import Priority
 from bridgehead.mail.limits import ACTION_SAMPLE, ACTION_TARGETS, REASON_TEXT
-from bridgehead.queues.changes import ChangeKind, ItemChange
+from bridgehead.queues.changes import OF_MESSAGES, ChangeKind, ItemChange
 from bridgehead.queues.store import ItemFilter
 
 WAIT_SECONDS: Final = 2.0
@@ -163,7 +163,11 @@ async def show_action(server: RunningServer, number: int) -> ActionView:
 
 async def undo_action(server: RunningServer, number: int, who: str, reason: str) -> ActionView:
     """Restore what has not left since. Raises AdminFault, StoreFault."""
-    record = await server.actions.undo(number, who, clean_text(reason, REASON_TEXT))
+    reason = clean_text(reason, REASON_TEXT)
+    found = await server.actions.record(number)
+    if found.change.kind not in OF_MESSAGES and found.can_be_undone:
+        return view_action(await undo_queues(server, found, who, reason))
+    record = await server.actions.undo(number, who, reason)
     return view_action(await server.actions.ended(record.id, WAIT_SECONDS))
 
 
@@ -236,7 +240,7 @@ async def _named(server: RunningServer, names: str) -> tuple[int, ...]:
 
 def _change(server: RunningServer, order: ActionOrder, who: str) -> ItemChange:
     """What is to be done. Raises AdminFault."""
-    words = {kind.value: kind for kind in ChangeKind}
+    words = {kind.value: kind for kind in OF_MESSAGES}
     kind = words.get(order.action.casefold())
     if kind is None:
         raise AdminFault(INVALID, f'there is no action "{order.action}"', _nearest(order.action, list(words)))
@@ -291,6 +295,8 @@ def _nearest(given: str, names: Sequence[str]) -> str:
 
 
 def _target_text(target: Target) -> str:
+    if target.queues:
+        return f"queues {target.queues}"
     if target.ids:
         shown = ", ".join(map(str, target.ids[:5]))
         return f"messages {shown}" + (f" and {len(target.ids) - 5} more" if len(target.ids) > 5 else "")

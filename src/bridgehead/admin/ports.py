@@ -72,6 +72,21 @@ class ServerFacts(msgspec.Struct, frozen=True, kw_only=True):
     alarms: Sequence[str] = ()
 
 
+class QueueActivity(msgspec.Struct, frozen=True, kw_only=True):
+    """What the server knows of a queue that the store does not.
+
+    Attributes:
+        status: Exchange's word where a delivery queue is at work: Active, Connecting, Ready, Retry, Suspended; else "".
+        incoming_rate, outgoing_rate: messages by the second over the last minute.
+        tls_domain: name that its connector demands of the certificate, "" for none.
+    """
+
+    status: str = ""
+    incoming_rate: float = 0.0
+    outgoing_rate: float = 0.0
+    tls_domain: str = ""
+
+
 class ReloadOutcome(msgspec.Struct, frozen=True, kw_only=True):
     """What became of a reload. With problems nothing has changed.
 
@@ -138,6 +153,9 @@ class RunningServer(Protocol):
     async def queues(self) -> Sequence[QueueSummary]:
         """Every queue that holds a message or has a state other than Active."""
 
+    def activity(self, queue: QueueState) -> QueueActivity:
+        """What a queue does at the moment; no I/O."""
+
     async def list_items(self, wanted: ItemFilter) -> Sequence[QueuedItem]:
         """Queued messages without content, by age."""
 
@@ -148,8 +166,8 @@ class RunningServer(Protocol):
         """Try this queue now: a delivery queue's timer is reset and its messages in Retry become due; the messages of
         Unreachable and Submission pass the categorizer anew. Returns how many messages that concerns."""
 
-    async def suspend(self, queue: QueueState, who: str) -> None:
-        """Stop delivery from a queue; attempts under way finish."""
+    async def suspend(self, queue: QueueState, who: str, reason: str = "") -> None:
+        """Stop delivery from a queue, or processing of Submission or Unreachable; what is under way finishes."""
 
     async def resume(self, queue: QueueState) -> None:
         """Undo `suspend`."""

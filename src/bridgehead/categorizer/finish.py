@@ -168,6 +168,7 @@ class Finisher:
             internal_message_id=self._allocate_id(),
             envelope=_envelope(parent, part.reverse_path, part.recipients),
             stage=Stage.CATEGORIZED,
+            original_from=_original_from(parent, part.reverse_path),
         )
         event = event_for(item, EventId.TRANSFER, Source.ROUTING, now, _addresses(part.recipients))
         event.reference = str(parent.internal_message_id)
@@ -209,8 +210,17 @@ class Finisher:
 def _reshaped(item: MailItem, part: Part) -> MailItem:
     """The message itself, from here on for the recipients of its first part only."""
     return msgspec.structs.replace(
-        item, envelope=_envelope(item, part.reverse_path, part.recipients), stage=Stage.CATEGORIZED
+        item,
+        envelope=_envelope(item, part.reverse_path, part.recipients),
+        stage=Stage.CATEGORIZED,
+        original_from=_original_from(item, part.reverse_path),
     )
+
+
+def _original_from(item: MailItem, reverse_path: Mailbox) -> str:
+    """The sender that a part keeps beside another reverse-path."""
+    changed = reverse_path != item.envelope.reverse_path
+    return item.original_from or (str(item.envelope.reverse_path) or "<>" if changed else "")
 
 
 def _envelope(item: MailItem, reverse_path: Mailbox, recipients: list[EnvelopeRecipient]) -> Envelope:

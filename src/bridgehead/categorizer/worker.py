@@ -15,6 +15,8 @@ from functools import partial
 from random import random
 from typing import Final
 
+import msgspec
+
 from bridgehead.categorizer.bifurcate import bifurcate
 from bridgehead.categorizer.finish import Finisher, Outcome
 from bridgehead.categorizer.gate import through_gate
@@ -92,6 +94,7 @@ class Categorizer:
         """Entries leased from Unreachable that are still to be put into Submission."""
         self._resubmit = False
         self._retry_all = False
+        self.submission_suspended = self.unreachable_suspended = False
         self.gate: Gate | None = None
         """Standing rules, None while there are none."""
         self._pause = BACKOFF_SECONDS[0]
@@ -147,7 +150,7 @@ class Categorizer:
         else:
             tracing = None
         try:
-            outcome = self._decide(entry, now)
+            outcome = self._held_back(entry) if self.submission_suspended else self._decide(entry, now)
         except Exception as error:
             _log.exception("message %d could not be categorized", entry.id)
             outcome = self._crashed(entry, error, now)
@@ -169,6 +172,21 @@ class Categorizer:
         for fork in forks:
             if fork.id not in reports:
                 tracing.routed(fork.item, entry.content)
+
+    def suspend(self, queue: QueueKind) -> None:
+        """Suspend-Queue for Submission or Unreachable: what is under way finishes, nothing new is begun."""
+        if queue is QueueKind.SUBMISSION:
+            self.submission_suspended = True
+        else:
+            self.unreachable_suspended = True
+
+    def resume(self, queue: QueueKind) -> None:
+        """Resume-Queue for Submission or Unreachable."""
+        if queue is QueueKind.SUBMISSION:
+            self.submission_suspended = False
+        else:
+            self.unreachable_suspended = False
+        self._wake.set()
 
     # --- one message -----------------------------------------------------------------------------------------------
 
@@ -219,6 +237,11 @@ class Categorizer:
         if self._window or self._stopping:
             self._window.discard(entry_id)
             self._progress.set()
+
+    def _held_back(self, entry: QueuedItem) -> Outcome:
+        """Submission is suspended: the message waits there, untouched."""
+        waiting = msgspec.structs.replace(entry, status=MessageStatus.READY, content=None)
+        return Outcome(Transaction((), (waiting,)), [], [], [], [])
 
     def _deferred(self, entry: QueuedItem, reason: str, now: float) -> Outcome:
         """The directory could not answer: back to Submission until the resolver's next attempt, or expired."""
@@ -276,10 +299,12 @@ class Categorizer:
         """One round; returns the seconds until the next is due, None to wait until woken. Raises StoreFault."""
         while self._stuck and not self._stopping:
             await self._take_again()
-        if (self._resubmit or self._owed) and not self._stopping:
+        if (self._owed or (self._resubmit and not self.unreachable_suspended)) and not self._stopping:
             self._resubmit = False
             await self._move_unreachable()
         await self._drain()
+        if self.submission_suspended:
+            return None
         due = await self._store.next_due(QueueKind.SUBMISSION, None)
         return None if due is None else max(due - self._clock.now(), IDLE_CHECK_SECONDS)
 
@@ -287,7 +312,7 @@ class Categorizer:
         """Process everything that is due, a window at a time; an entry that was there when the server ended is taken
         alone, so that the one which may be the cause does not bring its neighbours to the poison queue."""
         limit = LEASED_ENTRIES
-        while not self._stopping:
+        while not self._stopping and not self.submission_suspended:
             due_until = EVER if self._retry_all else self._clock.now()
             entries = await self._store.lease(QueueKind.SUBMISSION, None, due_until, limit, LEASED_BYTES)
             if not entries:

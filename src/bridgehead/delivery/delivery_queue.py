@@ -99,8 +99,9 @@ class DeliveryQueue(QueueWindow):
         if size <= INLINE_CONTENT_BYTES:  # as `weight` says
             host.bytes_in_memory -= size
         host.unwritten.pop(key, None)
+        self.flow.left += 1
         try:
-            host.recorder.conclude(entry, attempt, self.kept)
+            host.recorder.conclude(entry, attempt, self._kept_again)
         except Exception:
             # A bug of ours must not leave a message ACTIVE with nobody at it.
             logger.exception("message %d: its attempt could not be recorded", entry.id)
@@ -109,6 +110,11 @@ class DeliveryQueue(QueueWindow):
             host.suspects.over(entry.id)
         if host.settings.priority_queuing_enabled and self._window:
             self._soon_wake()  # one of its priority may have waited for this one
+
+    def _kept_again(self, entry: QueuedItem) -> None:
+        """An attempt has ended and the message stays."""
+        self.flow.left -= 1
+        self.kept(entry)
 
     def put_back(self, entry: QueuedItem) -> None:
         """See `WorkSource`."""
@@ -227,10 +233,11 @@ class DeliveryQueue(QueueWindow):
             self.state.next_retry -= seconds
             self._set_state(self.state)
 
-    def suspend(self, by: str) -> None:
+    def suspend(self, by: str, reason: str = "") -> None:
         """Nothing new is begun; what is under way finishes."""
         self._close_window()
-        self.state.suspended_by = by
+        self.state.suspended_by, self.state.suspend_reason = by, reason
+        self.state.suspended_at = self._host.clock.now()
         self.state.next_retry = 0.0
         self.state.status = QueueStatus.SUSPENDED
         self._set_state(self.state)
@@ -353,6 +360,7 @@ class DeliveryQueue(QueueWindow):
             while waiting := self._emptied_window() or await self._host.store.lease(
                 QueueKind.DELIVERY, self.next_hop, FOREVER, LEASE_ENTRIES, LEASE_BYTES
             ):
+                self.flow.left += len(waiting)
                 for entry in waiting:
                     # It is at its end: nobody must write down any more that it left Submission.
                     self._host.unwritten.pop(entry.id, None)

@@ -18,6 +18,7 @@ from bridgehead.delivery.attempt import AttemptRecorder, Keeper, Reporter, Store
 from bridgehead.delivery.commits import LastingCommits
 from bridgehead.delivery.delivery_queue import DeliveryQueue
 from bridgehead.delivery.ports import Courier, WorkSource
+from bridgehead.delivery.rates import SAMPLE_SECONDS
 from bridgehead.delivery.queue_window import LEASE_BYTES, QueueWindow
 from bridgehead.delivery.set_back import SetBack
 from bridgehead.delivery.settings import DeliverySettings
@@ -93,6 +94,7 @@ class Dispatcher:
         self.weights = Weights(queue_settings.weights)
         self.unwritten: dict[int, QueuedItem] = {}
         self._writing: asyncio.TimerHandle | None = None
+        self._sampling: asyncio.TimerHandle | None = None
         self._window_bytes_set = self.window_bytes = int(delivery_settings.outbound_window_bytes)
         self._dehydrated = False
         self.queues: dict[NextHop, DeliveryQueue] = {}
@@ -125,6 +127,7 @@ class Dispatcher:
                 if state.status is QueueStatus.RETRY:
                     self.schedule(queue, state.next_retry)
                 queue.notice_disk()
+        self._sample()
         self.look()
 
     async def stop(self) -> None:
@@ -132,8 +135,9 @@ class Dispatcher:
         self._running = False
         if self._timer is not None:
             self._timer.cancel()
-        if self._writing is not None:
-            self._writing.cancel()
+        for timer in (self._writing, self._sampling):
+            if timer is not None:
+                timer.cancel()
         self.suspects.stop()
         back = [entry for queue in self.queues.values() for entry in queue.stop()]
         await asyncio.gather(*(_close(queue) for queue in self.queues.values()))
@@ -194,6 +198,13 @@ class Dispatcher:
         if self._writing is None:
             self._writing = asyncio.get_running_loop().call_later(UNWRITTEN_SECONDS, self._write_unwritten)
 
+    def _sample(self) -> None:
+        """Note how much has entered and left each queue, for rates."""
+        now = self.clock.monotonic()
+        for queue in self.queues.values():
+            queue.flow.sample(now)
+        self._sampling = asyncio.get_running_loop().call_later(SAMPLE_SECONDS, self._sample)
+
     def _write_unwritten(self) -> None:
         """Write down where messages are that are not through yet. Not insisted on: Submission has them still."""
         self._writing = None
@@ -204,6 +215,7 @@ class Dispatcher:
     def notify(self, next_hop: NextHop, stored: Iterable[QueuedItem] = ()) -> None:
         """READY entries for `next_hop` were stored, perhaps among others."""
         queue = self._queue(next_hop)
+        queue.flow.entered += 1
         queue.hold_up(entry for entry in stored if entry.next_hop == next_hop)
         queue.notice_disk()
 
@@ -225,9 +237,9 @@ class Dispatcher:
             queue.retry_now()
         return len(chosen)
 
-    def suspend(self, next_hop: NextHop, by: str) -> None:
+    def suspend(self, next_hop: NextHop, by: str, reason: str = "") -> None:
         """Suspend-Queue: what is under way finishes, nothing new is begun."""
-        self._queue(next_hop).suspend(by)
+        self._queue(next_hop).suspend(by, reason)
 
     def resume(self, next_hop: NextHop) -> None:
         """Resume-Queue."""

@@ -16,6 +16,7 @@ from bridgehead.delivery.commits import LastingCommits
 from bridgehead.delivery.fair_window import FairWindow
 from bridgehead.delivery.outcome import waiting_status
 from bridgehead.delivery.ports import Courier, WorkSource
+from bridgehead.delivery.rates import FlowMeter
 from bridgehead.delivery.suspects import WAIT, Suspects
 from bridgehead.mail.limits import INLINE_CONTENT_BYTES
 from bridgehead.net.clock import Clock
@@ -76,6 +77,7 @@ class QueueWindow:
         is_open: messages may be taken: not suspended, not waiting for the next retry.
         on_disk: there may be entries on disk that are due.
         wake_at: Unix time of the next look, 0 for none; kept by the dispatcher.
+        flow: counts what enters and leaves, for rates.
     """
 
     def __init__(self, state: QueueState, host: QueueHost) -> None:
@@ -87,6 +89,7 @@ class QueueWindow:
         self.wake_at = 0.0
         self._host = host
         self._window = FairWindow(host.weights)
+        self.flow = FlowMeter(host.clock.monotonic())
         self._leasing = False
         self._waking = False
         self._horizon = 0.0
@@ -102,6 +105,7 @@ class QueueWindow:
 
     def add(self, entry: QueuedItem) -> None:
         """A fresh message, ACTIVE on disk, with its content."""
+        self.flow.entered += 1
         if not self.is_open:
             self.hold_up([entry])
             self._to_disk([entry])
@@ -158,6 +162,7 @@ class QueueWindow:
 
     def try_suspect(self, entry: QueuedItem) -> None:
         """See `TrialQueue`."""
+        self.flow.entered -= 1  # it has been here
         self.add(entry)
 
     def in_window(self) -> dict[int, QueuedItem]:

@@ -18,7 +18,7 @@ from bridgehead.routing.next_hop import DeliveryType, NextHop
 
 
 class ChangeKind(StrEnum):
-    """The verbs of `bridgehead message` and `queue`."""
+    """The verbs of `bridgehead message` and `queue`; the last two are about queues as a whole, not about messages."""
 
     SUSPEND = "suspend"
     RESUME = "resume"
@@ -28,6 +28,8 @@ class ChangeKind(StrEnum):
     REDIRECT = "redirect"
     PRIORITY = "priority"
     EXPIRY = "expiry"
+    SUSPEND_QUEUE = "suspend queue"
+    RESUME_QUEUE = "resume queue"
 
 
 class ItemChange(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
@@ -74,8 +76,9 @@ class Former(msgspec.Struct, omit_defaults=True):
 
 UNDOABLE: Final = (
     ChangeKind.SUSPEND, ChangeKind.RESUME, ChangeKind.REMOVE, ChangeKind.REDIRECT, ChangeKind.PRIORITY,
-    ChangeKind.EXPIRY,
+    ChangeKind.EXPIRY, ChangeKind.SUSPEND_QUEUE, ChangeKind.RESUME_QUEUE,
 )  # fmt: skip
+OF_MESSAGES: Final = tuple(kind for kind in ChangeKind if not kind.value.endswith(" queue"))
 _HELD: Final = (MessageStatus.ACTIVE, MessageStatus.PENDING_SUSPEND, MessageStatus.PENDING_REMOVE)
 _WAITING: Final = (MessageStatus.READY, MessageStatus.RETRY)
 

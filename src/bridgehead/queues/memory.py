@@ -271,6 +271,10 @@ class MemoryQueueStore:
             one.oldest_received = one.oldest_received or entry.item.received_at
             one.message_count += 1
             one.counts_by_status[entry.status] = one.counts_by_status.get(entry.status, 0) + 1
+            priority = int(entry.item.priority)
+            one.counts_by_priority[priority] = one.counts_by_priority.get(priority, 0) + 1
+            if entry.status is MessageStatus.RETRY:
+                one.deferred_by_priority[priority] = one.deferred_by_priority.get(priority, 0) + 1
             one.total_bytes += entry.item.size
         return [found[key] for key in sorted(found, key=lambda key: (key[0], str(key[1] or "")))]
 

@@ -259,13 +259,16 @@ def summaries(connection: sqlite3.Connection) -> list[QueueSummary]:
     for queue, key, record in connection.execute("SELECT queue, next_hop, record FROM queue_state").fetchall():
         summary(queue, key).state = state_of(record)
     counts: list[Row] = connection.execute(
-        "SELECT queue, next_hop, status, count(*), min(received_at), sum(size) FROM item"
-        " GROUP BY queue, next_hop, status"
+        "SELECT queue, next_hop, status, priority, count(*), min(received_at), sum(size) FROM item"
+        " GROUP BY queue, next_hop, status, priority"
     ).fetchall()
-    for queue, key, status, count, oldest, size in counts:
+    for queue, key, status, priority, count, oldest, size in counts:
         one = summary(queue, key)
         one.oldest_received = min(oldest, one.oldest_received) if one.message_count else oldest
         one.message_count += count
-        one.counts_by_status[MessageStatus(status)] = count
+        one.counts_by_status[MessageStatus(status)] = one.counts_by_status.get(MessageStatus(status), 0) + count
+        one.counts_by_priority[priority] = one.counts_by_priority.get(priority, 0) + count
+        if status == MessageStatus.RETRY:
+            one.deferred_by_priority[priority] = count
         one.total_bytes += size
     return [found[key] for key in sorted(found)]

@@ -149,6 +149,9 @@ class QueueSummary(msgspec.Struct, kw_only=True):
     counts_by_status: dict[MessageStatus, int]
     oldest_received: float = 0.0
     total_bytes: int = 0
+    counts_by_priority: dict[int, int] = {}
+    deferred_by_priority: dict[int, int] = {}
+    """Those in RETRY."""
 
 
 class Note(msgspec.Struct, frozen=True):

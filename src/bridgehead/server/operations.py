@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Final
 from bridgehead import __version__
 from bridgehead.admin.action_runner import ActionRunner
 from bridgehead.admin.alarms import sentences
-from bridgehead.admin.ports import ListenerFacts, ReloadOutcome, ServerFacts
+from bridgehead.admin.ports import ListenerFacts, QueueActivity, ReloadOutcome, ServerFacts
 from bridgehead.admin.pressure import PressureFacts
 from bridgehead.admin.standing_rules import StandingRules
 from bridgehead.delivery.resubmission import Resubmissions
@@ -26,6 +26,7 @@ from bridgehead.server.config.problem import ConfigurationError
 from bridgehead.server.connector_watch import ConnectorWatch
 from bridgehead.server.diagnostics import ServerDiagnostics
 from bridgehead.server.monitoring import Monitored
+from bridgehead.server.queue_actions import queue_activity, resume_stage, suspend_stage
 from bridgehead.server.rooms import Rooms, secure_domains
 from bridgehead.server.trace import Traces
 from bridgehead.tracking.events import EventId
@@ -198,15 +199,23 @@ class Operations:
             app.categorizer.retry_submission()
         return count
 
-    async def suspend(self, queue: QueueState, who: str) -> None:
+    def activity(self, queue: QueueState) -> QueueActivity:
+        """What a queue does at the moment."""
+        return queue_activity(self._application, queue)
+
+    async def suspend(self, queue: QueueState, who: str, reason: str = "") -> None:
         """Suspend-Queue."""
         if queue.next_hop is not None:
-            self._application.dispatcher.suspend(queue.next_hop, who)
+            self._application.dispatcher.suspend(queue.next_hop, who, reason)
+        else:
+            suspend_stage(self._application, queue.queue, who, reason)
 
     async def resume(self, queue: QueueState) -> None:
         """Resume-Queue."""
         if queue.next_hop is not None:
             self._application.dispatcher.resume(queue.next_hop)
+        else:
+            resume_stage(self._application, queue.queue)
 
     async def verify(self) -> Sequence[Problem]:
         """Check the store and the Safety Net without changing them."""

@@ -5,12 +5,13 @@ from typing import TYPE_CHECKING
 
 from bridgehead.admin.action_runner import ActionRunner
 from bridgehead.admin.faults import NOT_FOUND, AdminFault
+from bridgehead.admin.ports import QueueActivity
 from bridgehead.admin.standing_rules import StandingRules
 from bridgehead.delivery.actions import MessageActions
 from bridgehead.mail.address import AddressError, parse_domain
 from bridgehead.queues.retry import deadline_of
 from bridgehead.queues.settings import QueueSettings
-from bridgehead.queues.store import QueuedItem
+from bridgehead.queues.store import QueuedItem, QueueKind, QueueState, QueueStatus
 from bridgehead.routing.next_hop import DeliveryType, NextHop
 
 if TYPE_CHECKING:
@@ -77,3 +78,45 @@ def make_standing_rules(application: "Application") -> StandingRules:
         application.categorizer.gate = rules
 
     return StandingRules(application.store, application.actions, set_gate)
+
+
+# --- queues as a whole ----------------------------------------------------------------------------------------------
+
+
+def queue_activity(application: "Application", queue: QueueState) -> QueueActivity:
+    """What a queue does at the moment: its rates, and of a delivery queue its status and its connector's TlsDomain."""
+    if queue.next_hop is None:
+        return QueueActivity()
+    connectors = application.loaded.configuration.send_connectors
+    tls_domain = next((one.tls_domain for one in connectors if one.name == queue.next_hop.connector), "")
+    at_work = application.dispatcher.queues.get(queue.next_hop)
+    if at_work is None:
+        return QueueActivity(tls_domain=tls_domain)
+    incoming, outgoing = at_work.flow.rates(application.clock.monotonic())
+    return QueueActivity(
+        status=at_work.status, incoming_rate=incoming, outgoing_rate=outgoing, tls_domain=tls_domain
+    )  # fmt: skip
+
+
+def suspend_stage(application: "Application", queue: QueueKind, who: str, reason: str) -> None:
+    """Suspend-Queue for Submission or Unreachable."""
+    application.categorizer.suspend(queue)
+    application.store.set_queue_state(
+        QueueState(
+            queue=queue, status=QueueStatus.SUSPENDED, suspended_by=who, suspend_reason=reason,
+            suspended_at=application.clock.now(),
+        )
+    )  # fmt: skip
+
+
+def resume_stage(application: "Application", queue: QueueKind) -> None:
+    """Resume-Queue for Submission or Unreachable."""
+    application.store.set_queue_state(QueueState(queue=queue))
+    application.categorizer.resume(queue)
+
+
+async def restore_suspensions(application: "Application") -> None:
+    """Suspensions of Submission and Unreachable outlive a restart. Raises StoreFault."""
+    for summary in await application.store.queues():
+        if summary.state.next_hop is None and summary.state.status is QueueStatus.SUSPENDED:
+            application.categorizer.suspend(summary.state.queue)

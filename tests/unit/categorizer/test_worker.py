@@ -18,7 +18,7 @@ from bridgehead.directory.recipient import Recipient
 from bridgehead.mail.address import Mailbox
 from bridgehead.mail.content import BytesContent
 from bridgehead.mail.envelope import Notify
-from bridgehead.mail.item import MailItem, Stage
+from bridgehead.mail.item import Handling, MailItem, Stage
 from bridgehead.queues.memory import MemoryQueueStore
 from bridgehead.queues.settings import QueueSettings
 from bridgehead.queues.sqlite import SqliteQueueStore
@@ -632,3 +632,52 @@ async def test_a_single_message_does_not_wait_for_a_mailing_that_the_directory_h
     await world.categorizer.stop()
     senders = [str(one.item.envelope.reverse_path) for one in world.intake.delivered]
     assert senders.index("single@contoso.com") < LEASED_ENTRIES
+
+
+async def test_a_managers_copy_remembers_who_sent_it(world: World) -> None:
+    item = message("managed@contoso.com")
+    sender = str(item.envelope.reverse_path)
+    await world.categorize(item)
+    copy, _ = world.intake.delivered
+    assert copy.item.original_from == sender != str(copy.item.envelope.reverse_path)
+
+
+class Orders:
+    """A gate that treats all mail but reports alike."""
+
+    def __init__(self, *, with_ndr: bool) -> None:
+        self.handling = Handling(by="anna", reason="wave", rule=4, with_ndr=with_ndr)
+
+    def judge(self, entry: QueuedItem) -> Handling | None:
+        return None if entry.item.is_dsn else self.handling
+
+
+async def test_what_a_standing_rule_holds_waits_suspended_in_its_queue(world: World) -> None:
+    world.categorizer.gate = Orders(with_ndr=False)
+    await world.categorize(message("anna@contoso.com"))
+    assert world.intake.delivered == []
+    (held,) = await world.queue(QueueKind.DELIVERY)
+    assert held.status is MessageStatus.SUSPENDED
+    assert held.item.handling == Handling(by="anna", reason="wave", rule=4)
+
+
+async def test_what_a_standing_rule_fails_is_reported_with_its_reason(world: World) -> None:
+    world.categorizer.gate = Orders(with_ndr=True)
+    await world.categorize(message("anna@contoso.com"))
+    await world.until(lambda: bool(world.intake.delivered))
+    (report,) = world.intake.delivered
+    text = (report.content.data if report.content else None) or b""
+    assert b"removed by the administrator: wave" in text.replace(b"\r\n ", b" ")
+    [event] = [event for event in world.events.all if event.event_id.value == "FAIL"]
+    assert (event.source.value, event.source_context) == ("ADMIN", "StandingRule=4;By=anna;Reason=wave")
+
+
+async def test_submission_suspended_accepts_and_keeps(world: World) -> None:
+    world.categorizer.suspend(QueueKind.SUBMISSION)
+    world.categorizer.start()
+    await world.categorize(message("anna@contoso.com"))
+    (waiting,) = await world.queue(QueueKind.SUBMISSION)
+    assert waiting.status is MessageStatus.READY
+    assert world.intake.delivered == []
+    world.categorizer.resume(QueueKind.SUBMISSION)
+    await world.until(lambda: bool(world.intake.delivered))

@@ -13,25 +13,31 @@ from bridgehead.admin.queues import (
     QueueDetail,
     QueueView,
     list_queues,
-    resume_queue,
+    resume_queues,
     retry_queues,
     show_queue,
-    suspend_queue,
+    suspend_queues,
     view_problems,
 )
-from bridgehead.mail.limits import LIST_RESULTS
+from bridgehead.mail.header import clean_text
+from bridgehead.mail.limits import LIST_RESULTS, REASON_TEXT
 
 
 class QueuePattern(msgspec.Struct, forbid_unknown_fields=True, omit_defaults=True):
-    """`name`: a queue's identity, next hop domain or connector, or a `*` pattern for several; "" for all."""
+    """`name`: a queue's identity, next hop domain or connector, or a `*` pattern for several; "" for all.
+    `filter`: those among them that fit: {MessageCount -gt 100 -and Status -eq 'Retry'}."""
 
     name: str = ""
+    filter: str = ""
 
 
-class QueueName(msgspec.Struct, forbid_unknown_fields=True):
-    """`name`: a queue's identity, or the domain or connector of its next hop where only one queue has it."""
+class QueueChoice(msgspec.Struct, forbid_unknown_fields=True, omit_defaults=True):
+    """`name`: a queue's identity, next hop domain or connector, or a `*` pattern for several; `filter`: those among
+    them that fit. `reason`: why; needed for more than one queue."""
 
     name: str
+    reason: str = ""
+    filter: str = ""
 
 
 class QueueShow(msgspec.Struct, forbid_unknown_fields=True, omit_defaults=True):
@@ -43,7 +49,7 @@ class QueueShow(msgspec.Struct, forbid_unknown_fields=True, omit_defaults=True):
 
 async def list_(server: RunningServer, params: QueuePattern, _: Caller) -> list[QueueView]:
     """Queues that hold messages or are not Active, those with most messages first."""
-    return await list_queues(server, params.name)
+    return await list_queues(server, params.name, params.filter)
 
 
 async def show(server: RunningServer, params: QueueShow, _: Caller) -> QueueDetail:
@@ -51,19 +57,23 @@ async def show(server: RunningServer, params: QueueShow, _: Caller) -> QueueDeta
     return await show_queue(server, params.name, params.limit)
 
 
-async def retry(server: RunningServer, params: QueueName, _: Caller) -> list[QueueAction]:
-    """Try a queue again now, or all that match a `*` pattern."""
-    return await retry_queues(server, params.name)
+async def retry(server: RunningServer, params: QueueChoice, _: Caller) -> list[QueueAction]:
+    """Try a queue again now, or all that match a `*` pattern and fit a filter."""
+    return await retry_queues(server, params.name, params.filter)
 
 
-async def suspend(server: RunningServer, params: QueueName, caller: Caller) -> list[QueueAction]:
-    """Stop delivery from a queue; attempts under way finish."""
-    return await suspend_queue(server, params.name, caller.name)
+async def suspend(server: RunningServer, params: QueueChoice, caller: Caller) -> list[QueueAction]:
+    """Stop delivery from queues, or the processing of Submission or Unreachable; what is under way finishes."""
+    return await suspend_queues(server, params.name, caller.name, _reason(params), params.filter)
 
 
-async def resume(server: RunningServer, params: QueueName, _: Caller) -> list[QueueAction]:
-    """Let a suspended queue deliver again."""
-    return await resume_queue(server, params.name)
+async def resume(server: RunningServer, params: QueueChoice, caller: Caller) -> list[QueueAction]:
+    """Let suspended queues go on."""
+    return await resume_queues(server, params.name, caller.name, _reason(params), params.filter)
+
+
+def _reason(params: QueueChoice) -> str:
+    return clean_text(params.reason, REASON_TEXT)
 
 
 async def verify(server: RunningServer, _: NoParameters, __: Caller) -> list[ProblemView]:
@@ -79,14 +89,15 @@ METHODS: Final = {
         params=QueueShow, result=QueueDetail, answer=show, role=Role.HELP_DESK, route="GET /queues/{name}"
     ),
     "queues.retry": Method(
-        params=QueueName, result=list[QueueAction], answer=retry, role=Role.OPERATOR, route="POST /queues/{name}/retry"
+        params=QueueChoice, result=list[QueueAction], answer=retry, role=Role.OPERATOR,
+        route="POST /queues/{name}/retry",
     ),
     "queues.suspend": Method(
-        params=QueueName, result=list[QueueAction], answer=suspend, role=Role.OPERATOR,
+        params=QueueChoice, result=list[QueueAction], answer=suspend, role=Role.OPERATOR,
         route="POST /queues/{name}/suspend",
     ),
     "queues.resume": Method(
-        params=QueueName, result=list[QueueAction], answer=resume, role=Role.OPERATOR,
+        params=QueueChoice, result=list[QueueAction], answer=resume, role=Role.OPERATOR,
         route="POST /queues/{name}/resume",
     ),
     "queues.verify": Method(

@@ -125,7 +125,7 @@ def test_a_queue_is_suspended_and_resumed_and_says_by_whom(commands: Commands, s
     (queue,) = commands.json("queue", "list", "contoso.com")
     assert queue["status"] == "Ready"
     assert "is not suspended" in commands("queue", "resume", "contoso.com", code=1).stderr
-    assert "only delivery queues" in commands("queue", "suspend", "Unreachable", code=1).stderr
+    assert "suspended (1 message)" in commands("queue", "suspend", "Unreachable").stdout
 
 
 def test_verify_reports_findings_with_lost_mail_first(commands: Commands, server: Running) -> None:
