@@ -42,6 +42,12 @@ class LimitedProtocol(H11Protocol):
         else:
             self._stop_watching()
 
+    def on_response_complete(self) -> None:
+        """Watch also what came of the next request while this one was answered."""
+        super().on_response_complete()
+        if not self.transport.is_closing() and self.conn.trailing_data[0]:
+            self._expect_request()
+
     def connection_lost(self, exc: Exception | None) -> None:
         """Nothing more is expected."""
         self._stop_watching()

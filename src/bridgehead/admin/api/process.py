@@ -42,6 +42,7 @@ def main() -> None:
     logging.basicConfig(
         level=logging.WARNING, stream=sys.stderr, format="%(asctime)s %(levelname)s %(name)s: %(message)s"
     )  # fmt: skip
+    logging.getLogger("uvicorn").setLevel(logging.ERROR)  # strangers must not fill the log with what is no HTTP
     try:
         os.nice(_NICE)
     except OSError:

@@ -57,7 +57,7 @@ def _text(found: "list[AuditRecord]") -> str:
          f"{one.outcome}: {one.message}" if one.message else one.outcome)
         for one in found
     ]  # fmt: skip
-    return table(("TIME", "CALLER", "FROM", "METHOD", "PARAMETERS", "OUTCOME"), rows, flexible=(4, 5))
+    return table(("TIME", "CALLER", "FROM", "METHOD", "PARAMETERS", "OUTCOME"), rows, flexible=(1, 2, 3, 4, 5))
 
 
 def _parameters(one: "AuditRecord") -> str:
