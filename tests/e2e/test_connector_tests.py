@@ -234,6 +234,8 @@ def test_the_audit_tries_every_connector_on_the_wire(make_server: Callable[..., 
     assert asked(server, "audit", "--last")["at"] == report["at"]
     assert not json.loads(server.command("status", "--json").stdout)["alarms"]
     # the clients' rate is untouched: both messages of this minute are still to be had
+    server.reload()
+    wait_until(lambda: asked(server, "audit", "--last")["at"] != report["at"], 20, "an audit after the reload")
     for _ in range(2):
         server.send("a@fabrikam.test", "bob@contoso.test", connector="limited")
 

@@ -136,6 +136,8 @@ def test_open_relays_are_pointed_out(tmp_path: Path) -> None:
     assert "warning" in message
     assert "open relay" in message
     assert findings(tmp_path, DOMAIN + CONNECTOR + 'remote_ip_ranges = ["10.2.0.0/16"]\n' + grant) == []
+    for loopback in ("127.0.0.1:25", "[::1]:25"):
+        assert findings(tmp_path, DOMAIN + CONNECTOR.replace("0.0.0.0:25", loopback) + grant) == []
     trusted = CONNECTOR.replace("AnonymousUsers", "ExchangeServers") + 'auth_mechanism = ["ExternalAuthoritative"]\n'
     assert "open relay" in findings(tmp_path, DOMAIN + trusted)[0][1]
     found = findings(tmp_path, DOMAIN.replace("contoso.test", "*") + CONNECTOR)

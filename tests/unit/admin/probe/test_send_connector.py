@@ -12,6 +12,7 @@ import pytest
 
 from bridgehead.admin.connector_tests import run_test
 from bridgehead.admin.faults import AdminFault
+from bridgehead.admin.probe import smtp_judgements
 from bridgehead.admin.probe.ports import DOMAIN, SEND_CONNECTOR, SMTP, ProbeRequest
 from bridgehead.admin.probe.steps import ProbeResult, Verdict
 from bridgehead.routing.settings import SendConnector, SmartHostAuthMechanism, TlsAuthLevel
@@ -103,6 +104,19 @@ async def test_asterisks_in_the_banner(tmp_path: Path) -> None:
     assert any("asterisks" in one for one in warnings)
     assert any("knows HELO only" in one for one in warnings)
     assert "SMTP inspection" in result.remedy
+
+
+async def test_a_banner_that_comes_late(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    async def late(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await asyncio.sleep(0.2)
+        await answer(reader, writer)
+
+    monkeypatch.setattr(smtp_judgements, "_SLOW_SECONDS", 0.1)
+    server = await asyncio.start_server(late, "127.0.0.1", 0)
+    async with server:
+        result = await run(tmp_path, connector(server.sockets[0].getsockname()[1]))
+        server.close()
+    assert any("The banner came only after 0.2 s" in one for one in sentences(result.tree, Verdict.WARNING))
 
 
 async def test_a_banner_that_refuses(tmp_path: Path) -> None:
