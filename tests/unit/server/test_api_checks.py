@@ -43,7 +43,7 @@ def test_what_is_sound_passes(tmp_path: Path, table: str) -> None:
         ('tls_certificate_file = "no.crt"\ntls_key_file = "no.key"', "api.tls_certificate_file", "cannot be read"),
         ('local_viewers = ["root", "no-such-account"]', "api.local_viewers[1]", 'no account "no-such-account"'),
         ('local_operators = ["group:no-such-group"]', "api.local_operators[0]", 'no group "no-such-group"'),
-        ('local_oprators = ["root"]', "api.local_oprators", "unknown"),
+        ('local_oprators = ["root"]', "api.local_oprators", "no setting of this name"),
     ],
 )
 def test_what_is_not_is_named(tmp_path: Path, table: str, path: str, message: str) -> None:
