@@ -64,8 +64,14 @@ class FairWindow:
     def add_older(self, entries: Sequence[QueuedItem]) -> None:
         """Messages from disk, in their order: before what is younger of the same sender."""
         self._length += len(entries)
-        for entry in reversed(entries):
-            self._slot_for(entry).appendleft(entry)
+        older: dict[int, list[QueuedItem]] = {}
+        places: dict[int, deque[QueuedItem]] = {}
+        for entry in entries:
+            waiting = self._slot_for(entry)
+            places[id(waiting)] = waiting
+            older.setdefault(id(waiting), []).append(entry)
+        for key, waiting in places.items():
+            waiting.extendleft(reversed(older[key]))
 
     def put_back(self, entry: QueuedItem) -> None:
         """A message that was taken and not tried is the first again."""

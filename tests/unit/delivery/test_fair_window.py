@@ -63,6 +63,12 @@ def test_older_messages_from_disk_go_before_their_sender_s_younger_ones() -> Non
     assert 8 in taken[1:3]
 
 
+def test_senders_leave_in_the_order_in_which_they_came_from_disk() -> None:
+    desk = Desk()
+    desk.window.add_older([desk.entry(sender) for sender in "aabbc"])
+    assert desk.take(5) == "abcab"
+
+
 def test_what_was_given_back_is_first_again() -> None:
     desk = Desk()
     desk.add("aabb")
