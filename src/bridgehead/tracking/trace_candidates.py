@@ -18,6 +18,9 @@ from bridgehead.tracking.outcomes import BITS, Status
 from bridgehead.tracking.trace_document import SEPARATOR, Stored, unpack
 from bridgehead.tracking.trace_index import DELIVERED_ONLY
 
+_MANY: Final = 20_000
+"""Messages that are too many to be sorted for one page."""
+_FEW: Final = 8
 _OF_SET: Final = "SELECT value FROM json_each(?)"
 
 
@@ -129,16 +132,28 @@ class _Conditions:
         self._word("facet", "", fit)
 
     def _among(self, column: str, numbers: list[int]) -> None:
-        if len(numbers) == 1:
-            self.add(f"{column} = ?", numbers[0])
-        else:
-            self.add(f"{column} IN ({_OF_SET})", json.dumps(numbers))
+        """A column holds one of these; where many messages have one, they are better met in the order of time."""
+        chosen = json.dumps(numbers)
+        frequent = self._are_many(f"message m WHERE {column} IN ({_OF_SET})", chosen)
+        self.add(f"{'+' if frequent else ''}{column} IN ({_OF_SET})", chosen)
+
+    def _are_many(self, rows: str, value: str) -> bool:
+        (count,) = self._connection.execute(
+            f"SELECT count(*) FROM (SELECT 1 FROM {rows} LIMIT {_MANY})",  # noqa: S608
+            (value,),
+        ).fetchone()
+        return bool(count == _MANY)
 
     def _recipient(self, pattern: str) -> None:
         text, values = _equals("text", pattern)
         rows = self._connection.execute(f"SELECT id, text FROM address WHERE {text}", values)  # noqa: S608
         fit = fits(pattern)
-        numbers = json.dumps([number for number, address in rows if fit(address)])
+        found = [number for number, address in rows if fit(address)]
+        numbers = json.dumps(found)
+        if len(found) <= _FEW and self._are_many(f"recipient WHERE address IN ({_OF_SET})", numbers):
+            row = f"SELECT 1 FROM recipient r WHERE r.address IN ({_OF_SET}) AND r.message = m.id"  # noqa: S608
+            self.add(f"EXISTS ({row})", numbers)
+            return
         self.add(f"m.id IN (SELECT message FROM recipient WHERE address IN ({_OF_SET}))", numbers)  # noqa: S608
 
     def _identifier(self, kind: str, pattern: str) -> None:

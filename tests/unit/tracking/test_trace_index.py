@@ -6,12 +6,14 @@ import sqlite3
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from unittest import mock
 
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from bridgehead.mail.item import Source
+from bridgehead.tracking import trace_candidates
 from bridgehead.tracking.criteria import Criteria, Matcher
 from bridgehead.tracking.events import EventId, TrackingEvent
 from bridgehead.tracking.log import LogFile, LogLimits
@@ -143,10 +145,11 @@ def index_all(folder: Path, max_size: int = 2**40) -> Path:
 @given(
     parts=st.lists(random_events(), min_size=1, max_size=3), steps=st.integers(0, 6),
     wanted=st.lists(criteria(), min_size=1, max_size=8), lost=st.booleans(),
+    many=st.sampled_from((2, 20_000)),
 )  # fmt: skip
 def test_with_an_index_or_half_of_one_the_answer_is_that_of_the_logs(
     tmp_path_factory: pytest.TempPathFactory, parts: list[list[TrackingEvent]], steps: int, wanted: list[Criteria],
-    lost: bool,
+    lost: bool, many: int,
 ) -> None:  # fmt: skip
     """Some lines are indexed at their time, some in part afterwards, some not; the oldest file may go meanwhile."""
     folder = tmp_path_factory.mktemp("log")
@@ -163,7 +166,8 @@ def test_with_an_index_or_half_of_one_the_answer_is_that_of_the_logs(
     indexer.close()
     log.close()
     for one in wanted:
-        with_index, without = search(folder, one, folder / INDEX_NAME), search(folder, one)
+        with mock.patch.object(trace_candidates, "_MANY", many):
+            with_index, without = search(folder, one, folder / INDEX_NAME), search(folder, one)
         assert facts(with_index) == facts(without), one
         assert [message.key for message in without.messages] == by_hand(folder, one), one
 
