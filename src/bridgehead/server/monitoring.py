@@ -168,6 +168,8 @@ def _certificate_files(loaded: Loaded, own: Path) -> dict[Path, str]:
         if connector.enabled and connector.tls_certificate_file:
             file = loaded.within(connector.tls_certificate_file)
             users.setdefault(file, []).append(f'receive connector "{connector.name}"')
+    for certificate in configuration.certificates:
+        users.setdefault(loaded.within(certificate.certificate_file), []).append("connectors that choose it by name")
     if configuration.api.tls_certificate_file:
         file = loaded.within(configuration.api.tls_certificate_file)
         users.setdefault(file, []).append("the management interface")
