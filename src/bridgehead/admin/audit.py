@@ -20,6 +20,7 @@ from bridgehead.admin.relay_self_test import try_relaying
 from bridgehead.mail.units import UNLIMITED
 from bridgehead.net.certificates import CertificateError
 from bridgehead.net.ip_range import RangeError, is_wide, parse_range
+from bridgehead.receive.connector import is_protected
 from bridgehead.receive.permissions import PrincipalKind
 from bridgehead.receive.settings import AuthMechanism, MessageRateSource, PermissionGroup, ReceiveConnector, Right
 from bridgehead.routing.settings import TlsVersion
@@ -135,10 +136,11 @@ def _relaying(connector: ReceiveConnector, one: ClientClass, wide: Sequence[str]
 def _openness(connector: ReceiveConnector, one: ClientClass, ranges: str) -> Iterator[Exposure]:
     """What many clients may do besides relaying."""
     anonymous = one.principal.kind is PrincipalKind.ANONYMOUS
-    if anonymous and one.may_submit and Right.ACCEPT_AUTHORITATIVE_DOMAIN_SENDER in one.rights:
+    any_of_ours = one.may_submit and Right.ACCEPT_AUTHORITATIVE_DOMAIN_SENDER in one.rights
+    if anonymous and any_of_ours and not is_protected(connector):
         yield _exposure(
             connector, Verdict.WARNING, f"anybody in {ranges} may send as an address of our own domains",
-            "permission_groups", "deny Anonymous ms-Exch-SMTP-Accept-Authoritative-Domain-Sender in extended_rights",
+            "anti_spoofing_enabled", "set it to true, or deny ms-Exch-SMTP-Accept-Authoritative-Domain-Sender",
         )  # fmt: skip
     if anonymous and one.may_submit and not connector.reject_unknown_recipients:
         yield _exposure(

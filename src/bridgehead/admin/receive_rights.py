@@ -12,6 +12,7 @@ import msgspec
 from bridgehead.mail.address import Mailbox
 from bridgehead.receive.address_check import check_recipient
 from bridgehead.receive.authentication import mechanisms
+from bridgehead.receive.connector import is_protected
 from bridgehead.receive.permissions import (
     ALL_RIGHTS,
     ANONYMOUS,
@@ -46,11 +47,13 @@ class ClientClass(msgspec.Struct, frozen=True, kw_only=True):
         principal: as which their sessions run.
         absent: why no client can be one of them here, "" where some can.
         rights: what they hold.
+        checked: in our own domains' names they send only what SPF or DKIM vouches for.
     """
 
     principal: Principal
     absent: str
     rights: frozenset[Right]
+    checked: bool = False
 
     @property
     def may_submit(self) -> bool:
@@ -72,7 +75,12 @@ def client_classes(connector: ReceiveConnector) -> list[ClientClass]:
         EXTERNALLY_SECURED: "" if first is EXTERNALLY_SECURED else "auth_mechanism does not name ExternalAuthoritative",
     }
     return [
-        ClientClass(principal=principal, absent=reason, rights=rights_of(connector, principal))
+        ClientClass(
+            principal=principal,
+            absent=reason,
+            rights=rights_of(connector, principal),
+            checked=principal is ANONYMOUS and is_protected(connector),
+        )
         for principal, reason in absent.items()
     ]
 
@@ -120,6 +128,8 @@ def _senders(one: ClientClass) -> str:
     ours = Right.ACCEPT_AUTHORITATIVE_DOMAIN_SENDER in one.rights
     if one.principal.kind is PrincipalKind.USER and not any_sender:
         return "send as their own addresses only"
+    if any_sender and ours and one.checked:
+        return "send as anybody, in the name of our own domains only what SPF, DKIM or an exception vouches for"
     if any_sender and ours:
         return "send as anybody, our own domains included"
     return "send as anybody outside of our domains"

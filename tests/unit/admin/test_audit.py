@@ -55,7 +55,10 @@ def exposed(tmp_path: Path, **settings: Any) -> dict[str, Verdict]:
     [
         ({"permission_groups": ANONYMOUS, "extended_rights": [RELAY]}, {"extended_rights": Verdict.FAILURE}),
         (EXTERNAL, {'auth_mechanism "ExternalAuthoritative"': Verdict.FAILURE}),
-        ({"permission_groups": ANONYMOUS}, {"permission_groups": Verdict.WARNING}),
+        (
+            {"permission_groups": ANONYMOUS, "anti_spoofing_enabled": False},
+            {"anti_spoofing_enabled": Verdict.WARNING},
+        ),
         (
             {"permission_groups": ANONYMOUS, "reject_unknown_recipients": False},
             {"reject_unknown_recipients": Verdict.WARNING},
@@ -72,9 +75,11 @@ def test_what_is_open_to_everybody(settings: dict[str, Any], expected: dict[str,
     assert expected.items() <= exposed(tmp_path, **settings).items()
 
 
-def test_a_connector_that_denies_what_is_classic_to_deny_is_clean(tmp_path: Path) -> None:
+def test_a_connector_that_keeps_strangers_out_of_our_name_is_clean(tmp_path: Path) -> None:
+    assert exposed(tmp_path, permission_groups=ANONYMOUS) == {}
     deny = ExtendedRight(principal=Grantee.ANONYMOUS, deny=[Right.ACCEPT_AUTHORITATIVE_DOMAIN_SENDER])
-    assert exposed(tmp_path, permission_groups=ANONYMOUS, extended_rights=[deny]) == {}
+    settings: dict[str, Any] = {"permission_groups": ANONYMOUS, "anti_spoofing_enabled": False}
+    assert exposed(tmp_path, **settings, extended_rights=[deny]) == {}
 
 
 def test_relaying_granted_to_few_is_a_fact_and_no_fault(tmp_path: Path) -> None:
@@ -86,6 +91,12 @@ def test_relaying_granted_to_few_is_a_fact_and_no_fault(tmp_path: Path) -> None:
 def test_a_connector_on_loopback_is_open_to_this_machine_only(tmp_path: Path) -> None:
     settings: dict[str, Any] = {"permission_groups": ANONYMOUS, "extended_rights": [RELAY]}
     assert exposed(tmp_path, **settings, bindings=["127.0.0.1:25", "[::1]:25"]) == {"extended_rights": Verdict.NOTE}
+
+
+def test_what_strangers_may_write_in_our_name() -> None:
+    for protected, words in ((True, "only what SPF, DKIM or an exception vouches for"), (False, "included")):
+        one = connector(permission_groups=ANONYMOUS, anti_spoofing_enabled=protected)
+        assert words in class_sentence(one, client_classes(one)[0])
 
 
 def test_partners_are_named_with_what_their_certificate_gives_them() -> None:
