@@ -342,7 +342,7 @@ def test_views_change_nothing(make_server: Callable[..., Server], closed_sink: S
         connection = sqlite3.connect(f"file:{database}?mode=ro", uri=True)
         try:
             tables = [row[0] for row in connection.execute("SELECT name FROM sqlite_master WHERE type = 'table'")]
-            return {one: connection.execute(f"SELECT * FROM {one}").fetchall() for one in tables}  # noqa: S608
+            return {one: connection.execute(f"SELECT * FROM {one}").fetchall() for one in tables}
         finally:
             connection.close()
 

@@ -469,6 +469,6 @@ def _skip(record: ActionRecord, reason: str, count: int = 1) -> None:
 
 def _why_not(record: ActionRecord) -> str:
     if record.undo_of:
-        return f"action {record.id} is an undo itself"
+        return f"action {record.id} is an undo itself, which cannot be undone"
     when = moment(record.change.at)
     return f"action {record.id}, a {record.verb} of {when:%Y-%m-%d %H:%M}, is of a kind that cannot be undone"

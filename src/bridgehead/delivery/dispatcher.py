@@ -18,8 +18,8 @@ from bridgehead.delivery.attempt import AttemptRecorder, Keeper, Reporter, Store
 from bridgehead.delivery.commits import LastingCommits
 from bridgehead.delivery.delivery_queue import DeliveryQueue
 from bridgehead.delivery.ports import Courier, WorkSource
-from bridgehead.delivery.rates import SAMPLE_SECONDS
 from bridgehead.delivery.queue_window import LEASE_BYTES, QueueWindow
+from bridgehead.delivery.rates import SAMPLE_SECONDS
 from bridgehead.delivery.set_back import SetBack
 from bridgehead.delivery.settings import DeliverySettings
 from bridgehead.delivery.suspects import Suspects
