@@ -1,10 +1,16 @@
 # SPDX-License-Identifier: MIT
+import socket
+from importlib import import_module
 from pathlib import Path
+
+import pytest
 
 from bridgehead.admin.ports import ReloadOutcome
 from bridgehead.queues.store import MessageStatus, QueueKind, QueueState, QueueStatus
 from support.cli import Commands
 from support.running_server import CONTOSO, running
+
+cli_status = import_module("bridgehead.admin.cli.status")
 
 
 def test_status_says_how_the_server_is(tmp_path: Path) -> None:
@@ -37,6 +43,17 @@ def test_a_message_set_aside_is_an_alarm_until_somebody_decides(tmp_path: Path) 
     with running(commands.control_socket) as server:
         server.put("a@contoso.com", queue=QueueKind.POISON, next_hop=None, status=MessageStatus.SUSPENDED)
         assert "bridgehead queue show Poison" in commands("status", code=1).output
+
+
+def test_status_asks_behind_an_interface_that_does_not_answer(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(cli_status, "_PATIENCE_SECONDS", 0.1)
+    commands = Commands(tmp_path)
+    with running(commands.control_socket) as server, socket.socket(socket.AF_UNIX) as silent:
+        server.server.alarms = ["the management interface ended by signal 9"]
+        commands.control_socket.rename(tmp_path / "aside.sock")
+        silent.bind(str(commands.control_socket))
+        silent.listen()
+        assert "ended by signal 9" in commands("status", code=1).output
 
 
 def test_status_without_a_server_ends_with_three(tmp_path: Path) -> None:
