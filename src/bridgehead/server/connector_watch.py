@@ -48,6 +48,7 @@ class ConnectorWatch:
         self._report: AuditReport | None = None
         self._auditing: asyncio.Task[AuditReport] | None = None
         self._running = 0
+        self._writing = asyncio.Lock()
         self._mailer = ProbeMailer(application)
         self._again = asyncio.Event()
         self._trigger = "start"
@@ -189,9 +190,9 @@ class ConnectorWatch:
     async def _keep(self, result: ProbeResult) -> None:
         """Remember a result, on disk too; a disk that takes nothing is logged and no more."""
         self._results.append(result)
-        document = msgspec.json.encode(list(self._results))
         try:
-            await asyncio.to_thread(_write, self._file, document)
+            async with self._writing:
+                await asyncio.to_thread(_write, self._file, msgspec.json.encode(list(self._results)))
         except OSError as error:
             log.warning("%s cannot be written: %s", self._file, error)
 
