@@ -76,10 +76,10 @@ def _scope(reply: str) -> str:
 
 
 def _fill(template: str, words: dict[str, str], match: "re.Match[str] | None") -> str:
-    """A row's text with its words; the first letter is made a capital."""
+    """A row's text with its words; names of hosts are left as they are at the beginning of a sentence."""
     groups = {name: value or "" for name, value in (match.groupdict() if match else {}).items()}
     text = template.format_map(words | groups)
-    return text[:1].upper() + text[1:] if template[:1] == "{" and not text[:1].isdigit() else text
+    return f"T{text[1:]}" if text.startswith("the far server") else text
 
 
 def _changed_address(rule: ReplyRule, one: AttemptFacts, evidence: Evidence) -> str:

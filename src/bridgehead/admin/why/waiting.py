@@ -75,7 +75,7 @@ async def _verdict(
     reason = reason_of(situation, now)
     identity = queue_identity(summary.state.queue, summary.state.next_hop)
     words = told(reason, situation, identity, now)
-    evidence = await _evidence(diagnostics, summary, situation, about, now)
+    evidence = await _evidence(diagnostics, summary, situation, reason, about, now)
     causes = [] if reason in OWN_CAUSE or summary.state.queue is not QueueKind.DELIVERY else diagnose(evidence)
     first = causes[0] if causes else None
     settings = diagnostics.queue_settings
@@ -131,7 +131,7 @@ def _limit_view(limit: Limit | None) -> LimitView | None:
 
 
 async def _evidence(
-    diagnostics: Diagnostics, summary: QueueSummary, situation: Situation, about: _About, now: float
+    diagnostics: Diagnostics, summary: QueueSummary, situation: Situation, reason: Reason, about: _About, now: float
 ) -> Evidence:  # fmt: skip
     next_hop = summary.state.next_hop
     if next_hop is None:
@@ -153,7 +153,8 @@ async def _evidence(
         known_domains=_known_domains((host.queue, host.good) for host in hosts),
         fqdn=diagnostics.fqdn,
     )
-    if next_hop.delivery_type in _SMTP and any(one.phase is Phase.DNS for one in attempts):
+    resolving = reason is Reason.WAITING_FOR_DNS or any(one.phase is Phase.DNS for one in attempts)
+    if next_hop.delivery_type in _SMTP and resolving:
         evidence.dns, evidence.servers = await diagnostics.ask_dns(next_hop)
     unanswered = [one for one in attempts if one.phase is Phase.CONNECT and one.how is How.TIMED_OUT]
     if unanswered:
