@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: MIT
 """The management interface: HTTP and JSON, in a process of its own (ADR 7).
 
-`bridgehead run` starts that process (`server/api_process.py`) with its sockets and `process.Orders`. It logs callers
+`bridgehead run` starts that process (`server/api_process.py`) with its sockets and `orders.Orders`. It logs callers
 on, and asks the process that moves mail everything else over the internal channel (`admin/control.py`): roles and the
 audit log are on that side. A thread of mail never waits for a client of HTTP, and a fault here stops no mail.
 
@@ -15,5 +15,5 @@ audit log are on that side. A thread of mail never waits for a client of HTTP, a
     problems    errors as application/problem+json (RFC 9457)
     openapi     the description (OpenAPI 3.1), made from the table
 
-Nothing outside this package imports it but `process.Orders`' users; the process that moves mail never loads Litestar.
+Nothing outside this package imports more of it than `orders`; the process that moves mail never loads Litestar.
 """

@@ -7,6 +7,7 @@ from functools import cache
 from typing import Any, Final
 
 import msgspec
+from msgspec.structs import FieldInfo
 
 from bridgehead.admin.api.problems import MEDIA_TYPE, Problem
 from bridgehead.admin.api.table_routes import CURSOR, LIMIT, is_paged, query_fields
@@ -71,42 +72,49 @@ def _key(kind: Any) -> str:
 
 def _operation(name: str, method: Method, schema_of: Mapping[str, Json]) -> Json:
     route = route_of(method)
-    text = inspect.getdoc(method.answer) or ""
-    summary, _, more = text.partition("\n\n")
-    parameters_text = inspect.getdoc(method.params) if route.in_path or route.rest else ""
+    summary, _, more = (inspect.getdoc(method.answer) or "").partition("\n\n")
+    about_parameters = inspect.getdoc(method.params) if route.in_path or route.rest else ""
     fields = {field.encode_name: field for field in msgspec.structs.fields(method.params)}
-    parameters = [
+    texts = (more, about_parameters, f"Role: {role_name(method.role)}.")
+    operation: Json = {
+        "operationId": name,
+        "tags": [name.partition(".")[0]],
+        "summary": summary.replace("\n", " ").strip(),
+        "description": "\n\n".join(text for text in texts if text),
+        "parameters": _parameters(method, fields, schema_of),
+        "responses": {"200": _success(method, schema_of), "default": {"$ref": "#/components/responses/Problem"}},
+    }
+    if route.has_body and route.rest:
+        operation["requestBody"] = _body([fields[one] for one in route.rest], schema_of)
+    return operation
+
+
+def _parameters(method: Method, fields: Mapping[str, FieldInfo], schema_of: Mapping[str, Json]) -> list[Json]:
+    """Those of path and query."""
+    parameters: list[Json] = [
         {"name": one, "in": "path", "required": True, "schema": schema_of[_key(fields[one].type)]}
-        for one in route.in_path
-    ]  # fmt: skip
+        for one in route_of(method).in_path
+    ]
     for one in query_fields(method):
         if one in fields:
             schema = _with_default(schema_of[_key(fields[one].type)], fields[one])
             parameters.append({"name": one, "in": "query", "required": fields[one].required, "schema": schema})
         else:
             parameters.append(_PAGING[one])
-    operation: Json = {
-        "operationId": name,
-        "tags": [name.partition(".")[0]],
-        "summary": summary.replace("\n", " ").strip(),
-        "description": "\n\n".join(
-            part for part in (more, parameters_text, f"Role: {role_name(method.role)}.") if part
-        ),
-        "parameters": parameters,
-    }  # fmt: skip
-    if route.has_body and route.rest:
-        operation["requestBody"] = _body([fields[one] for one in route.rest], schema_of)
+    return parameters
+
+
+def _success(method: Method, schema_of: Mapping[str, Json]) -> Json:
     success: Json = {
         "description": "The result.",
         "content": {"application/json": {"schema": schema_of[_key(method.result)]}},
     }
     if is_paged(method):
         success["headers"] = {"Link": {"description": "The next part of the list.", "schema": {"type": "string"}}}
-    operation["responses"] = {"200": success, "default": {"$ref": "#/components/responses/Problem"}}
-    return operation
+    return success
 
 
-def _body(fields: list[msgspec.structs.FieldInfo], schema_of: Mapping[str, Json]) -> Json:
+def _body(fields: list[FieldInfo], schema_of: Mapping[str, Json]) -> Json:
     properties = {one.encode_name: _with_default(schema_of[_key(one.type)], one) for one in fields}
     required = [one.encode_name for one in fields if one.required]
     schema: Json = {"type": "object", "properties": properties, "additionalProperties": False}
@@ -115,7 +123,7 @@ def _body(fields: list[msgspec.structs.FieldInfo], schema_of: Mapping[str, Json]
     return {"required": bool(required), "content": {"application/json": {"schema": schema}}}
 
 
-def _with_default(schema: Json, field: msgspec.structs.FieldInfo) -> Json:
+def _with_default(schema: Json, field: FieldInfo) -> Json:
     if field.required:
         return schema
     default = field.default
