@@ -262,11 +262,15 @@ class ActionRunner:
         self, record: ActionRecord, work: Callable[[ActionRecord], Coroutine[None, None, None]]
     ) -> None:
         """Work on an action however often the store fails in between; a fault of ours ends it."""
+        again = False
         while True:
             try:
+                if again and not record.undo_of:
+                    record.done = await self._count_formers(record)
                 await work(record)
                 break
             except StoreFault as fault:
+                again = True
                 log.error("action %d waits for the queue store: %s", record.id, fault)
                 await asyncio.sleep(FAULT_PAUSE)
             except Exception as error:
@@ -291,8 +295,10 @@ class ActionRunner:
         change = record.change
         while True:
             page = await pages(record.cursor, record.boundary)
+            # After an interruption the last batch comes again; what it suspended is not to be counted as left alone.
+            entries = [entry for entry in page.entries if not _suspended_by(entry, change)]
             await self._batch(
-                record, page.entries, lambda entry: self._decided(entry, change),
+                record, entries, lambda entry: self._decided(entry, change),
                 lambda entry: former_note(record.id, entry.id, former(entry)), change.kind,
             )  # fmt: skip
             if not await self._moved(record, page.last):
@@ -457,6 +463,12 @@ class ActionRunner:
                 await self._store.swap([], [Note(ACTION, oldest.id, part.part, b"") for part in parts])
             await self._store.swap([], [Note(ACTION, oldest.id, 0, b"")])
             self._count -= 1
+
+
+def _suspended_by(entry: QueuedItem, change: ItemChange) -> bool:
+    handling = entry.item.handling
+    held = entry.status in (MessageStatus.SUSPENDED, MessageStatus.PENDING_SUSPEND)
+    return change.kind is ChangeKind.SUSPEND and held and handling is not None and handling.action == change.action
 
 
 def _anything(_: QueuedItem) -> bool:
