@@ -23,7 +23,7 @@ class Watched(Protocol):
         """Messages in delivery queues that are still in Submission on disk, by kind."""
 
     def peers(self) -> list[Peer]:
-        """Next hops with failures within the watched period."""
+        """Next hops with failures within the watched period, or that cannot be reached now."""
 
     def turn_period(self) -> None:
         """Half of the watched period is over."""

@@ -71,7 +71,7 @@ class Observation(msgspec.Struct, frozen=True, kw_only=True):
 
     Attributes:
         now: Unix time.
-        peers: those with failures.
+        peers: those with failures, or that cannot be reached now.
         completed: messages completed since the start.
     """
 

@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: MIT
 """The running server as those see it who watch it: the watch, scrapes, probes."""
 
+import asyncio
 import os
 from collections.abc import Iterable, Mapping
 from pathlib import Path
@@ -12,6 +13,7 @@ from bridgehead.admin.metrics import ProcessFacts
 from bridgehead.admin.pressure import PressureFacts
 from bridgehead.monitoring.rules import Peer, Verdict
 from bridgehead.queues.overview import QueueOverview
+from bridgehead.queues.store import QueueStatus
 from bridgehead.receive.connector import ReceiveConnectors
 from bridgehead.routing.next_hop import DeliveryType
 from bridgehead.server.config.load import Loaded
@@ -38,8 +40,9 @@ class Monitored:
         self.started_at = application.started_at
         self.metrics = application.metrics
         self.tracker = application.tracker
-        self._count: tuple[QueueOverview, float] = (QueueOverview(), 0.0)
+        self._count: tuple[QueueOverview, float] | None = None
         self._count_again_at = 0.0
+        self._counting: asyncio.Task[tuple[QueueOverview, float]] | None = None
 
     def now(self) -> float:
         """Unix time."""
@@ -47,15 +50,25 @@ class Monitored:
 
     async def overview(self) -> tuple[QueueOverview, float]:
         """The last count of the queues, or a new one where that would not take too much of the store's time."""
-        if monotonic() >= self._count_again_at:
-            began = monotonic()
-            self._count_again_at = float("inf")  # nobody counts at the same time
-            try:
-                counted = await self._application.store.overview(LARGEST_QUEUES)
-            finally:
-                ended = monotonic()
-                self._count_again_at = ended + max(COUNT_SECONDS, (ended - began) / COUNT_SHARE)
-            self._count = (counted, self.now())
+        counting = self._counting
+        if counting is None and monotonic() >= self._count_again_at:
+            counting = self._counting = asyncio.get_running_loop().create_task(self._recount())
+        elif self._count is not None:
+            return self._count
+        assert counting is not None
+        return await asyncio.shield(counting)  # others may wait for it, too
+
+    async def _recount(self) -> tuple[QueueOverview, float]:
+        began = monotonic()
+        try:
+            overview = await self._application.store.overview(LARGEST_QUEUES)
+        finally:
+            self._counting = None
+            ended = monotonic()
+            seconds = max(COUNT_SECONDS, (ended - began) / COUNT_SHARE)
+            self._count_again_at = ended + seconds if self._count is not None else 0.0
+        self._count = (overview, self.now())
+        self._count_again_at = ended + seconds
         return self._count
 
     def in_memory(self) -> dict[DeliveryType, int]:
@@ -68,13 +81,13 @@ class Monitored:
         return found
 
     def peers(self) -> list[Peer]:
-        """Next hops with failures within the watched period."""
+        """Next hops with failures within the watched period, or that cannot be reached now."""
         queues = self._application.dispatcher.queues
         found = []
         for hop in self.metrics.hops():
             taken, refused = hop.recent
-            if refused:
-                queue = queues.get(hop.next_hop)
+            queue = queues.get(hop.next_hop)
+            if refused or (queue is not None and queue.state.status is QueueStatus.RETRY):
                 error = queue.state.last_error if queue is not None else ""
                 found.append(Peer(identity=str(hop.next_hop), taken=taken, refused=refused, last_error=error))
         return found
@@ -148,6 +161,9 @@ class Monitored:
     def conditions(self) -> Iterable[Verdict]:
         """What the server knows of itself without asking."""
         app = self._application
+        closed = ", ".join(self.closed_bindings())
+        text = f"nobody listens on {closed}" if closed else ""
+        yield _condition("listeners", text, Severity.CRITICAL, "see the log for why, then start the server again")
         api, audit = app.api.trouble, app.audit.trouble
         yield _condition("store", self.store_trouble(), Severity.CRITICAL, "bridgehead queue verify")
         yield _condition("outcomes", self.outcomes_trouble(), Severity.CRITICAL, "make room on the queue's disk")

@@ -10,6 +10,7 @@ from bridgehead.server.config.load import read
 from bridgehead.server.config.problem import Severity
 
 CONNECTOR = (
+    '[[accepted_domains]]\ndomain_name = "contoso.test"\n'
     '[[receive_connectors]]\nname = "Default"\nbindings = ["0.0.0.0:25"]\npermission_groups = ["ExchangeServers"]\n'
     'auth_mechanism = ["Tls", "ExternalAuthoritative"]\nremote_ip_ranges = ["127.0.0.0/8"]\n'
 )

@@ -69,7 +69,8 @@ def ready(core: Core) -> HTTPRouteHandler:
 
 
 def _response(page: Page) -> Response[bytes]:
-    return Response(page.body, status_code=page.status, media_type=page.media_type)
+    media_type = page.media_type.removesuffix("; charset=utf-8")  # Litestar adds it to every text
+    return Response(page.body, status_code=page.status, media_type=media_type)
 
 
 EXTRA_ROUTES: Final[tuple[Callable[[Core], HTTPRouteHandler], ...]] = (openapi, metrics, live, ready)
