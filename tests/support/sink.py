@@ -194,6 +194,8 @@ class Sink:
                 connection, _ = listener.accept()
             except OSError:
                 return
+            # As mail servers do: the second reply to commands that came together must not wait for an ACK of the first.
+            connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
             with self._lock:
                 self.sessions += 1
                 number = self.sessions
