@@ -14,6 +14,7 @@ from support.configuration import changed
 from support.ports import free_port, wait_until
 from support.server import Server
 from support.sink import Sink, Transaction
+from support.talk import Talk
 
 CRASHING = Path(__file__).parents[1] / "support" / "crashing_server.py"
 
@@ -111,6 +112,54 @@ def test_suspended_by_whom_and_when(lab: World) -> None:
     assert verdict.since is not None
     server.succeed("queue", "resume", identity)
     wait_until(lambda: lab.why("x@there.test").verdicts[0].reason != "queue-suspended", 10)
+
+
+def test_a_standing_rule_that_holds_a_message_is_named(lab: World) -> None:
+    lab.smart_host("held.test", free_port())
+    server = lab.start()
+    server.succeed(
+        "standing-rule", "add", "hold", "--filter", "FromAddress -like '*@fabrikam.test'", "--reason", "audit"
+    )
+    lab.send("x@held.test")
+    verdict = wait_until(lambda: next((v for v in lab.why("x@held.test").verdicts if v.reason == "held-by-rule"), None))
+    assert verdict is not None
+    assert "standing rule 1 holds it" in verdict.why
+    assert "(audit)" in verdict.why
+    assert verdict.do.startswith("bridgehead standing-rule show 1")
+
+
+def test_back_pressure_is_told_to_whom_it_refuses(lab: World) -> None:
+    """A threshold below what is in use stands for memory that is used up."""
+    always = dict.fromkeys(("low_to_medium", "medium_to_high", "high_to_medium", "medium_to_low"), 0)
+    server = lab.start(back_pressure={"resource_metering_interval": 0.1, "private_bytes": always})
+
+    def refused() -> bool:
+        with Talk(server.port("anonymous"), source="127.0.0.77") as talk:
+            talk.send(b"EHLO scanner.test\r\n")
+            talk.read()
+            talk.send(b"MAIL FROM:<scan@fabrikam.test>\r\n")
+            return "452" in str(talk.read())
+
+    wait_until(refused, 15)
+    verdict = lab.verdict("127.0.0.77", "door-back-pressure")
+    assert "resources are short (back pressure: " in verdict.why
+    assert "High" in verdict.why
+    assert verdict.do.startswith("see which resource and since when: bridgehead back-pressure")
+
+
+def test_a_port_that_is_taken_names_who_holds_it(lab: World) -> None:
+    server = lab.start()
+    other = World(lab.folder / "other")
+    try:
+        other.start(receive_connectors=[server.settings["receive_connectors"][0]])
+        assert other.server is not None
+        assert other.server.wait_for_death() == 1
+        error = next(line for line in other.server.stderr().splitlines() if "cannot listen on" in line)
+        said = other.server.command("why", error.partition("cannot start: ")[2]).stdout.decode()
+    finally:
+        other.close()
+    assert server.process is not None
+    assert f"Port {server.ports[0]} is held by process {server.process.pid} (" in said
 
 
 def test_no_route_and_what_frees_it(lab: World) -> None:

@@ -270,6 +270,11 @@ class DeliveryQueue(QueueWindow):
         return self._failing is not None
 
     @property
+    def outgoing_rate(self) -> float:
+        """Messages by the second over the last minute."""
+        return self.flow.rates(self._host.clock.monotonic())[1]
+
+    @property
     def now(self) -> float:
         """Unix time."""
         return self._host.clock.now()

@@ -22,6 +22,7 @@ def queue_situation(queue: DeliveryQueue, waits: int, *, store_fails: bool) -> S
         is_open=queue.is_open,
         suspended_by=state.suspended_by,
         suspended_at=state.suspended_at,
+        suspend_reason=state.suspend_reason,
         store_fails=store_fails,
         being_failed=queue.is_failing,
         next_retry=state.next_retry,
@@ -30,6 +31,7 @@ def queue_situation(queue: DeliveryQueue, waits: int, *, store_fails: bool) -> S
         active=len(queue.active),
         sessions=len(queue.active),
         waits=waits,
+        rate=queue.outgoing_rate,
     )
     courier: object = queue.courier
     if isinstance(courier, Standing):
@@ -49,6 +51,7 @@ def stored_situation(state: QueueState, waits: int) -> Situation:
         is_open=state.status is QueueStatus.ACTIVE,
         suspended_by=state.suspended_by,
         suspended_at=state.suspended_at,
+        suspend_reason=state.suspend_reason,
         next_retry=state.next_retry,
         retry_count=state.retry_count,
         last_error=state.last_error,
@@ -78,6 +81,7 @@ def message_situation(
         held_by=f"standing rule {handling.rule}" if held and handling is not None else "",
         suspended_by=handling.by if suspended and handling is not None else of_queue.suspended_by,
         suspended_at=handling.at if suspended and handling is not None else of_queue.suspended_at,
+        suspend_reason=handling.reason if suspended and handling is not None else of_queue.suspend_reason,
         due=entry.due,
         on_trial=entry.crash_count > 0 and on_trial not in (0, entry.id) and entry.queue is QueueKind.DELIVERY,
         last_error=entry.last_error or of_queue.last_error,

@@ -191,14 +191,7 @@ DOOR_RULES: Final[list[DoorRule]] = [
         (33, 34),
         Owner.YOU,
         _is("4.3.1"),
-        lambda one: (
-            f"Mail is put off because resources are short (back pressure){f': {one.detail}' if one.detail else ''}."
-            + (
-                ""
-                if one.principal not in ("anonymous", "")
-                else " Under medium pressure only senders from outside are."
-            )
-        ),
+        lambda one: f"Mail is put off because resources are short ({one.detail or 'back pressure'}).",
         lambda one: "see which resource and since when: bridgehead back-pressure; then make room",
         "452 4.3.1 Insufficient system resources",
     ),

@@ -58,7 +58,7 @@ class Situation(msgspec.Struct, kw_only=True, omit_defaults=True):
         message_status: Ready, Active, Retry, Suspended …, "" where a queue as a whole is asked about.
         queue_status: Active, Retry or Suspended.
         is_open: the queue may be tried now.
-        suspended_by, suspended_at: of the queue or the message.
+        suspended_by, suspended_at, suspend_reason: of the queue or the message.
         held_by: name of the standing rule that holds the message.
         pressure: what back pressure stops, "" for nothing.
         store_fails: the store takes no commits.
@@ -77,6 +77,7 @@ class Situation(msgspec.Struct, kw_only=True, omit_defaults=True):
     is_open: bool = True
     suspended_by: str = ""
     suspended_at: float = 0.0
+    suspend_reason: str = ""
     held_by: str = ""
     pressure: str = ""
     store_fails: bool = False

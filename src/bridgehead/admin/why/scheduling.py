@@ -38,11 +38,12 @@ def _removed(_: Situation, queue: str, now: float) -> Words:
 
 def _held(situation: Situation, queue: str, now: float) -> Words:
     why = f"The {situation.held_by} holds it{_by(situation)}."
-    return Words(why, Owner.YOU, "see the rule: bridgehead hold list", True)
+    number = situation.held_by.rpartition(" ")[2]
+    return Words(why, Owner.YOU, f"bridgehead standing-rule show {number}, then cancel it", True)
 
 
 def _message_suspended(situation: Situation, queue: str, now: float) -> Words:
-    return Words(f"The message was suspended{_by(situation)}.", Owner.YOU, "bridgehead message resume", True)
+    return Words(f"The message was suspended{_by(situation)}.", Owner.YOU, "bridgehead message resume ID", True)
 
 
 def _queue_suspended(situation: Situation, queue: str, now: float) -> Words:
@@ -53,7 +54,7 @@ def _queue_suspended(situation: Situation, queue: str, now: float) -> Words:
 def _by(situation: Situation) -> str:
     who = f" by {situation.suspended_by}" if situation.suspended_by else ""
     when = f" on {clock(situation.suspended_at)}" if situation.suspended_at else ""
-    return who + when
+    return who + when + (f" ({situation.suspend_reason})" if situation.suspend_reason else "")
 
 
 def _no_route(situation: Situation, queue: str, now: float) -> Words:

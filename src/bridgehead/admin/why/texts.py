@@ -8,6 +8,7 @@ from email.policy import compat32
 from typing import Final
 
 from bridgehead.admin.faults import INVALID, AdminFault
+from bridgehead.admin.why.port_holder import holder_of, port_in
 from bridgehead.admin.why.verdict import Explanation, State, Verdict, other_causes
 from bridgehead.diagnosis.facts import Cause, Evidence
 from bridgehead.diagnosis.replies import explain_text
@@ -103,6 +104,11 @@ def _with_crlf(data: bytes) -> bytes:
 
 def _verdict(text: ReplyText, subject: str, action: str = "") -> Verdict:
     cause = explain_text(text, Evidence(now=time.time()))
+    if cause.id == "port-in-use" and (port := port_in(text.line)):
+        holder = holder_of(port)
+        cause.finding.sentence = f"Port {port} is held by {holder}." if holder else (
+            f"Port {port} was held by another program; nobody listens on it now."
+        )  # fmt: skip
     temporary = text.code // 100 == 4 or text.status[:1] == "4"
     state = "delayed" if action == "delayed" or (not action and temporary) else action or "refused"
     return verdict_of(
