@@ -3,7 +3,7 @@
 
 from enum import Enum
 from types import NoneType, UnionType
-from typing import Any, Union, get_args, get_origin
+from typing import Annotated, Any, Literal, Union, get_args, get_origin
 
 import msgspec
 import pytest
@@ -32,8 +32,10 @@ def some(kind: Any) -> Any:
         return None if NoneType in arguments else some(arguments[0])
     if origin in (list, tuple, frozenset, dict):
         return origin()
-    if arguments and not isinstance(origin, type):  # Annotated, Literal
-        return some(arguments[0]) if isinstance(arguments[0], type) else arguments[0]
+    if origin is Annotated:
+        return some(arguments[0])
+    if origin is Literal:
+        return arguments[0]
     if issubclass(kind, msgspec.Struct):
         return some_of(kind)
     return next(iter(kind)) if issubclass(kind, Enum) else kind(1)
