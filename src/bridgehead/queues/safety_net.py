@@ -82,6 +82,7 @@ class Found(NamedTuple):
 
 
 class _Waiting(NamedTuple):
+    at: float
     parts: tuple[bytes, bytes]
     content: FileContent | None
 
@@ -137,12 +138,13 @@ class SafetyNet:
             envelope = msgspec.structs.replace(item.envelope, recipients=recipients)
             item = msgspec.structs.replace(item, envelope=envelope)
         data = content.data
+        now = self._now()
         try:
             if data is not None:
-                waiting = _Waiting(files.frame_of(Kept(self._now(), item, next_hop), data), None)
+                waiting = _Waiting(now, files.frame_of(Kept(now, item, next_hop), data), None)
             elif isinstance(content, FileContent):
-                kept = Kept(self._now(), item, next_hop, content.path.name, content.size, content.crc)
-                waiting = _Waiting(files.frame_of(kept, b""), content)
+                kept = Kept(now, item, next_hop, content.path.name, content.size, content.crc)
+                waiting = _Waiting(now, files.frame_of(kept, b""), content)
             else:
                 return
         except Exception:
@@ -186,6 +188,7 @@ class SafetyNet:
         looked_at = done = 0
         while looked_at < len(batch):
             segment = self._current()
+            segment.begun = min(segment.begun, batch[looked_at].at)
             piece: list[bytes] = []
             size = count = 0
             while looked_at < len(batch) and size < WRITE_BYTES:
@@ -202,7 +205,7 @@ class SafetyNet:
                 self._failed(error)
                 return done
             segment.size += size
-            segment.last = self._now()
+            segment.last = max(segment.last, self._now())
             done += count
         return done
 

@@ -374,3 +374,20 @@ def test_a_sender_exception_has_an_owner_an_end_and_a_place(
     assert findings(tmp_path, DOMAIN + CONNECTOR + SEND + EXCEPTION) == []
     found = findings(tmp_path, DOMAIN + CONNECTOR + SEND + EXCEPTION.replace(old, new))
     assert [(where, text) for where, text in found if where == f"sender_exceptions[0].{path}" and message in text]
+
+
+def test_weights_and_the_safety_net_name_what_there_is(tmp_path: Path) -> None:
+    sound = (
+        '[queues]\nsafety_net_excluded_connectors = ["Out", "Mailboxes"]\n'
+        + "".join(f'[[queues.sender_weights]]\nsender = "{one}"\n' for one in ("user:x", "a@b.test", "@b.test"))
+    )  # fmt: skip
+    assert findings(tmp_path, DOMAIN + CONNECTOR + SEND + sound) == []
+    wrong = (
+        '[queues]\nsafety_net_excluded_connectors = ["Outt"]\n'
+        + "".join(f'[[queues.sender_weights]]\nsender = "{one}"\n' for one in ("nobody", "a@b.test", "A@b.test"))
+    )  # fmt: skip
+    assert [path for path, _ in findings(tmp_path, DOMAIN + CONNECTOR + SEND + wrong)] == [
+        "queues.safety_net_excluded_connectors[0]",
+        "queues.sender_weights[0].sender",
+        "queues.sender_weights[2].sender",
+    ]

@@ -7,6 +7,7 @@ from bridgehead.mail.address import AddressError, parse_domain, parse_mailbox
 from bridgehead.mail.units import Duration
 from bridgehead.queues.settings import BackPressureSettings, Thresholds
 from bridgehead.routing.settings import StoreProtocol
+from bridgehead.server.config.fairness_checks import check_fairness
 from bridgehead.server.config.problem import Findings
 from bridgehead.server.config.schema import Configuration
 
@@ -17,6 +18,7 @@ def check_queues(configuration: Configuration, findings: Findings) -> None:
     _check_reports(configuration, findings)
     _check_mailbox_store(configuration, findings)
     _check_thresholds(configuration.back_pressure, findings)
+    check_fairness(configuration, findings)
 
 
 def _check_thresholds(settings: BackPressureSettings, findings: Findings) -> None:
