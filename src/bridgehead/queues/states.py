@@ -9,7 +9,7 @@ which know the status of what they hold, follow it by what they write, and tests
 from enum import Enum
 from typing import Final
 
-from bridgehead.queues.store import MessageStatus, QueueKind
+from bridgehead.queues.store import MessageStatus
 
 
 class Event(Enum):
@@ -98,8 +98,3 @@ def next_status(status: MessageStatus, event: Event) -> MessageStatus | Gone:
             f"a message that is {status.name.replace('_', ' ').title()} cannot change so: {event.value}"
         )
     return following
-
-
-def may_remove(queue: QueueKind) -> bool:
-    """Messages in Submission cannot be removed (Exchange's Remove-Message); suspend them there instead."""
-    return queue is not QueueKind.SUBMISSION

@@ -48,8 +48,8 @@ def read_replay(data: bytes, arrival: Arrival) -> Submission:
 
 
 def _split(header: HeaderBlock) -> tuple[HeaderBlock, bytes]:
-    """The injected fields on top, and the message's own header. Raises BadSubmission where one comes too late; after the
-    end that a file declares itself such fields are the message's own."""
+    """The injected fields on top, and the message's own header. Raises BadSubmission where one comes too late; after
+    the end that a file declares itself such fields are the message's own."""
     end, open_ = 0, True
     for name, _, field_end in header.fields:
         if not open_ or name not in _INJECTED:

@@ -5,8 +5,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from bridgehead.queues.states import TRANSITIONS, Event, Gone, IllegalTransition, may_remove, next_status
-from bridgehead.queues.store import MessageStatus, QueueKind
+from bridgehead.queues.states import TRANSITIONS, Event, Gone, IllegalTransition, next_status
+from bridgehead.queues.store import MessageStatus
 
 READY, ACTIVE, RETRY = MessageStatus.READY, MessageStatus.ACTIVE, MessageStatus.RETRY
 SUSPENDED = MessageStatus.SUSPENDED
@@ -71,7 +71,3 @@ def test_nothing_leaves_unasked_and_suspended_mail_is_never_taken(events: list[E
         if status is SUSPENDED:
             assert following in (READY, SUSPENDED, Gone.GONE)
         status = following
-
-
-def test_submission_is_no_place_to_remove_from() -> None:
-    assert [kind for kind in QueueKind if not may_remove(kind)] == [QueueKind.SUBMISSION]
