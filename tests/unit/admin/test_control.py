@@ -308,3 +308,4 @@ async def test_a_dead_servers_socket_is_replaced_while_its_heir_still_ends(path:
     assert await call(path, "on") == ["ON"]
     await server.close()
     heir.stdin.close()
+    await heir.stdout.read()  # until the heir has ended, too
