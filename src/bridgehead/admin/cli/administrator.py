@@ -34,7 +34,7 @@ def add(context: click.Context, name: str, role: str, comment: str, password_std
     \b
     Examples:
       bridgehead administrator add anna --role operator
-      pass show eve | bridgehead administrator add eve --role viewer --password-stdin
+      bridgehead administrator add eve --role viewer --password-stdin < eve.txt
     """
     from bridgehead.admin.administrators import add_administrator
 
