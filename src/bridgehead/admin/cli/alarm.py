@@ -53,7 +53,7 @@ def silence(context: click.Context, pattern: str, duration: str, reason: str, as
 
     \b
     Examples:
-      bridgehead alarm silence poison_queue --for 2d --reason "waiting for the vendor"
+      bridgehead alarm silence poison_queue --for 2d --reason "known"
       bridgehead alarm silence 'peer_failures/Internet/*' --for 8h
     """
     _silence(context, "alarms.silence", pattern, duration, reason, as_json)
