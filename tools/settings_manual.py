@@ -5,6 +5,7 @@
 import re
 import sys
 from collections.abc import Iterator
+from datetime import date
 from enum import StrEnum
 from pathlib import Path
 from types import UnionType
@@ -34,7 +35,8 @@ append, and the same setting in two files is an error. `bridgehead check` names 
 
 Sizes are written `"36 MB"`, `"64KB"` or in bytes; units count by 1024. Times are written `"00:10:00"`,
 `"1.00:00:00"` (one day), `"10m"` or in seconds. `"unlimited"` is a value where it is listed. Relative paths lie within
-`server.data_directory`. Secrets are never written here: `"file:PATH"` or `"env:NAME"` says where they are.
+`server.data_directory`. Secrets are never written here: `"file:PATH"`, `"env:NAME"` or `"credential:NAME"`
+(systemd) says where they are.
 
 The last column of each table is the parameter of the Exchange cmdlet that the setting is named after; — marks
 settings of our own.
@@ -93,7 +95,7 @@ def _type_name(kind: Any) -> str:
         return ", ".join(f'`"{member.value}"`' for member in kind)
     names: dict[type, str] = {
         str: "text", bool: "`true`, `false`", int: "whole number", float: "number", ByteSize: "size", Count: "count",
-        Duration: "time",
+        Duration: "time", date: "date",
     }  # fmt: skip
     return names[kind]
 

@@ -97,6 +97,23 @@ TABLES: dict[str, tuple[str, str, str]] = {
         "",
         "One table. [Test connectors](../howto/test-connectors.md) tells what is tested.",
     ),
+    "certificates": (
+        "Certificates",
+        "Import-ExchangeCertificate",
+        (
+            "One table for each pair of files that connectors may show: the best for the `fqdn`, for the name "
+            "that a client asks for, or the one that a connector pins by name."
+        ),
+    ),
+    "tls": ("Domain Security", "Set-TransportConfig", "One table: partners who are known by their certificates."),
+    "sender_exceptions": (
+        "Sender exceptions",
+        "New-TenantAllowBlockListSpoofItems",
+        (
+            "One table for each exception: who may send in your name from outside. "
+            "[Mail in your own name](../explanation/spoofing.md) tells when that is asked."
+        ),
+    ),
     "pickup": ("Pickup and replay directories", "Set-TransportService", "One table."),
     "logs": ("Logs", "Set-TransportService", "One table."),
     "api": (
@@ -274,12 +291,17 @@ OWN: dict[str, set[str]] = {
     "AcceptedDomain": set(),
     "ReceiveConnector": {
         "extended_rights", "implicit_tls", "tls_certificate_file", "tls_key_file", "proxy_protocol_sources",
-        "bare_linefeed_repair", "reject_unknown_recipients", "expect",
+        "bare_linefeed_repair", "reject_unknown_recipients", "expect", "tls_minimum_version", "tls_ciphers",
+        "tls_ca_file", "tls_crl_file", "anti_spoofing_enabled", "non_compliant_sender_policy",
     },
+    "Certificate": {"certificate_file", "key_file"},
+    "TlsSettings": set(),
+    "SenderException": {"name", "owner", "expires", "senders", "remote_ip_ranges", "comment"},
     "ExtendedRight": {"principal", "grant", "deny"},
     "SendConnector": {
         "authentication_username", "authentication_password", "custom_failures", "dns_servers", "tls_ca_file",
-        "preserve_routing_headers", "max_outbound_connections_per_domain", "expect",
+        "preserve_routing_headers", "max_outbound_connections_per_domain", "expect", "tls_crl_file",
+        "tls_certificate_file", "tls_key_file", "tls_minimum_version", "tls_ciphers", "implicit_tls",
     },
     "ForeignConnector": set(),
     "MailboxStore": {"name", "protocol", "path", "address"},
