@@ -160,12 +160,18 @@ def certificate_names(ssl_object: ssl.SSLObject | ssl.SSLSocket) -> tuple[str, .
 
 
 def sent_chain(ssl_object: ssl.SSLObject | ssl.SSLSocket) -> tuple[bytes, ...]:
-    """The certificates as the other side sent them, DER, verified or not."""
+    """The certificates as the other side sent them, DER, verified or not; of a session taken up again its own alone."""
     if hasattr(ssl_object, "get_unverified_chain"):  # public from Python 3.13 on
         return tuple(ssl_object.get_unverified_chain())
     inner: Any = getattr(ssl_object, "_sslobj", None)
     chain = inner.get_unverified_chain() if inner is not None else None
-    return tuple(ssl.PEM_cert_to_DER_cert(one.public_bytes()) for one in chain or ())
+    if chain:
+        return tuple(ssl.PEM_cert_to_DER_cert(one.public_bytes()) for one in chain)
+    try:
+        leaf = ssl_object.getpeercert(binary_form=True)
+    except ValueError:  # the handshake is not done, and is not going to be
+        leaf = None
+    return (leaf,) if leaf else ()
 
 
 def certificate_facts(der: bytes) -> CertificateFacts:

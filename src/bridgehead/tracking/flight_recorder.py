@@ -76,6 +76,7 @@ class FlightRecorder:
         for index, before in enumerate(kept):
             if _alike(before, facts):
                 facts.first, facts.count = before.first, before.count + 1
+                facts.chain = facts.chain or before.chain
                 facts.least, facts.most = min(before.least, facts.least), max(before.most, facts.most)
                 del kept[index]
                 break
