@@ -118,6 +118,7 @@ def test_killed_at_a_step(step: str, make_server: Callable[..., Server], sink: S
     judge(server, sink, senders.acknowledged, senders.sent)
 
 
+@pytest.mark.timeout(600)
 def test_killed_at_random_under_load(make_server: Callable[..., Server], sink: Sink) -> None:
     """Several rounds of load and SIGKILL on one queue; BRIDGEHEAD_CRASH_ROUNDS says how many."""
     server = make_server(sink.port, launcher=launcher(SLOW), queues={"poison_threshold": 10})
