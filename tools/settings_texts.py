@@ -239,7 +239,7 @@ TEXTS: dict[str, dict[str, str]] = {
         "message_tracking_log_max_age": "Older files are removed.",
         "message_tracking_log_max_file_size": "A file of this size is followed by a new one.",
         "message_tracking_log_max_directory_size": "Oldest files go when the folder is larger.",
-        "message_tracking_index_max_size": "The index of `bridgehead trace` leaves the oldest logs out beyond it; 0: no "
+        "message_tracking_index_max_size": "Beyond it the index of `bridgehead trace` leaves the oldest logs out; 0: no "
         "index.",
         "receive_protocol_log_max_age": "Older files are removed.",
         "receive_protocol_log_max_file_size": "A file of this size is followed by a new one.",

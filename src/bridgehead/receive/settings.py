@@ -183,6 +183,7 @@ class SenderException(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_
         expires: last day, UTC, on which it is good: 2027-03-31.
         senders: "scanner@contoso.com", or "*@news.contoso.com" for a whole domain.
         remote_ip_ranges: clients it is good for.
+        comment: for people.
     """
 
     name: str
