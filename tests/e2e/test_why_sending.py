@@ -174,9 +174,18 @@ def _certificates(lab: World) -> None:
     context.load_verify_locations(anchors)
     context.verify_mode = ssl.CERT_REQUIRED
     _host(lab, "demands.test", Sink(context=context), require_tls=True)
+    ours = str(write(folder, "ours", make("mx.contoso.test", stranger)))
+    _host(
+        lab, "refusesours.test", Sink(context=context), require_tls=True, tls_certificate_file=ours, tls_key_file=ours
+    )
     old = with_old_tls_only(serving(write(folder, "old", make("mx.old.test", root))))
     _host(lab, "old.test", Sink(context=old), require_tls=True)
-    _host(lab, "refusedtls.test", Sink(context=context, on_starttls=lambda: "454 4.7.0 TLS not available"), require_tls=True)
+    _host(
+        lab,
+        "refusedtls.test",
+        Sink(context=context, on_starttls=lambda: "454 4.7.0 TLS not available"),
+        require_tls=True,
+    )
 
 
 def _logins(lab: World) -> None:
@@ -236,7 +245,9 @@ def test_a_delivered_message_says_so(lab: World) -> None:
 
 def test_asterisks_in_the_banner(lab: World) -> None:
     verdict = lab.verdict("asterisks.test", "firewall-rewrites-smtp", transcripts=True)
-    assert verdict.why.startswith("A firewall rewrites SMTP on the way to mx.asterisks.test [127.0.0.1] (asterisks in the banner")
+    assert verdict.why.startswith(
+        "A firewall rewrites SMTP on the way to mx.asterisks.test [127.0.0.1] (asterisks in the banner"
+    )
     assert "STARTTLS is not offered" in verdict.why
     assert verdict.owner == "the network"
     assert any(line.startswith("< 220 ****") for line in verdict.transcripts[0].lines)
@@ -341,6 +352,7 @@ def test_domains_that_lead_nowhere_return_the_message(lab: World, domain: str, c
         ("untrusted.test", "tls-untrusted-root", ('leads to "Strange Root"',)),
         ("othername.test", "tls-name-mismatch", ("Expected othername.test", "covers mail.elsewhere.test only")),
         ("demands.test", "tls-client-certificate-demanded", ("demands a certificate from us",)),
+        ("refusesours.test", "tls-our-certificate-refused", ("refuses our certificate", "does not know who issued it")),
         ("old.test", "tls-no-common-version", ("older than TLS 1.2",)),
         ("refusedtls.test", "starttls-refused", ("offers STARTTLS and then refuses it",)),
         ("login.test", "login-refused", ("refused the name or the password",)),
@@ -372,5 +384,3 @@ def test_nothing_that_is_kept_holds_a_secret(lab: World) -> None:
     lab.server.start()
     verdict = lab.verdict("expired.test", "tls-certificate-expired")
     assert verdict.sessions_seen > 1, "what the process before knew is forgotten"
-
-

@@ -15,6 +15,8 @@ class Phase(StrEnum):
     """How far a session came before it failed."""
 
     DNS = "dns"
+    POLICY = "policy"
+    """What the recipient's domain, or the message, asks of TLS forbids the host, or cannot be told."""
     CONNECT = "connect"
     BANNER = "banner"
     EHLO = "ehlo"
@@ -31,7 +33,7 @@ class Phase(StrEnum):
 
 
 SESSION_PHASES = frozenset(
-    {Phase.DNS, Phase.CONNECT, Phase.BANNER, Phase.EHLO, Phase.STARTTLS, Phase.HANDSHAKE, Phase.AUTH}
+    {Phase.DNS, Phase.POLICY, Phase.CONNECT, Phase.BANNER, Phase.EHLO, Phase.STARTTLS, Phase.HANDSHAKE, Phase.AUTH}
 )
 """What fails here concerns every message for the host; a later success there ends it."""
 
@@ -88,6 +90,8 @@ class AttemptFacts(msgspec.Struct, kw_only=True, omit_defaults=True):
         verify_code: OpenSSL's X.509 verification error, 0 for none.
         chain: certificates as the server sent them, its own first.
         expected_name: the name that the certificate had to have.
+        policy: whose demand on TLS counted where it was not the connector's: "dane", "mta-sts:enforce", "requiretls".
+        evidence: what that rests on, in words. `bogus`: signatures in DNS are wrong.
         keywords: EHLO keywords of the last EHLO answer; `in_clear`: those before TLS.
         user: the login that was tried.
         octets: of content that had left when it ended; `least`, `most` over all alike; `size`: the message's.
@@ -116,6 +120,9 @@ class AttemptFacts(msgspec.Struct, kw_only=True, omit_defaults=True):
     verify_code: int = 0
     chain: tuple[CertificateFacts, ...] = ()
     expected_name: str = ""
+    policy: str = ""
+    evidence: tuple[str, ...] = ()
+    bogus: bool = False
     banner: str = ""
     keywords: tuple[str, ...] = ()
     in_clear: tuple[str, ...] = ()
@@ -225,7 +232,8 @@ class RefusalFacts(msgspec.Struct, kw_only=True, omit_defaults=True):
 
 
 class ConnectorFacts(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
-    """What our send connector says, as far as causes depend on it. `origin`: file and line of the connector."""
+    """What our send connector says, as far as causes depend on it. `origin`: file and line of the connector;
+    `certificate`: file or name of the one that it shows, "" for none."""
 
     name: str = ""
     origin: str = ""
@@ -233,6 +241,7 @@ class ConnectorFacts(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=Tr
     tls_auth_level: str = ""
     tls_domain: str = ""
     ca_file: str = ""
+    certificate: str = ""
     sources: tuple[str, ...] = ()
     smart_hosts: tuple[str, ...] = ()
     user: str = ""

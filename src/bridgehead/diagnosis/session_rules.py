@@ -274,6 +274,19 @@ def _local(evidence: Evidence) -> Finding | None:
     )
 
 
+def _login_without_tls(evidence: Evidence) -> Finding | None:
+    failing = pick(evidence.attempts, lambda one: one.phase is Phase.AUTH and one.how is How.POLICY)
+    if not failing:
+        return None
+    return found(
+        evidence,
+        failing,
+        f"The login of the connector cannot be used: {failing[-1].error}.",
+        f"correct it on {connector_name(evidence) or 'the connector'}, then: bridgehead reload; {retry(evidence)}",
+        detail=connector_name(evidence),
+    )
+
+
 SESSION_RULES: Final = [
     Rule(
         "firewall-rewrites-smtp",
@@ -353,6 +366,15 @@ SESSION_RULES: Final = [
         _closed_between,
         "dropped between AUTH and DATA",
         "ask the far side",
+    ),
+    Rule(
+        "login-impossible",
+        (27, 28),
+        Owner.YOU,
+        75,
+        _login_without_tls,
+        "our own login cannot be used: no TLS, no common mechanism, no password",
+        "correct the connector",
     ),
     Rule(
         "local-delivery-fails",

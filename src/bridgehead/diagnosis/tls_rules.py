@@ -4,7 +4,7 @@
 from typing import Final
 
 from bridgehead.diagnosis.facts import AttemptFacts, CertificateFacts, Evidence, Finding, How, Owner, Phase
-from bridgehead.diagnosis.rule import Rule, clock, connector_name, day, found, hosts_of, pick, retry
+from bridgehead.diagnosis.rule import Rule, clock, connector_name, day, found, hosts_of, pick
 from bridgehead.diagnosis.session_rules import is_rewritten
 
 # OpenSSL's X509_V_ERR_* (x509_vfy.h).
@@ -199,13 +199,42 @@ def _wants_certificate(evidence: Evidence) -> Finding | None:
     failing = pick(evidence.attempts, lambda one: "CERTIFICATE_REQUIRED" in one.alert)
     if not failing:
         return None
+    shown = evidence.connector.certificate
+    ours = f"did not get {shown}" if shown else "we show none"
     return found(
         evidence,
         failing,
-        f"{hosts_of(failing)} demands a certificate from us in the TLS handshake (client authentication), and we "
-        f"show none.",
-        "have our address allowed there instead of a certificate",
+        f"{hosts_of(failing)} demands a certificate from us in the TLS handshake (client authentication), and {ours}.",
+        f"set tls_certificate_file on {connector_name(evidence) or 'the connector'}, or have our address allowed there",
         detail=connector_name(evidence),
+    )
+
+
+_REFUSED = {
+    "ALERT_CERTIFICATE_EXPIRED": "it has expired",
+    "ALERT_CERTIFICATE_REVOKED": "it was revoked",
+    "ALERT_UNKNOWN_CA": "it does not know who issued it, or the intermediate is missing",
+    "ALERT_UNSUPPORTED_CERTIFICATE": "it may not be used by a client (no Client Authentication usage)",
+    "ALERT_BAD_CERTIFICATE": "it takes it for damaged or wrong",
+    "ALERT_CERTIFICATE_UNKNOWN": "it does not accept it",
+    "ALERT_ACCESS_DENIED": "it is valid and not allowed",
+}
+"""What a peer's alert says of our certificate (RFC 8446 §6.2)."""
+
+
+def _ours_refused(evidence: Evidence) -> Finding | None:
+    shown = evidence.connector.certificate
+    failing = pick(evidence.attempts, lambda one: any(word in one.alert.upper() for word in _REFUSED))
+    if not failing or not shown:
+        return None
+    why = next(why for word, why in _REFUSED.items() if word in failing[-1].alert.upper())
+    return found(
+        evidence,
+        failing,
+        f"{hosts_of(failing)} accepts the connection but refuses our certificate ({shown}): {why}.",
+        f"put a certificate that it accepts into {shown}; it is taken up by itself",
+        [f"alert: {failing[-1].alert.lower()}"],
+        connector_name(evidence),
     )
 
 
@@ -235,19 +264,6 @@ def _breaks(evidence: Evidence) -> Finding | None:
         f"The TLS handshake with {hosts_of(failing)} fails: "
         f"{failing[-1].alert.replace('_', ' ').lower() or failing[-1].error}.",
         f"see each step: bridgehead test smtp {failing[-1].address}:{failing[-1].port}",
-    )
-
-
-def _login_without_tls(evidence: Evidence) -> Finding | None:
-    failing = pick(evidence.attempts, lambda one: one.phase is Phase.AUTH and one.how is How.POLICY)
-    if not failing:
-        return None
-    return found(
-        evidence,
-        failing,
-        f"The login of the connector cannot be used: {failing[-1].error}.",
-        f"correct it on {connector_name(evidence) or 'the connector'}, then: bridgehead reload; {retry(evidence)}",
-        detail=connector_name(evidence),
     )
 
 
@@ -338,6 +354,15 @@ TLS_RULES: Final = [
         "be allowed by address",
     ),
     Rule(
+        "tls-our-certificate-refused",
+        (15, 16, 22),
+        Owner.YOU,
+        82,
+        _ours_refused,
+        "the peer's alert refuses the certificate that we show",
+        "show one that it accepts",
+    ),
+    Rule(
         "tls-no-common-version",
         (21,),
         Owner.FAR_SIDE,
@@ -354,14 +379,5 @@ TLS_RULES: Final = [
         _breaks,
         "any other end of the handshake",
         "bridgehead test smtp",
-    ),
-    Rule(
-        "login-impossible",
-        (27, 28),
-        Owner.YOU,
-        75,
-        _login_without_tls,
-        "our own login cannot be used: no TLS, no common mechanism, no password",
-        "correct the connector",
     ),
 ]

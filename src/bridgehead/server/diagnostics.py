@@ -158,6 +158,7 @@ class ServerDiagnostics:
             tls_auth_level=connector.tls_auth_level.value,
             tls_domain=connector.tls_domain,
             ca_file=connector.tls_ca_file,
+            certificate=connector.tls_certificate_file or connector.tls_certificate_name,
             sources=tuple(connector.source_ip_addresses),
             smart_hosts=tuple(connector.smart_hosts),
             user=connector.authentication_username,
