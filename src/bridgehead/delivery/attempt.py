@@ -230,7 +230,7 @@ class AttemptRecorder:
                 entry.item, _DELIVER if kind is _MAILBOX else _SEND, _SOURCE.get(kind, _SMTP), self._clock.now(),
                 addresses, replies, attempt.local_ip, self._fqdn, attempt.remote_ip, attempt.remote_host,
                 attempt.source_context, attempt.connector or ("" if next_hop is None else next_hop.connector),
-                self._spent(entry, _EARLIER_DOUBT if entry.in_doubt else ""),
+                self._spent(entry, _EARLIER_DOUBT if entry.in_doubt else "", attempt.tls),
             )
         )  # fmt: skip
 
@@ -265,8 +265,10 @@ class AttemptRecorder:
             event.custom_data = "S:InDoubt=connection lost after the final dot"
         self._record(event, entry, attempt, replies)
 
-    def _spent(self, entry: QueuedItem, more: str) -> str:
+    def _spent(self, entry: QueuedItem, more: str, tls: str = "") -> str:
         """How long the attempt took, in seconds, and what else custom-data is to say."""
+        if tls:
+            more = f"{more};S:TlsPolicy={tls}" if more else f"S:TlsPolicy={tls}"
         latency = f"S:AttemptLatency={self._clock.monotonic() - entry.since:.3f}" if entry.since else ""
         return f"{latency};{more}" if latency and more else latency or more
 
@@ -285,7 +287,7 @@ class AttemptRecorder:
         if entry.in_doubt:
             event.custom_data = _EARLIER_DOUBT
         if attempt is not None:
-            event.custom_data = self._spent(entry, event.custom_data)
+            event.custom_data = self._spent(entry, event.custom_data, attempt.tls)
         self._tracker.record(event)
 
 

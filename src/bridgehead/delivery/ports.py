@@ -26,6 +26,8 @@ class Attempt(msgspec.Struct):
         local_ip: the address we used.
         connector: connector id for tracking.
         source_context: free text for the tracking log (session id; reply of the remote server).
+        tls: whose demand on TLS the session satisfied, for the tracking log: "dane", "mta-sts:enforce"; "" for none but
+            the connector's.
     """
 
     statuses: list[DeliveryStatus]
@@ -34,6 +36,7 @@ class Attempt(msgspec.Struct):
     local_ip: str = ""
     connector: str = ""
     source_context: str = ""
+    tls: str = ""
 
 
 def pending_recipients(entry: QueuedItem) -> list[EnvelopeRecipient]:

@@ -52,6 +52,18 @@ class Stage(IntEnum):
     CATEGORIZED = 1
 
 
+class TlsRequirement(StrEnum):
+    """What a message itself says of TLS (RFC 8689)."""
+
+    NONE = ""
+    REQUIRED = "RequireTLS"
+    """REQUIRETLS: only over verified TLS, to hosts that promise the same."""
+    REPORT = "RequireTLS-Report"
+    """A report on such a message: over verified TLS, and with REQUIRETLS where it is offered (§5)."""
+    OPTIONAL = "TLS-Required-No"
+    """The header field "TLS-Required: No": what the recipient's domain asks of TLS is passed over."""
+
+
 class Handling(msgspec.Struct, kw_only=True, frozen=True, gc=False, omit_defaults=True):
     """What an administrator decided about one message.
 
@@ -95,6 +107,7 @@ class MailItem(msgspec.Struct, kw_only=True, gc=False):
         strict: the content is known to have no bare CR or LF, so that nobody need look again.
         handling: what an administrator decided about it, None for nothing.
         original_from: reverse-path that it came with, where a group's expansion gave it another; "" otherwise.
+        tls_requirement: what its sender says of TLS on the way.
     """
 
     internal_message_id: int
@@ -122,6 +135,7 @@ class MailItem(msgspec.Struct, kw_only=True, gc=False):
     strict: bool = False
     handling: Handling | None = None
     original_from: str = ""
+    tls_requirement: TlsRequirement = TlsRequirement.NONE
 
     @property
     def expires_at(self) -> float:

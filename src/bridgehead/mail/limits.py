@@ -37,6 +37,22 @@ PROXY_HEADER_BYTES: Final = 4096
 """Addresses and TLVs of a PROXY protocol header, version 2; a proxy that passes a client certificate on needs most."""
 LOGIN_NAME_CHARACTERS: Final = 256
 PASSWORD_CHARACTERS: Final = 1024
+LOCKOUTS_KEPT: Final = 50_000
+"""Accounts and sources whose failed logons are remembered; the longest unused makes room."""
+FAMILIAR_SOURCES_KEPT: Final = 20_000
+"""Pairs of account and source of good logons that are remembered."""
+GUESSED_ACCOUNTS_SHOWN: Final = 1000
+"""Names that are remembered of the failed logons of one source."""
+SOURCES_ALARMED: Final = 20
+"""Sources that guess passwords with an alarm of their own at a time."""
+TOKEN_BYTES: Final = 12_000
+"""A bearer token; those of people in many groups are long, and a line of SASL has 12,288 octets."""
+TOKEN_KEYS: Final = 100
+"""Keys of an issuer of tokens that are kept."""
+ISSUER_DOCUMENT_BYTES: Final = 256 * 1024
+"""What an issuer of tokens may say of itself, or of its keys."""
+ISSUER_SECONDS: Final = 10.0
+"""For the whole of a request to an issuer of tokens."""
 RATE_CLIENTS: Final = 100_000
 """Clients whose message rate a connector remembers."""
 
@@ -249,3 +265,39 @@ FROM_FIELD_BYTES: Final = 8192
 """Octets of a From field that are read."""
 FROM_ADDRESSES: Final = 20
 """Addresses of a From field that are looked at."""
+
+# --- policies of recipient domains ------------------------------------------------------------------------------------
+TLSA_RECORDS: Final = 32
+"""Usable TLSA records of one host that are looked at."""
+TLSA_DATA_BYTES: Final = 16 * 1024
+"""A certificate or key within a TLSA record."""
+CHAIN_CERTIFICATES: Final = 10
+"""Certificates of a chain whose signatures are checked."""
+STS_POLICY_BYTES: Final = 64 * 1024
+"""An MTA-STS policy (RFC 8461 §3.3 suggests this bound)."""
+STS_HEADER_BYTES: Final = 16 * 1024
+"""What a policy host may say before the policy."""
+STS_MX_PATTERNS: Final = 500
+STS_MAX_AGE_SECONDS: Final = 31_557_600
+"""RFC 8461 §3.2."""
+STS_FETCH_SECONDS: Final = 30.0
+"""For the whole of a fetch, from the name to the last octet (RFC 8461 §3.3: a minute is enough)."""
+POLICY_DOMAINS: Final = 50_000
+"""Recipient domains whose policy, and whose best TLS, is remembered."""
+DOWNGRADE_ALARMS: Final = 100
+"""Domains that stand in an alarm of their own at a time."""
+
+# --- tokens for smart hosts ---------------------------------------------------------------------------------------------
+HTTP_HEADER_BYTES: Final = 32 * 1024
+"""What a server may say before the body of its answer."""
+HTTP_ANSWER_BYTES: Final = 256 * 1024
+"""The body of an answer; those of token endpoints have some kilobytes."""
+TOKEN_CHARACTERS: Final = 12 * 1024
+"""An access or refresh token: what fits into one line of AUTH in base64 (RFC 4954 §4)."""
+TOKEN_SECONDS_MAX: Final = 86_400.0
+"""A token counts as expired after this time, however long its provider says it lives."""
+SECRET_DOCUMENT_BYTES: Final = 64 * 1024
+"""A key file, a service account's JSON."""
+TOKEN_STORE_BYTES: Final = 4 * 1024 * 1024
+RETRY_AFTER_SECONDS_MAX: Final = 3_600.0
+"""How long an identity provider may ask us to wait."""

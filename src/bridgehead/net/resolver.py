@@ -63,11 +63,12 @@ class MxRecord(msgspec.Struct, frozen=True, order=True):
 
 
 class MxAnswer(msgspec.Struct, frozen=True):
-    """The MX records of a domain, as they came."""
+    """The MX records of a domain, as they came. `secure`: signatures vouch for the answer, also for an empty one."""
 
     outcome: Outcome
     records: tuple[MxRecord, ...] = ()
     reason: str = ""
+    secure: bool = False
 
 
 class NameAnswer(msgspec.Struct, frozen=True):
@@ -102,11 +103,23 @@ class DnsLookup(Protocol):
         """The look-up that asks these servers; itself where `servers` is empty."""
 
 
-class _Records(msgspec.Struct, frozen=True):
+class Records(msgspec.Struct, frozen=True):
+    """What one question came to.
+
+    Attributes:
+        ttl: seconds that it may be kept.
+        data: c-ares' records, or whatever has attributes of the same names.
+        secure: DNSSEC vouches for it. `bogus`: its signatures are wrong. Both false from c-ares, which cannot tell.
+        name: of the records, where aliases led elsewhere; "" for the name asked for.
+    """
+
     outcome: Outcome
     ttl: float
     data: tuple[Any, ...] = ()
     reason: str = ""
+    secure: bool = False
+    bogus: bool = False
+    name: str = ""
 
 
 class Resolver:
@@ -130,8 +143,8 @@ class Resolver:
         self._tries = tries
         self._hosts = read_hosts_file() if hosts is None else hosts
         self._dns: aiodns.DNSResolver | None = None
-        self._cache: dict[tuple[str, str], tuple[float, _Records]] = {}
-        self._under_way: dict[tuple[str, str], asyncio.Task[_Records]] = {}
+        self._cache: dict[tuple[str, str], tuple[float, Records]] = {}
+        self._under_way: dict[tuple[str, str], asyncio.Task[Records]] = {}
         self._others: dict[tuple[str, ...], Resolver] = {}
 
     def flush_cache(self) -> None:
@@ -146,10 +159,11 @@ class Resolver:
             return self
         found = self._others.get(key)
         if found is None:
-            found = self._others[key] = Resolver(
-                key, clock=self._clock, timeout=self._timeout, tries=self._tries, hosts=self._hosts
-            )
+            found = self._others[key] = self._for(key)
         return found
+
+    def _for(self, servers: tuple[str, ...]) -> "Resolver":
+        return Resolver(servers, clock=self._clock, timeout=self._timeout, tries=self._tries, hosts=self._hosts)
 
     async def mx(self, domain: str) -> MxAnswer:
         """MX records of a domain. A name from /etc/hosts has none."""
@@ -158,7 +172,7 @@ class Resolver:
             return MxAnswer(Outcome.NO_DATA)
         found = await self._lookup(name, "MX")
         records = (MxRecord(data.priority, data.exchange.rstrip(".").lower()) for data in found.data[:MX_RECORDS])
-        return MxAnswer(found.outcome, tuple(records), found.reason)
+        return MxAnswer(found.outcome, tuple(records), found.reason, found.secure)
 
     async def addresses(self, host: str) -> NameAnswer:
         """Addresses of a host, IPv6 first. Found where either family is; a failure where one family failed and the
@@ -213,7 +227,7 @@ class Resolver:
         for other in self._others.values():
             await other.close()
 
-    async def _lookup(self, name: str, kind: str) -> _Records:
+    async def _lookup(self, name: str, kind: str) -> Records:
         """From the cache, or from DNS; who asks for the same while a question is under way shares its answer."""
         key = (name, kind)
         cached = self._cache.get(key)
@@ -227,7 +241,7 @@ class Resolver:
             task.add_done_callback(lambda done: self._arrived(key, done))
         return await asyncio.shield(task)
 
-    def _arrived(self, key: tuple[str, str], task: "asyncio.Task[_Records]") -> None:
+    def _arrived(self, key: tuple[str, str], task: "asyncio.Task[Records]") -> None:
         self._under_way.pop(key, None)
         if task.cancelled() or task.exception() is not None:
             return
@@ -238,9 +252,9 @@ class Resolver:
         if records.ttl > 0:
             self._cache[key] = (self._clock.monotonic() + records.ttl, records)
 
-    async def _ask(self, name: str, kind: str) -> _Records:
+    async def _ask(self, name: str, kind: str) -> Records:
         if not name.isascii() or not name:
-            return _Records(Outcome.NO_SUCH_DOMAIN, 0, reason="the name is empty or not in A-label form")
+            return Records(Outcome.NO_SUCH_DOMAIN, 0, reason="the name is empty or not in A-label form")
         try:
             result = await self._channel().query_dns(name, kind)
         except aiodns.error.DNSError as error:
@@ -248,9 +262,9 @@ class Resolver:
         wanted = getattr(pycares, f"QUERY_TYPE_{kind}")
         records = [record for record in result.answer if record.type == wanted]
         if not records:
-            return _Records(Outcome.NO_DATA, NEGATIVE_TTL_SECONDS, reason=f"{name} has no {kind} record")
+            return Records(Outcome.NO_DATA, NEGATIVE_TTL_SECONDS, reason=f"{name} has no {kind} record")
         ttl = min(DNS_TTL_SECONDS_MAX, *(record.ttl for record in result.answer))
-        return _Records(Outcome.FOUND, ttl, tuple(record.data for record in records))
+        return Records(Outcome.FOUND, ttl, tuple(record.data for record in records))
 
     def _channel(self) -> aiodns.DNSResolver:
         if self._dns is None:
@@ -267,15 +281,15 @@ def _text(data: Any) -> bytes:
     return value.encode("utf-8", "surrogateescape") if isinstance(value, str) else bytes(value)
 
 
-def _failure(error: Exception, name: str, kind: str) -> _Records:
+def _failure(error: Exception, name: str, kind: str) -> Records:
     code, text = (*error.args, 0, "")[:2]
     if code in _EMPTY:
-        return _Records(Outcome.NO_DATA, NEGATIVE_TTL_SECONDS, reason=f"{name} has no {kind} record")
+        return Records(Outcome.NO_DATA, NEGATIVE_TTL_SECONDS, reason=f"{name} has no {kind} record")
     if code in _MISSING:
-        return _Records(Outcome.NO_SUCH_DOMAIN, NEGATIVE_TTL_SECONDS, reason=f"{name} does not exist")
+        return Records(Outcome.NO_SUCH_DOMAIN, NEGATIVE_TTL_SECONDS, reason=f"{name} does not exist")
     if code in _MALFORMED:
-        return _Records(Outcome.NO_SUCH_DOMAIN, NEGATIVE_TTL_SECONDS, reason=f"{name} is no name that DNS can hold")
-    return _Records(Outcome.TEMPORARY_FAILURE, FAILURE_TTL_SECONDS, reason=f"looking up {kind} of {name}: {text}")
+        return Records(Outcome.NO_SUCH_DOMAIN, NEGATIVE_TTL_SECONDS, reason=f"{name} is no name that DNS can hold")
+    return Records(Outcome.TEMPORARY_FAILURE, FAILURE_TTL_SECONDS, reason=f"looking up {kind} of {name}: {text}")
 
 
 def _shown(data: Any) -> str:

@@ -4,9 +4,10 @@
 Names are matched by the caller (`routing/tls_policy.py`), which knows what the administrator asked for; here the chain.
 """
 
+import hashlib
 import os
 import ssl
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 import msgspec
 
@@ -18,6 +19,9 @@ from bridgehead.routing.settings import TlsVersion
 
 if TYPE_CHECKING:
     from cryptography import x509
+
+
+_NEVER_RESUMED: Final = ("dane", "requiretls")
 
 
 class TlsFacts(msgspec.Struct, frozen=True):
@@ -43,6 +47,8 @@ class ClientTls(msgspec.Struct, frozen=True):
     Attributes:
         verify: the chain must lead to `ca_file` ("" for the system's trust anchors) and not be revoked by `crl_file`.
         certificate, key: what we show if asked; "" for nothing.
+        scope: whose demand it serves. Sessions are taken up again within one scope only, and within "dane" and
+            "requiretls" never: there each handshake shows its certificates anew.
     """
 
     owner: str = ""
@@ -53,6 +59,7 @@ class ClientTls(msgspec.Struct, frozen=True):
     key: str = ""
     minimum_version: TlsVersion = TlsVersion.TLS_1_2
     ciphers: str = ""
+    scope: str = ""
 
 
 class ClientContexts:
@@ -88,7 +95,7 @@ def _stamp(tls: ClientTls) -> tuple[int, ...]:
 class _ClientContext(ssl.SSLContext):
     """A context that remembers the last session with each host, to take it up again (RFC 5246 §7.3, RFC 8446 §2.2)."""
 
-    sessions: dict[str, ssl.SSLSession]
+    sessions: dict[str, ssl.SSLSession] | None
 
 
 class _Connection(ssl.SSLObject):
@@ -101,7 +108,7 @@ class _Connection(ssl.SSLObject):
         """As `ssl.SSLObject`; SSLCertVerificationError carries `sent_chain`."""
         if not self._begun:
             self._begun = True
-            session = getattr(self.context, "sessions", {}).get(self.server_hostname)
+            session = (getattr(self.context, "sessions", None) or {}).get(self.server_hostname)
             if session is not None:
                 self.session = session
         try:
@@ -125,7 +132,7 @@ def keep_session(ssl_object: ssl.SSLObject) -> None:
 
 def _make(tls: ClientTls) -> ssl.SSLContext:
     context = _ClientContext(ssl.PROTOCOL_TLS_CLIENT)
-    context.sessions = {}
+    context.sessions = None if tls.scope in _NEVER_RESUMED else {}
     context.sslobject_class = _Connection
     set_versions(context, tls.minimum_version, tls.ciphers)
     context.check_hostname = False
@@ -157,6 +164,18 @@ def certificate_names(ssl_object: ssl.SSLObject | ssl.SSLSocket) -> tuple[str, .
     certificate: dict[str, Any] = dict(ssl_object.getpeercert() or {})
     alternatives = certificate.get("subjectAltName", ())
     return tuple(str(value) for kind, value in alternatives if kind in ("DNS", "IP Address"))
+
+
+def certificate_identities(ssl_object: ssl.SSLObject | ssl.SSLSocket) -> tuple[str, ...]:
+    """By what a client's certificate may be named in the user file: DNS names, IP addresses, mail addresses, and
+    "sha256:HEX" of the whole; none where it was not verified, or showed none."""
+    certificate: dict[str, Any] = dict(ssl_object.getpeercert() or {})
+    whole = ssl_object.getpeercert(binary_form=True)
+    if not certificate or whole is None:
+        return ()
+    alternatives = certificate.get("subjectAltName", ())
+    names = (str(value).lower() for kind, value in alternatives if kind in ("DNS", "IP Address", "email"))
+    return (*names, f"sha256:{hashlib.sha256(whole).hexdigest()}")
 
 
 def sent_chain(ssl_object: ssl.SSLObject | ssl.SSLSocket) -> tuple[bytes, ...]:

@@ -36,8 +36,12 @@ _decode_key = msgspec.json.Decoder(NextHop).decode
 
 @lru_cache(maxsize=4096)
 def next_hop_key(next_hop: NextHop | None) -> str:
-    """The column value for a next hop, "" for none."""
-    return "" if next_hop is None else _encode_key(next_hop).decode()
+    """The column value for a next hop, "" for none. A requirement stands in it only where there is one."""
+    if next_hop is None:
+        return ""
+    if next_hop.tls_requirement:
+        return _encode_key(next_hop).decode()
+    return _encode_key([next_hop.delivery_type, next_hop.domain, next_hop.connector]).decode()
 
 
 @lru_cache(maxsize=4096)

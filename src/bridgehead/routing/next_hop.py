@@ -5,6 +5,8 @@ from enum import StrEnum
 
 import msgspec
 
+from bridgehead.mail.item import TlsRequirement
+
 
 class DeliveryType(StrEnum):
     """Kinds of next hop, named as Exchange names them."""
@@ -24,12 +26,15 @@ class NextHop(msgspec.Struct, frozen=True, array_like=True, cache_hash=True):
         domain: recipient domain as A-labels (DNS connector), list of smart hosts (smart host), store name (mailbox),
             connector name (drop directory).
         connector: name of the send connector, foreign connector or mailbox store.
+        tls_requirement: of all its messages: they share no connection with messages that ask for less, or more.
     """
 
     delivery_type: DeliveryType
     domain: str
     connector: str
+    tls_requirement: TlsRequirement = TlsRequirement.NONE
 
     def __str__(self) -> str:
         """The queue's identity as commands show and take it."""
-        return f"{self.connector}/{self.domain}" if self.connector else self.domain
+        name = f"{self.connector}/{self.domain}" if self.connector else self.domain
+        return f"{name} ({self.tls_requirement.value})" if self.tls_requirement else name

@@ -60,6 +60,29 @@ class TlsVersion(StrEnum):
     TLS_1_3 = "1.3"
 
 
+class SmtpDaneMode(StrEnum):
+    """Whether TLSA records are looked for, and what follows where there are none."""
+
+    NONE = "None"
+    OPPORTUNISTIC = "Opportunistic"
+    MANDATORY = "Mandatory"
+
+
+class MtaStsMode(StrEnum):
+    """Whether MTA-STS policies are looked for."""
+
+    NONE = "None"
+    OPPORTUNISTIC = "Opportunistic"
+
+
+class TlsDowngradeMode(StrEnum):
+    """What happens where a domain shows worse TLS than it did."""
+
+    NONE = "None"
+    ALARM = "Alarm"
+    REFUSE = "Refuse"
+
+
 class ErrorPolicy(StrEnum):
     DEFAULT = "Default"
     DOWNGRADE_DNS_FAILURES = "DowngradeDnsFailures"
@@ -91,6 +114,10 @@ class SendConnector(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fi
         tls_minimum_version, tls_ciphers: the oldest version, and OpenSSL's list for TLS 1.2 and before.
         implicit_tls: TLS before the greeting, as on port 465 (RFC 8314); it is required then.
         domain_secure_enabled: domains of `tls_send_domain_secure_list` get their mail over mutual TLS only.
+        smtp_dane_mode, mta_sts_mode: with DNS routing, heed TLSA records and MTA-STS policies of recipient domains;
+            Mandatory: send only to hosts with usable TLSA records. DANE needs a resolver that is believed.
+        tls_downgrade_mode: what happens where a domain shows worse TLS than it did: an alarm, a refusal as well, or
+            nothing.
         preserve_routing_headers: the right ms-Exch-Send-Headers-Routing; without it Received fields are removed.
         expect: what must hold of this connector, tested at each change and at intervals: "starttls required".
         max_outbound_connections_per_domain: overrides the transport's own limit; 0 for that limit.
@@ -121,6 +148,9 @@ class SendConnector(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fi
     tls_ciphers: str = ""
     implicit_tls: bool = False
     domain_secure_enabled: bool = False
+    smtp_dane_mode: SmtpDaneMode = SmtpDaneMode.OPPORTUNISTIC
+    mta_sts_mode: MtaStsMode = MtaStsMode.OPPORTUNISTIC
+    tls_downgrade_mode: TlsDowngradeMode = TlsDowngradeMode.ALARM
     smart_host_auth_mechanism: SmartHostAuthMechanism = SmartHostAuthMechanism.NONE
     authentication_username: str = ""
     authentication_password: str = ""

@@ -41,6 +41,8 @@ def mail_command(transaction: Transaction, extensions: Extensions) -> str:
         parts.append(f"BODY={transaction.body.value}")
     if transaction.smtputf8:
         parts.append("SMTPUTF8")
+    if transaction.require_tls:
+        parts.append("REQUIRETLS")
     if extensions.dsn:
         if transaction.ret is not Return.UNSPECIFIED:
             parts.append(f"RET={transaction.ret.value}")
@@ -67,7 +69,7 @@ def usual_group(transaction: Transaction, extensions: Extensions) -> tuple[bytes
     """The commands for one recipient with DATA and no parameters but SIZE and BODY=8BITMIME; None for others.
     Raises LocalProtocolError where an address would break a line."""
     recipients, body = transaction.recipients, transaction.body
-    if len(recipients) != 1 or transaction.smtputf8 or transaction.chunked:
+    if len(recipients) != 1 or transaction.smtputf8 or transaction.chunked or transaction.require_tls:
         return None
     recipient = recipients[0]
     if extensions.dsn and (
@@ -141,6 +143,7 @@ def parse_ehlo(lines: list[str]) -> Extensions:
         smtputf8="SMTPUTF8" in words,
         dsn="DSN" in words,
         starttls="STARTTLS" in words,
+        require_tls="REQUIRETLS" in words,
         auth=tuple(words.get("AUTH", ())),
         mail_max=_number(limits.get("MAILMAX", "")),
         rcpt_max=_number(limits.get("RCPTMAX", "")),

@@ -29,6 +29,7 @@ class Extensions(msgspec.Struct, frozen=True, kw_only=True):
     smtputf8: bool = False
     dsn: bool = False
     starttls: bool = False
+    require_tls: bool = False
     auth: tuple[str, ...] = ()
     mail_max: int = 0
     rcpt_max: int = 0
@@ -47,6 +48,7 @@ class Transaction(msgspec.Struct, kw_only=True):
         size: octets declared with SIZE=, 0 declares nothing.
         body: declared with BODY=, None declares nothing.
         smtputf8: the SMTPUTF8 parameter is sent.
+        require_tls: the REQUIRETLS parameter is sent (RFC 8689).
         ret, envelope_id: sent where the server offers DSN.
         chunked: content goes by BDAT instead of DATA.
         tag: the driver's own.
@@ -65,6 +67,7 @@ class Transaction(msgspec.Struct, kw_only=True):
     size: int = 0
     body: BodyType | None = None
     smtputf8: bool = False
+    require_tls: bool = False
     ret: Return = Return.UNSPECIFIED
     envelope_id: str = ""
     chunked: bool = False

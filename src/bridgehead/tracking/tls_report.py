@@ -7,35 +7,13 @@ recorded too, at most once for each look-up. `server/rooms.py` hands the port to
 not told: reports concern domains found by MX (§1.1).
 """
 
-from enum import StrEnum
 from typing import Protocol
 
 import msgspec
 
+from bridgehead.routing.tls_result import PolicyType, ResultType
 
-class PolicyType(StrEnum):
-    """Kinds of policy as reports name them (RFC 8460 §4.4)."""
-
-    TLSA = "tlsa"
-    STS = "sts"
-    NONE = "no-policy-found"
-
-
-class ResultType(StrEnum):
-    """Kinds of failure as reports name them (RFC 8460 §4.3); SUCCESS is ours."""
-
-    SUCCESS = ""
-    STARTTLS_NOT_SUPPORTED = "starttls-not-supported"
-    CERTIFICATE_HOST_MISMATCH = "certificate-host-mismatch"
-    CERTIFICATE_EXPIRED = "certificate-expired"
-    CERTIFICATE_NOT_TRUSTED = "certificate-not-trusted"
-    VALIDATION_FAILURE = "validation-failure"
-    TLSA_INVALID = "tlsa-invalid"
-    DNSSEC_INVALID = "dnssec-invalid"
-    DANE_REQUIRED = "dane-required"
-    STS_POLICY_FETCH_ERROR = "sts-policy-fetch-error"
-    STS_POLICY_INVALID = "sts-policy-invalid"
-    STS_WEBPKI_INVALID = "sts-webpki-invalid"
+__all__ = ["NoTlsResults", "PolicyType", "ResultType", "TlsResult", "TlsResults"]
 
 
 class TlsResult(msgspec.Struct, frozen=True, kw_only=True):

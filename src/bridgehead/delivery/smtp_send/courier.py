@@ -9,6 +9,7 @@ from collections.abc import Callable, Collection, Mapping, Sequence
 from bridgehead.delivery.ports import WorkSource
 from bridgehead.delivery.settings import DeliverySettings
 from bridgehead.delivery.smtp_send.destination import Ourselves, Target, Unresolvable, resolve_destination
+from bridgehead.delivery.smtp_send.domain_policy import DomainPolicies, OutboundTls
 from bridgehead.delivery.smtp_send.error_policy import changes_nothing
 from bridgehead.delivery.smtp_send.flight import FlightFacts
 from bridgehead.delivery.smtp_send.opening import NoHost, SessionOpener
@@ -21,6 +22,7 @@ from bridgehead.net.clock import Clock
 from bridgehead.net.resolver import DnsLookup
 from bridgehead.net.smtp_client import ConnectionLost
 from bridgehead.net.tls import ClientContexts
+from bridgehead.routing.domain_tls import DomainTlsPolicy, PolicySource
 from bridgehead.routing.next_hop import NextHop
 from bridgehead.routing.settings import SendConnector
 from bridgehead.smtp.client_events import Transaction
@@ -44,6 +46,7 @@ class SmtpCourierFactory:
         random: gives floats from 0 up to 1.
         client_pair: the certificate that a connector shows, None for none. Raises CertificateError.
         secure_domains: TLSSendDomainSecureList, lower case.
+        outbound_tls: what is known of recipient domains; None: nothing, and nobody is told.
     """
 
     def __init__(
@@ -51,8 +54,9 @@ class SmtpCourierFactory:
         own_addresses: Sequence[tuple[str, int]], resolver: DnsLookup, clock: Clock, random: Callable[[], float],
         protocol_log: ProtocolLog, connectivity_log: ConnectivityLog, flights: Flights = NO_FLIGHTS,
         client_pair: Callable[[SendConnector], CertificatePair | None] = _no_certificate,
-        secure_domains: Collection[str] = (),
+        secure_domains: Collection[str] = (), outbound_tls: OutboundTls | None = None,
     ) -> None:  # fmt: skip
+        self.outbound_tls = outbound_tls
         self.client_pair = client_pair
         self.secure_domains = frozenset(secure_domains)
         self.flights = flights
@@ -97,16 +101,17 @@ class SmtpCourier(SessionPoolCourier):
             error_policies=() if plain else tuple(connector.error_policies),
             custom_failures=frozenset(connector.custom_failures),
         )
+        self._dns = factory.resolver.for_servers(connector.dns_servers)
         self._opener = SessionOpener(
             next_hop, connector, fqdn=connector.fqdn or factory.fqdn, settings=factory.settings,
             maker=TlsMaker(connector, factory.contexts, lambda: factory.client_pair(connector)),
             secure_domains=factory.secure_domains, hosts=factory.hosts, random=factory.random,
             protocol_log=factory.protocol_log, connectivity_log=factory.connectivity_log,
             flights=factory.flights, clock=factory.clock,
+            policies=DomainPolicies(next_hop, connector, self._dns, factory.outbound_tls, factory.clock),
         )  # fmt: skip
         self._flight = FlightFacts(next_hop, connector, factory.clock)
         self._targets: dict[SendSession, Target] = {}
-        self._dns = factory.resolver.for_servers(connector.dns_servers)
 
     async def _connect(self) -> SendSession:
         """A session with the first host that takes us. Raises NoHost."""
@@ -123,10 +128,21 @@ class SmtpCourier(SessionPoolCourier):
         opened = await self._opener.open(self._factory.hosts.in_order(found))
         session = SendSession(
             opened.client, self._source, self, self._policy, session_id=opened.session_id, host=opened.target.host,
-            failed=self._message_failed,
+            failed=self._message_failed, tls=self._tls_note(opened.policy), expired=self._expiry(opened.policy),
         )  # fmt: skip
         self._targets[session] = opened.target
         return session
+
+    def _tls_note(self, policy: DomainTlsPolicy) -> str:
+        return "" if policy.source is PolicySource.CONNECTOR else str(policy)
+
+    def _expiry(self, policy: DomainTlsPolicy) -> Callable[[], bool] | None:
+        """Whether a session must take no further messages because its policy must be looked up anew."""
+        if not policy.expires:
+            return None
+        clock = self._factory.clock
+        until = clock.monotonic() + max(1.0, policy.expires - clock.now())
+        return lambda: clock.monotonic() >= until
 
     def _message_failed(self, session: SendSession, transaction: Transaction, ended: ConnectionLost | None) -> None:
         facts = self._flight.transaction(session.session_id, session.client, session.host, transaction, ended)

@@ -30,12 +30,14 @@ class Target(msgspec.Struct, frozen=True):
         address: IP address in text form.
         port: TCP port.
         tls_name: name that a checked certificate must carry unless the connector names one.
+        mx_is_secure: DNSSEC vouches that the domain has this host.
     """
 
     host: str
     address: str
     port: int
     tls_name: str
+    mx_is_secure: bool = False
 
 
 class Unresolvable(msgspec.Struct, frozen=True):
@@ -116,7 +118,7 @@ async def _domain(
     if not usable:
         return Unresolvable(f"mail for {name} loops back: its best mail host is this server", "5.4.6", True)
     targets = [
-        Target(record.host, ip, port, name)
+        Target(record.host, ip, port, name, answer.secure)
         for record in usable
         for ip in _interleaved(addresses[record.host].values, random)
     ]

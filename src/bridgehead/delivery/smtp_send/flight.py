@@ -21,6 +21,7 @@ from bridgehead.net.clock import Clock
 from bridgehead.net.dialer import DialError, source_for
 from bridgehead.net.smtp_client import ConnectionLost, SmtpClient
 from bridgehead.net.tls import certificate_facts
+from bridgehead.routing.domain_tls import DomainTlsPolicy, PolicySource
 from bridgehead.routing.next_hop import NextHop
 from bridgehead.routing.settings import SendConnector
 from bridgehead.routing.tls_policy import TlsPolicy
@@ -73,7 +74,12 @@ class FlightFacts:
         if phase is Phase.AUTH:
             facts.user = self._connector.authentication_username
         facts.expected_name = facts.expected_name or policy.match_name
-        if client is None:
+        if isinstance(policy, DomainTlsPolicy) and policy.source is not PolicySource.CONNECTOR:
+            facts.policy, facts.bogus = str(policy), policy.bogus
+            facts.evidence = tuple(clean_text(one, DIAGNOSTIC_TEXT) for one in policy.evidence)
+        if phase is Phase.POLICY and client is None:
+            facts.transcript = (*(f"* {one}" for one in facts.evidence), f"* {facts.error}")
+        elif client is None:
             source = source_for(target.address, self._connector.source_ip_addresses)
             facts.local = source
             facts.transcript = (f"* connecting to {target.address}:{target.port}", f"* {facts.error}")
@@ -128,6 +134,8 @@ class FlightFacts:
 
 def _stage(error: Exception, client: SmtpClient | None) -> tuple[Phase, How]:
     """How far a session came that could not be opened, and what ended it."""
+    if isinstance(error, HostUnusable) and error.phase is Phase.POLICY:
+        return Phase.POLICY, error.how
     if isinstance(error, DialError) or client is None:
         return Phase.CONNECT, _ENDS.get(getattr(error, "number", 0), How.DROPPED)
     if isinstance(error, HostUnusable):

@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: MIT
 """Opens sessions: tries hosts in order until one greets us, offers the TLS we want and lets us log on (RFC 5321 §5.1).
 
-A host that says 4yz, 5yz or 421 in its greeting or to EHLO is passed over for the next. Writes the protocol log of
-Verbose connectors and the connectivity log.
+A host that says 4yz, 5yz or 421 in its greeting or to EHLO is passed over for the next, and so is one that the policy
+of the recipient domain forbids. Writes the protocol log of Verbose connectors and the connectivity log.
 """
 
 from collections.abc import Callable, Collection, Sequence
@@ -11,27 +11,33 @@ import msgspec
 
 from bridgehead.delivery.settings import DeliverySettings
 from bridgehead.delivery.smtp_send.destination import Target
+from bridgehead.delivery.smtp_send.domain_policy import DomainPolicies
 from bridgehead.delivery.smtp_send.flight import FlightFacts
 from bridgehead.delivery.smtp_send.security import (
     HostUnusable,
     TlsBroken,
     TlsMaker,
     begin_secure,
+    check_keyword,
     log_on,
     secure_session,
 )
 from bridgehead.delivery.smtp_send.session import SendSession
 from bridgehead.delivery.smtp_send.shared import HostMemory
+from bridgehead.delivery.smtp_send.tls_story import is_about_tls, result_type, tls_result
 from bridgehead.diagnosis.facts import How, Phase
+from bridgehead.mail.item import TlsRequirement
 from bridgehead.net.clock import Clock
 from bridgehead.net.dialer import DialError, dial, shown
 from bridgehead.net.smtp_client import ConnectionLost, SmtpClient
+from bridgehead.routing.domain_tls import DomainTlsPolicy, PolicySource, TlsLevel
 from bridgehead.routing.next_hop import NextHop
-from bridgehead.routing.settings import ProtocolLoggingLevel, SendConnector
-from bridgehead.routing.tls_policy import TlsPolicy, TlsUse, tls_policy
+from bridgehead.routing.settings import ProtocolLoggingLevel, SendConnector, TlsDowngradeMode
+from bridgehead.routing.tls_policy import TlsUse, tls_policy
 from bridgehead.smtp.client import ClientConnection
 from bridgehead.smtp.client_events import HelloDone, Refused
 from bridgehead.tracking.ports import ConnectivityLog, Flights, ProtocolLog
+from bridgehead.tracking.tls_report import ResultType
 
 _REASONS = 5
 
@@ -51,6 +57,7 @@ class Opened(msgspec.Struct):
     client: SmtpClient
     target: Target
     session_id: str
+    policy: DomainTlsPolicy
 
 
 class Transcript:
@@ -86,7 +93,9 @@ class SessionOpener:
         self, next_hop: NextHop, connector: SendConnector, *, fqdn: str, settings: DeliverySettings,
         maker: TlsMaker, secure_domains: Collection[str], hosts: HostMemory, random: Callable[[], float],
         protocol_log: ProtocolLog, connectivity_log: ConnectivityLog, flights: Flights, clock: Clock,
+        policies: DomainPolicies,
     ) -> None:  # fmt: skip
+        self._policies = policies
         self._flights = flights
         self._flight = FlightFacts(next_hop, connector, clock)
         self._next_hop = next_hop
@@ -104,33 +113,93 @@ class SessionOpener:
         """A session with the first target that works. Raises NoHost with the reasons of all."""
         reasons: list[str] = []
         status = "4.4.1"
+        permanent = bool(targets)
         for target in targets:
             try:
                 opened = await self._try(target)
             except (DialError, ConnectionLost, HostUnusable) as error:
-                self._hosts.failed(target)
+                permanent = permanent and getattr(error, "permanent", False)
+                if not getattr(error, "permanent", False):
+                    self._hosts.failed(target)
                 reasons.append(str(error))
                 status = getattr(error, "status", "4.4.1")
             else:
                 self._hosts.worked(target)
                 return opened
         more = f" (and {len(reasons) - _REASONS} more)" if len(reasons) > _REASONS else ""
-        raise NoHost("; ".join(reasons[-_REASONS:]) + more or "there is no address to try", status)
+        if not permanent:
+            status = "4" + status[1:]
+        raise NoHost("; ".join(reasons[-_REASONS:]) + more or "there is no address to try", status, permanent=permanent)
 
     async def _try(self, target: Target) -> Opened:
-        domain = self._next_hop.domain if self._connector.routes_by_dns else ""
-        policy = tls_policy(self._connector, target.tls_name, self._secure_domains, domain)
+        """A session with one host, under what its domain asks for; where that is only being tested, else without."""
+        domain = self._policies.domain
+        demand = tls_policy(self._connector, target.tls_name, self._secure_domains, domain)
+        policy = await self._policies.policy(target, demand)
+        if not policy.testing:
+            return await self._under(target, policy)
+        untested = DomainTlsPolicy(**{name: getattr(demand, name) for name in demand.__struct_fields__})
+        untested = msgspec.structs.replace(
+            untested, source=policy.source, testing=True, evidence=policy.evidence, expires=policy.expires
+        )  # fmt: skip
+        if not self._hosts.failed_test(target, domain):
+            try:
+                return await self._under(target, policy)
+            except (ConnectionLost, HostUnusable) as error:
+                if not is_about_tls(error):
+                    raise
+                self._hosts.test_failed(target, domain)
+        return await self._under(target, untested, told=True)
+
+    async def _under(self, target: Target, policy: DomainTlsPolicy, *, told: bool = False) -> Opened:
+        """A session under one policy. `told`: how it comes out was reported already."""
+        try:
+            opened = await self._with_fallback(target, policy)
+        except (ConnectionLost, HostUnusable) as error:
+            if not told and (result := result_type(error, policy)) is not None:
+                self._tell(policy, target, None, result, str(error))
+            raise
+        if not told:
+            level_result = ResultType.SUCCESS if opened.client.tls else ResultType.STARTTLS_NOT_SUPPORTED
+            self._tell(policy, target, opened.client, level_result)
+        return opened
+
+    async def _with_fallback(self, target: Target, policy: DomainTlsPolicy) -> Opened:
+        if policy.refusal:
+            error = HostUnusable(policy.refusal, policy.status, Phase.POLICY, permanent=policy.permanent)
+            self._flights.failed(self._flight.opening(error, "", target, None, policy))
+            raise error
         if policy.use is TlsUse.OPPORTUNISTIC and self._hosts.has_broken_tls(target):
-            policy = TlsPolicy(TlsUse.NEVER)
+            policy = msgspec.structs.replace(policy, use=TlsUse.NEVER)
         try:
             return await self._attempt(target, policy)
         except TlsBroken:
             if policy.use is not TlsUse.OPPORTUNISTIC:
                 raise
             self._hosts.tls_failed(target)
-        return await self._attempt(target, TlsPolicy(TlsUse.NEVER))
+        return await self._attempt(target, msgspec.structs.replace(policy, use=TlsUse.NEVER))
 
-    async def _attempt(self, target: Target, policy: TlsPolicy) -> Opened:
+    def _tell(
+        self, policy: DomainTlsPolicy, target: Target, client: SmtpClient | None, result: ResultType, words: str = ""
+    ) -> None:  # fmt: skip
+        """For reports to the domain; nothing of smart hosts, and of connectors that have their own way."""
+        shared, domain = self._policies.shared, self._policies.domain
+        if shared is not None and domain and policy.source is not PolicySource.HEADER:
+            shared.results.record(tls_result(domain, policy, target, client, result, words))
+
+    def _remember(self, client: SmtpClient, target: Target, policy: DomainTlsPolicy) -> None:
+        """Compare with what the domain showed before. Raises HostUnusable where worse is not to be taken."""
+        shared, domain, mode = self._policies.shared, self._policies.domain, self._connector.tls_downgrade_mode
+        if shared is None or not domain or self._policies.requirement is TlsRequirement.OPTIONAL:
+            return
+        level = policy.level if client.tls is not None else TlsLevel.NONE
+        if mode is TlsDowngradeMode.REFUSE and (problem := shared.memory.judge(domain, target.host, level)):
+            shared.memory.raise_alarm(domain, problem)
+            reason = f"{problem} (tls_downgrade_mode is Refuse)"
+            raise HostUnusable(reason, "4.7.5", Phase.POLICY)
+        shared.memory.opened(domain, target.host, level, alarm=mode is not TlsDowngradeMode.NONE)
+
+    async def _attempt(self, target: Target, policy: DomainTlsPolicy) -> Opened:
         session_id = f"{int(self._random() * 2**53) << 11:016X}"
         self._record(session_id, "+", f"{target.host} {shown(target.address, target.port)}")
         client: SmtpClient | None = None
@@ -155,6 +224,10 @@ class SessionOpener:
                 hello = await secure_session(client, hello, policy, self._maker, target.host, self._connect_seconds)
             if transcript is not None and client.tls is not None:
                 transcript("*", f"TLS negotiated: {client.tls}")
+            check_keyword(hello, policy, target.host)
+            self._remember(client, target, policy)
+            if transcript is not None and policy.evidence:
+                transcript("*", f"TLS policy {policy}: {'; '.join(policy.evidence)}")
             await log_on(client, hello, self._connector, target.host)
         except BaseException as error:
             reason = str(error) or type(error).__name__
@@ -164,8 +237,8 @@ class SessionOpener:
             if isinstance(error, Exception):
                 self._flights.failed(self._flight.opening(error, session_id, target, client, policy))
             raise
-        self._record(session_id, ">", _established(client))
-        return Opened(client, target, session_id)
+        self._record(session_id, ">", _established(client, policy))
+        return Opened(client, target, session_id, policy)
 
     async def _greeted(self, client: SmtpClient, target: Target) -> HelloDone:
         event = await client.hello()
@@ -205,6 +278,8 @@ def remembered(client: SmtpClient, transcript: Transcript | None) -> SmtpClient:
     return client
 
 
-def _established(client: SmtpClient) -> str:
+def _established(client: SmtpClient, policy: DomainTlsPolicy) -> str:
     security = f"TLS ({client.tls})" if client.tls is not None else "no TLS"
+    if policy.source is not PolicySource.CONNECTOR:
+        security += f", policy {policy}"
     return f"Established connection to {client.remote} from {client.local}, {security}"

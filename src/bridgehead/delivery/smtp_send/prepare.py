@@ -13,6 +13,7 @@ from bridgehead.mail.content import BytesContent
 from bridgehead.mail.delivery_status import Action, DeliveryStatus
 from bridgehead.mail.envelope import BodyType, EnvelopeRecipient
 from bridgehead.mail.header import INTERNAL_FIELDS, split_header, without_fields
+from bridgehead.mail.item import TlsRequirement
 from bridgehead.mail.units import ByteSize
 from bridgehead.queues.store import QueuedItem
 from bridgehead.smtp.client_events import Extensions, Transaction
@@ -23,6 +24,7 @@ CHUNKED_FROM_BYTES: Final = 64 * 1024
 """Content from this size goes by BDAT where the server offers CHUNKING."""
 _BINARY: Final = BodyType.BINARY_MIME
 _EIGHT_BIT: Final = BodyType.EIGHT_BIT_MIME
+_KEYWORD: Final = (TlsRequirement.REQUIRED, TlsRequirement.REPORT)
 _WITHOUT_TRACE: Final = (*INTERNAL_FIELDS, b"received")
 
 
@@ -91,7 +93,7 @@ def usual_transaction(entry: QueuedItem, extensions: Extensions) -> Transaction 
     item, content = entry.item, entry.content
     envelope = item.envelope
     recipients = envelope.recipients
-    if len(recipients) != 1 or type(content) is not BytesContent or item.headers_utf8:
+    if len(recipients) != 1 or type(content) is not BytesContent or item.headers_utf8 or item.tls_requirement:
         return None
     recipient, reverse_path, data = recipients[0], envelope.reverse_path, content.data
     size = len(data)
@@ -196,6 +198,7 @@ def next_transaction(outgoing: Outgoing, extensions: Extensions) -> Transaction 
         size=outgoing.size,
         body=outgoing.body,
         smtputf8=outgoing.smtputf8,
+        require_tls=extensions.require_tls and outgoing.entry.item.tls_requirement in _KEYWORD,
         ret=envelope.ret,
         envelope_id=envelope.envelope_id,
         chunked=outgoing.chunked,

@@ -6,18 +6,23 @@ Credentials leave only over TLS, and only after the certificate satisfied the po
 
 import ssl
 from collections.abc import Callable
+from datetime import UTC, datetime
 
 from bridgehead.delivery.smtp_send.sasl import choose_mechanism
 from bridgehead.diagnosis.facts import How, Phase
 from bridgehead.mail.reply import Reply
 from bridgehead.net.certificate_store import CertificateStore, ServerTls
 from bridgehead.net.certificates import CertificateError, CertificatePair
+from bridgehead.net.chain import anchor_check, server_names
 from bridgehead.net.secrets import read_secret
 from bridgehead.net.smtp_client import SmtpClient, TlsFailed
 from bridgehead.net.tls import ClientContexts, ClientTls
+from bridgehead.routing.dane import judge
+from bridgehead.routing.domain_tls import DomainTlsPolicy
 from bridgehead.routing.settings import SendConnector, SmartHostAuthMechanism
 from bridgehead.routing.tls_policy import TlsPolicy, TlsUse, name_matches
 from bridgehead.smtp.client_events import Authenticated, AuthenticationFailed, HelloDone, Refused, TlsRefused
+from bridgehead.tracking.tls_report import ResultType
 
 _BASIC = (SmartHostAuthMechanism.BASIC_AUTH, SmartHostAuthMechanism.BASIC_AUTH_REQUIRE_TLS)
 
@@ -31,13 +36,18 @@ class HostUnusable(Exception):
         reply: what the host said, None where it did not.
         tls: the handshake that failed.
         expected_name: the name that the certificate lacks.
+        result: what reports on TLS call it where the rest does not say so.
+        permanent: no other time will be better for this message.
     """
 
     def __init__(
         self, reason: str, status: str, phase: Phase, how: How = How.POLICY, *, reply: Reply | None = None,
-        tls: TlsFailed | None = None, expected_name: str = "",
+        tls: TlsFailed | None = None, expected_name: str = "", result: ResultType | None = None,
+        permanent: bool = False,
     ) -> None:  # fmt: skip
         super().__init__(reason)
+        self.result = result
+        self.permanent = permanent
         self.status = status
         self.phase = phase
         self.how = how if reply is None else How.REPLY
@@ -81,6 +91,7 @@ class TlsMaker:
                     key=str(pair.key) if pair else "",
                     minimum_version=connector.tls_minimum_version,
                     ciphers=connector.tls_ciphers,
+                    scope=policy.source.value if isinstance(policy, DomainTlsPolicy) else "",
                 )
             )
         except (OSError, ssl.SSLError, CertificateError) as error:
@@ -106,10 +117,10 @@ def client_pair(connector: SendConnector, store: CertificateStore) -> Certificat
 async def begin_secure(client: SmtpClient, policy: TlsPolicy, maker: TlsMaker, host: str, seconds: float) -> None:
     """TLS before the greeting (RFC 8314). Raises HostUnusable, ConnectionLost."""
     try:
-        await client.begin_tls(maker.context(policy), "" if host.startswith("[") else host, seconds=seconds)
+        await client.begin_tls(maker.context(policy), _server_name(policy, host), seconds=seconds)
     except TlsFailed as error:
         raise HostUnusable(f"{host}: {error}", "4.7.5", Phase.HANDSHAKE, How.TLS, tls=error) from None
-    _check_names(client, policy, host)
+    _check_peer(client, policy, host)
 
 
 async def secure_session(
@@ -127,9 +138,8 @@ async def secure_session(
             raise HostUnusable(f"TLS is required and {host} does not offer STARTTLS", "4.7.4", Phase.STARTTLS)
         return hello
     context = maker.context(policy)
-    name = "" if host.startswith("[") else host
     try:
-        event = await client.start_tls(context, name, seconds=seconds)
+        event = await client.start_tls(context, _server_name(policy, host), seconds=seconds)
     except TlsFailed as error:
         raise TlsBroken(f"{host}: {error}", "4.7.5", Phase.HANDSHAKE, How.TLS, tls=error) from None
     if isinstance(event, TlsRefused):
@@ -141,8 +151,45 @@ async def secure_session(
         reply = event.reply if isinstance(event, Refused) else None
         reason = f"{host} answered EHLO after STARTTLS with {reply or 'nothing of use'}"
         raise HostUnusable(reason, "4.7.5", Phase.EHLO, How.PROTOCOL, reply=reply)
-    _check_names(client, policy, host)
+    _check_peer(client, policy, host)
     return event
+
+
+def check_keyword(hello: HelloDone, policy: TlsPolicy, host: str) -> None:
+    """Whether a host promises to pass messages on as REQUIRETLS asks, where that is demanded (RFC 8689 §4.2.1)."""
+    if isinstance(policy, DomainTlsPolicy) and policy.requires_keyword and not hello.extensions.require_tls:
+        reason = f"REQUIRETLS was asked for by the sender, and {host} does not offer it"
+        raise HostUnusable(reason, "5.7.30", Phase.EHLO, permanent=True)
+
+
+def _server_name(policy: TlsPolicy, host: str) -> str:
+    """The name for SNI: the TLSA base domain under DANE (RFC 7672 §8.1), else the host's; none for addresses."""
+    if isinstance(policy, DomainTlsPolicy) and policy.server_name:
+        return policy.server_name
+    return "" if host.startswith("[") else host
+
+
+def _check_peer(client: SmtpClient, policy: TlsPolicy, host: str) -> None:
+    if isinstance(policy, DomainTlsPolicy) and policy.records:
+        _check_records(client, policy, host)
+    _check_names(client, policy, host)
+
+
+def _check_records(client: SmtpClient, policy: DomainTlsPolicy, host: str) -> None:
+    """The certificates agree with the TLSA records."""
+    chain = client.sent_chain
+    verdict = judge(
+        policy.records, chain, server_names(chain[0]) if chain else (), policy.names, anchor_check(datetime.now(UTC))
+    )
+    if verdict.passed:
+        return
+    result = ResultType.VALIDATION_FAILURE
+    if verdict.expired or verdict.mismatch:
+        result = ResultType.CERTIFICATE_EXPIRED if verdict.expired else ResultType.CERTIFICATE_HOST_MISMATCH
+    raise HostUnusable(
+        f"DANE: {host}: {verdict.reason}", "4.7.5", Phase.HANDSHAKE, How.TLS, result=result,
+        tls=TlsFailed(verdict.reason, chain=chain),
+    )  # fmt: skip
 
 
 def _check_names(client: SmtpClient, policy: TlsPolicy, host: str) -> None:

@@ -69,8 +69,12 @@ class SendSession:
 
     def __init__(
         self, client: SmtpClient, source: WorkSource, pool: SessionPool, policy: SessionPolicy, *,
-        session_id: str, host: str, failed: Failed | None = None,
+        session_id: str, host: str, failed: Failed | None = None, tls: str = "",
+        expired: Callable[[], bool] | None = None,
     ) -> None:  # fmt: skip
+        self._tls = tls
+        self._expired = expired
+        """Whether the policy that the session was opened under is too old for further messages; None: it never is."""
         self.client = client
         self.session_id = session_id
         self.host = host
@@ -223,6 +227,9 @@ class SendSession:
         """The next message; as a transaction where it is a usual one."""
         if self._preparing or self._stopping or self._messages >= self._max_messages:
             return None
+        if self._expired is not None and self._expired():
+            self._max_messages = self._messages
+            return None
         entry = self._source.take()
         if entry is None:
             return None
@@ -252,7 +259,9 @@ class SendSession:
 
     def _report(self, entry: QueuedItem, statuses: list[DeliveryStatus], reply: str) -> None:
         context = f"{self.session_id};{reply}"
-        attempt = Attempt(statuses, self.host, self._remote_ip, self._local_ip, self._policy.connector, context)
+        attempt = Attempt(
+            statuses, self.host, self._remote_ip, self._local_ip, self._policy.connector, context, self._tls
+        )
         self._source.finished(entry, attempt)
 
     # --- large content ----------------------------------------------------------------------------------------------

@@ -2,7 +2,7 @@
 """What all couriers share: the limit on connections in all, and what was learned about hosts."""
 
 from collections.abc import Callable
-from typing import Final
+from typing import Final, TypeVar
 
 from bridgehead.delivery.smtp_send.destination import Target
 from bridgehead.net.clock import Clock
@@ -12,6 +12,7 @@ DEAD_HOST_SECONDS: Final = 300.0
 BROKEN_TLS_SECONDS: Final = 600.0
 """How long STARTTLS is not tried again, under an opportunistic policy, with an address where it failed."""
 _REMEMBERED: Final = 10_000
+_Key = TypeVar("_Key")
 
 
 class ConnectionLimiter:
@@ -66,6 +67,7 @@ class HostMemory:
         self._clock = clock
         self._dead: dict[tuple[str, int], float] = {}
         self._broken_tls: dict[tuple[str, int], float] = {}
+        self._failed_tests: dict[tuple[str, str], float] = {}
 
     def failed(self, target: Target) -> None:
         """No session could be had there."""
@@ -80,6 +82,13 @@ class HostMemory:
     def has_broken_tls(self, target: Target) -> bool:
         return self._broken_tls.get((target.address, target.port), 0.0) > self._clock.monotonic()
 
+    def test_failed(self, target: Target, domain: str) -> None:
+        """The host did not show what the domain's policy asks for, which is only being tested."""
+        self._remember(self._failed_tests, (target.host, domain), BROKEN_TLS_SECONDS)
+
+    def failed_test(self, target: Target, domain: str) -> bool:
+        return self._failed_tests.get((target.host, domain), 0.0) > self._clock.monotonic()
+
     def in_order(self, targets: list[Target]) -> list[Target]:
         """The same targets, those that failed lately last; the order stays otherwise."""
         if not self._dead:
@@ -87,7 +96,7 @@ class HostMemory:
         now = self._clock.monotonic()
         return sorted(targets, key=lambda target: self._dead.get((target.address, target.port), 0.0) > now)
 
-    def _remember(self, memory: dict[tuple[str, int], float], key: tuple[str, int], seconds: float) -> None:
+    def _remember(self, memory: dict[_Key, float], key: _Key, seconds: float) -> None:
         if len(memory) >= _REMEMBERED:
             now = self._clock.monotonic()
             for known in [known for known, until in memory.items() if until <= now]:
