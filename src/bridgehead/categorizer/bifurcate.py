@@ -4,14 +4,14 @@
 import msgspec
 
 from bridgehead.categorizer.mail_flow import MailFlow
-from bridgehead.categorizer.refusals import TOO_LARGE_FOR_ROUTE
+from bridgehead.categorizer.refusals import TLS_NOT_ASSURED, TOO_LARGE_FOR_ROUTE
 from bridgehead.categorizer.resolution import Copy
 from bridgehead.categorizer.route import route
 from bridgehead.mail.address import Mailbox
 from bridgehead.mail.envelope import EnvelopeRecipient
-from bridgehead.mail.item import Handling
+from bridgehead.mail.item import Handling, TlsRequirement
 from bridgehead.routing.connector_selection import Outcome
-from bridgehead.routing.next_hop import NextHop
+from bridgehead.routing.next_hop import DeliveryType, NextHop, with_requirement
 
 
 class Part(msgspec.Struct):
@@ -24,8 +24,11 @@ class Part(msgspec.Struct):
     handling: Handling | None = None
 
 
-def bifurcate(copies: list[Copy], size: int, mail_flow: MailFlow) -> list[Part]:
-    """Split copies by next hop. Recipients that no connector takes at this size move from pending to results."""
+def bifurcate(
+    copies: list[Copy], size: int, mail_flow: MailFlow, requirement: TlsRequirement = TlsRequirement.NONE
+) -> list[Part]:
+    """Split copies by next hop. Recipients that no connector takes at this size, or as `requirement` asks, move from
+    pending to results."""
     parts: list[Part] = []
     limit = max(1, mail_flow.settings.expansion_size_limit)
     for copy in copies:
@@ -34,8 +37,14 @@ def bifurcate(copies: list[Copy], size: int, mail_flow: MailFlow) -> list[Part]:
             selection = route(recipient, size, mail_flow)
             if selection.outcome is Outcome.TOO_LARGE:
                 copy.results.append((recipient, TOO_LARGE_FOR_ROUTE))
-            else:
-                by_next_hop.setdefault(selection.next_hop, []).append(recipient)
+                continue
+            next_hop = selection.next_hop
+            if requirement and next_hop is not None:
+                if requirement is TlsRequirement.REQUIRED and next_hop.delivery_type is DeliveryType.NON_SMTP_GATEWAY:
+                    copy.results.append((recipient, TLS_NOT_ASSURED))
+                    continue
+                next_hop = with_requirement(next_hop, requirement)
+            by_next_hop.setdefault(next_hop, []).append(recipient)
         for next_hop, recipients in by_next_hop.items():
             parts += (
                 Part(copy.reverse_path, next_hop, recipients[start : start + limit])

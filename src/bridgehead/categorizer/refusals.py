@@ -30,6 +30,7 @@ TOO_LARGE_TO_RECEIVE: Final = _failed(
     "5.2.3", "RESOLVER.RST.RecvSizeLimit.Org; message too large for this organization"
 )
 TOO_LARGE_FOR_ROUTE: Final = _failed("5.3.4", "ROUTING.SizeLimit; message size exceeds fixed maximum size for route")
+TLS_NOT_ASSURED: Final = _failed("5.7.30", "REQUIRETLS needed; a gateway that is no SMTP server cannot promise it")
 AUTHENTICATION_REQUIRED: Final = _failed("5.7.1", "RESOLVER.RST.AuthRequired; authentication required")
 NOT_AUTHORIZED: Final = _failed("5.7.1", "RESOLVER.RST.NotAuthorized; not authorized")
 EXPIRED: Final = _failed("5.4.7", "QUEUE.Expired; message expired")

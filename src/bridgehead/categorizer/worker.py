@@ -205,12 +205,12 @@ class Categorizer:
         pending = main.pending
         gate = self.gate
         usual = len(pending) == 1 and not main.results and not resolution.events and resolution.others is None
-        if usual and gate is None:
+        if usual and gate is None and not item.tls_requirement:
             next_hop = route(pending[0], item.size, mail_flow).next_hop
             if next_hop is not None:
                 return self._finisher.finish_whole(entry, next_hop, pending)
         copies = resolution.copies()
-        parts = bifurcate(copies, item.size, mail_flow)
+        parts = bifurcate(copies, item.size, mail_flow, item.tls_requirement)
         if gate is not None:
             parts = through_gate(gate, entry, copies, parts, self._agent_log, now)
         return self._finisher.finish(entry, copies, parts, resolution.events, now)

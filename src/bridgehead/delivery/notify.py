@@ -17,7 +17,7 @@ from bridgehead.mail.content import BytesContent, Content
 from bridgehead.mail.delivery_status import Action, DeliveryStatus
 from bridgehead.mail.envelope import BodyType, Envelope, EnvelopeRecipient, Return
 from bridgehead.mail.identity import message_id_field, network_message_id
-from bridgehead.mail.item import Directionality, MailItem, Source
+from bridgehead.mail.item import Directionality, MailItem, Source, TlsRequirement
 from bridgehead.net.clock import Clock
 from bridgehead.queues.retry import deadline_of
 from bridgehead.queues.settings import QueueSettings
@@ -25,6 +25,8 @@ from bridgehead.queues.store import MessageStatus, QueuedItem, QueueKind
 from bridgehead.tracking.metrics import Metrics
 
 POSTMASTER: Final = "postmaster"
+_REQUIRED: Final = (TlsRequirement.REQUIRED, TlsRequirement.REPORT)
+"""Reports on these go like the message itself, with its header at most (RFC 8689 §5)."""
 
 
 class NotifyReporter:
@@ -88,7 +90,7 @@ class NotifyReporter:
                 report=self._report(item, concerned, now),
                 original=read_original(
                     content,
-                    headers_only=not failed or item.envelope.ret is Return.HEADERS,
+                    headers_only=not failed or item.envelope.ret is Return.HEADERS or item.tls_requirement in _REQUIRED,
                     max_size=int(self._settings.dsn_max_message_attach_size),
                 ),
                 to=item.envelope.reverse_path,
@@ -149,6 +151,7 @@ class NotifyReporter:
             has_8bit=composed.has_8bit,
             headers_utf8=composed.headers_utf8,
             reference=item.message_id,
+            tls_requirement=TlsRequirement.REPORT if item.tls_requirement in _REQUIRED else TlsRequirement.NONE,
         )
         return QueuedItem(
             item=report,

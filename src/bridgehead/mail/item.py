@@ -64,6 +64,11 @@ class TlsRequirement(StrEnum):
     """The header field "TLS-Required: No": what the recipient's domain asks of TLS is passed over."""
 
 
+def says_tls_optional(value: bytes) -> bool:
+    """Whether the value of a TLS-Required field is the one that has a meaning (RFC 8689 §3)."""
+    return value.strip().lower() == b"no"
+
+
 class Handling(msgspec.Struct, kw_only=True, frozen=True, gc=False, omit_defaults=True):
     """What an administrator decided about one message.
 

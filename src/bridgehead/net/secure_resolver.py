@@ -79,7 +79,7 @@ class SecureResolver(Resolver):
         return any(self._believes(address) for address, _ in self._endpoints)
 
     def _believes(self, address: str) -> bool:
-        return address in self._trusted or ipaddress.ip_address(address.partition("%")[0]).is_loopback
+        return is_believed(address, self._trusted)
 
     async def records(self, name: str, kind: str) -> Records:
         """Any records, with what DNSSEC says of them; `data` of other types than those of `Resolver` has the record's
@@ -202,6 +202,15 @@ def _extended(answer: dns.message.Message) -> str:
     """What the server says of its failure (RFC 8914), "" for nothing."""
     told = [option for option in answer.options if isinstance(option, dns.edns.EDEOption)]
     return "".join(f", {clean_text(str(option.text or option.code.name), 100)}" for option in told[:2])
+
+
+def is_believed(server: str, trusted: Collection[str]) -> bool:
+    """Whether a DNS server's word on DNSSEC counts: it is on this machine, or named as trusted."""
+    try:
+        address, _ = _endpoint(server)
+        return address in trusted or ipaddress.ip_address(address.partition("%")[0]).is_loopback
+    except ValueError:
+        return False
 
 
 def _endpoint(server: str) -> tuple[str, int]:

@@ -14,7 +14,7 @@ from bridgehead.mail.envelope import RecipientState
 from bridgehead.mail.item import Handling, Priority
 from bridgehead.queues.states import Event, IllegalTransition, next_status
 from bridgehead.queues.store import MessageStatus, QueuedItem, QueueKind
-from bridgehead.routing.next_hop import DeliveryType, NextHop
+from bridgehead.routing.next_hop import DeliveryType, NextHop, with_requirement
 
 
 class ChangeKind(StrEnum):
@@ -210,6 +210,10 @@ def _redirect(entry: QueuedItem, change: ItemChange) -> QueuedItem:
     assert target is not None
     if not target.domain:
         target = NextHop(DeliveryType.DNS_CONNECTOR, _only_domain(entry), target.connector)
+    if entry.item.tls_requirement:
+        if target.delivery_type is DeliveryType.NON_SMTP_GATEWAY:
+            raise Unchanged("it must go over TLS that its sender asked for (REQUIRETLS), which a gateway cannot promise")
+        target = with_requirement(target, entry.item.tls_requirement)
     if target == entry.next_hop:
         raise Unchanged("on its way there already")
     status = MessageStatus.SUSPENDED if entry.status is MessageStatus.SUSPENDED else MessageStatus.READY
@@ -300,6 +304,7 @@ def _unremoved(entry: QueuedItem, before: Former, change: ItemChange) -> QueuedI
 def _directed_back(entry: QueuedItem, before: Former, change: ItemChange) -> QueuedItem:
     target = change.next_hop
     assert target is not None
+    target = with_requirement(target, entry.item.tls_requirement)
     there = entry.next_hop is not None and entry.next_hop.connector == target.connector
     if not there or (target.domain and entry.next_hop != target):
         raise Unchanged("changed again since")

@@ -8,17 +8,18 @@ from typing import TYPE_CHECKING
 from bridgehead.mail.content import Content
 from bridgehead.mail.envelope import BodyType, Envelope
 from bridgehead.mail.identity import message_id_field, network_message_id
-from bridgehead.mail.item import Directionality, MailItem, Source
+from bridgehead.mail.item import Directionality, MailItem, Source, TlsRequirement
 from bridgehead.mail.reply import Reply
 from bridgehead.mail.trace_fields import date_time, protocol_name, received_field
 from bridgehead.queues.store import StoreFault, StoreFull
 from bridgehead.receive import agent_log, refusals
-from bridgehead.receive.content import ContentRules, HeaderDecision, IncomingContent
+from bridgehead.receive.content import ContentRules, HeaderDecision, HeaderFacts, IncomingContent
 from bridgehead.receive.permissions import PrincipalKind, is_from_inside
 from bridgehead.receive.sender_check import SenderCheck, SenderFacts
 from bridgehead.receive.settings import Right
 from bridgehead.receive.transaction import Transaction
 from bridgehead.smtp import replies
+from bridgehead.smtp.events import Mail
 from bridgehead.tracking.events import EventId, TrackingEvent
 
 if TYPE_CHECKING:
@@ -264,3 +265,11 @@ def _mail_item(session: "Session", transaction: Transaction, content: IncomingCo
 
 def _store_refusal(fault: StoreFault) -> Reply:
     return replies.INSUFFICIENT_RESOURCES if isinstance(fault, StoreFull) else replies.STORE_FAULT
+        tls_requirement=_tls_requirement(command, facts),
+def _tls_requirement(command: Mail, facts: HeaderFacts) -> TlsRequirement:
+    """What the message says of TLS on its way: the parameter goes before the header field (RFC 8689 §2)."""
+    if command.require_tls:  # what has no sender is a report, and is not lost for a host without REQUIRETLS (§5)
+        return TlsRequirement.REQUIRED if command.reverse_path.domain else TlsRequirement.REPORT
+    return TlsRequirement.OPTIONAL if facts.tls_optional else TlsRequirement.NONE
+
+

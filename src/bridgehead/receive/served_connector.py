@@ -132,6 +132,7 @@ def server_tls(settings: ReceiveConnector, fqdn: str) -> ServerTls:
         owner=settings.name,
         certificate_file=settings.tls_certificate_file,
         key_file=settings.tls_key_file,
+            require_tls=tls,
         pin=settings.tls_certificate_name,
         fqdn=fqdn,
         options=ContextOptions(

@@ -13,7 +13,7 @@ from bridgehead.mail.address import QUOTED_STRING, AddressError, Mailbox, parse_
 from bridgehead.mail.envelope import BodyType, Envelope
 from bridgehead.mail.header import HeaderBlock, clean_text, display_text, first_address
 from bridgehead.mail.identity import message_id_field
-from bridgehead.mail.item import Directionality, MailItem, Source
+from bridgehead.mail.item import Directionality, MailItem, Source, TlsRequirement, says_tls_optional
 from bridgehead.mail.priority import PRIORITY_FIELDS, priority_asked
 from bridgehead.mail.trace_fields import date_time
 from bridgehead.smtp.content import canonical_line_ends
@@ -182,8 +182,14 @@ def make_submission(
         directionality=Directionality.ORIGINATING,
         has_8bit=has_8bit,
         headers_utf8=headers_utf8,
+        tls_requirement=_tls_requirement(block),
     )
     return Submission(item, content)
+
+
+def _tls_requirement(block: HeaderBlock) -> TlsRequirement:
+    """What the header says of TLS (RFC 8689 §3); a file has no other way to say it."""
+    return TlsRequirement.OPTIONAL if says_tls_optional(block.first(b"tls-required")) else TlsRequirement.NONE
 
 
 def _is_utf8_beyond_ascii(header: bytes) -> bool:

@@ -38,3 +38,11 @@ class NextHop(msgspec.Struct, frozen=True, array_like=True, cache_hash=True):
         """The queue's identity as commands show and take it."""
         name = f"{self.connector}/{self.domain}" if self.connector else self.domain
         return f"{name} ({self.tls_requirement.value})" if self.tls_requirement else name
+
+
+def with_requirement(next_hop: NextHop, requirement: TlsRequirement) -> NextHop:
+    """The queue for messages that say something of TLS: one of its own where they leave by SMTP, so that they never
+    meet a connection that was opened for others."""
+    if next_hop.delivery_type not in (DeliveryType.DNS_CONNECTOR, DeliveryType.SMART_HOST):
+        return next_hop
+    return msgspec.structs.replace(next_hop, tls_requirement=requirement)

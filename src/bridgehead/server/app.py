@@ -58,6 +58,7 @@ from bridgehead.server.notify import Notifier
 from bridgehead.server.operations import Operations
 from bridgehead.server.pressure import ResourceMonitor
 from bridgehead.server.queue_actions import make_actions, make_standing_rules, restore_suspensions
+from bridgehead.server.outbound_tls import DomainTls
 from bridgehead.server.queue_store import TIDY_SECONDS, make_store, mind_safety_net
 from bridgehead.server.rooms import Rooms, secure_domains
 from bridgehead.server.trace import Traces
@@ -99,7 +100,8 @@ class Application:
         self.metrics = Metrics(configuration.monitoring.destinations)
         queue_folder = loaded.within(configuration.queues.queue_database_path)
         self.store, self.safety_net = make_store(self, configuration.queues, queue_folder)
-        self.rooms = Rooms(loaded, self.fqdn, self.clock, self.logs)
+        self.domain_tls = DomainTls(loaded.data_directory, configuration.tls, self.alarms, self.clock)
+        self.rooms = Rooms(loaded, self.fqdn, self.clock, self.logs, self.domain_tls.shared)
         self._tasks: set[asyncio.Task[None]] = set()
         self._directories: list[SubmissionDirectory] = []
         self._make_pipeline()
@@ -230,6 +232,7 @@ class Application:
         await self.actions.start()
         await self.standing_rules.start()
         self.categorizer.start()
+        self.domain_tls.start()
         await self.receive.configure(configuration.receive_connectors, opened)
         self._start_directories()
         self.connector_watch.start()
@@ -273,6 +276,7 @@ class Application:
     def _start_directories(self) -> None:
         settings = self.loaded.configuration.pickup
         reader = pickup_reader(
+        await self.domain_tls.stop()
             settings.pickup_directory_max_header_size, settings.pickup_directory_max_recipients_per_message
         )
         for name, path, read in (

@@ -126,7 +126,7 @@ class Operations:
             return ReloadOutcome(problems=[str(problem) for problem in error.problems])
         connectors = loaded.configuration.receive_connectors
         try:
-            rooms = Rooms(loaded, app.fqdn, app.clock, app.logs)
+            rooms = Rooms(loaded, app.fqdn, app.clock, app.logs, app.domain_tls.shared)
             opened = app.receive.bind(connectors)
         except (OSError, DirectoryUnavailable) as error:
             return ReloadOutcome(problems=[str(error)])
@@ -157,6 +157,7 @@ class Operations:
         app.certificates.refresh()
         app.connector_watch.configuration_changed()
         channels = alarm_channels(loaded, app.fqdn, app.clock.now, app.random_bytes)
+        app.domain_tls.reconfigure(loaded.configuration.tls)
         await app.watch.reconfigure(configuration.alarms, channels)
         app.notifier.ready()
         return outcome

@@ -16,6 +16,7 @@ from bridgehead.delivery.lmtp import LmtpCourier
 from bridgehead.delivery.mailbox import MaildirCourier
 from bridgehead.delivery.ports import Courier, WorkSource
 from bridgehead.delivery.smtp_send.courier import SmtpCourierFactory
+from bridgehead.delivery.smtp_send.domain_policy import OutboundTls
 from bridgehead.delivery.smtp_send.security import client_pair
 from bridgehead.directory.file import FileDirectory
 from bridgehead.directory.lookup import Directory
@@ -24,7 +25,7 @@ from bridgehead.mail.address import domain_key
 from bridgehead.net.certificate_store import CertificateStore
 from bridgehead.net.clock import Clock
 from bridgehead.net.ip_range import parse_binding
-from bridgehead.net.resolver import Resolver
+from bridgehead.net.secure_resolver import SecureResolver
 from bridgehead.receive.settings import ReceiveConnector
 from bridgehead.routing.accepted_domain import AcceptedDomains
 from bridgehead.routing.connector_selection import ConnectorSelection
@@ -53,7 +54,9 @@ class OutboundLogs(Protocol):
 class Rooms:
     """What one configuration is made into. Raises DirectoryUnavailable, OSError and what the parts raise."""
 
-    def __init__(self, loaded: Loaded, fqdn: str, clock: Clock, logs: OutboundLogs) -> None:
+    def __init__(
+        self, loaded: Loaded, fqdn: str, clock: Clock, logs: OutboundLogs, outbound_tls: OutboundTls | None = None
+    ) -> None:  # fmt: skip
         configuration = loaded.configuration
         self.loaded = loaded
         self._fqdn, self._clock, self._logs = fqdn, clock, logs
@@ -75,7 +78,9 @@ class Rooms:
             loaded.data_directory, server_pair(loaded), log.error, certificate_pairs(loaded)
         )
         """What send connectors show."""
-        self.resolver = Resolver(configuration.server.dns_servers, clock=clock)
+        self.resolver = SecureResolver(
+            configuration.server.dns_servers, clock=clock, trusted=configuration.tls.dnssec_resolvers
+        )
         self._foreign = {one.name: one for one in configuration.foreign_connectors}
         self._smtp = SmtpCourierFactory(
             connectors={one.name: one for one in configuration.send_connectors},
@@ -90,6 +95,7 @@ class Rooms:
             client_pair=lambda connector: client_pair(connector, self.certificates),
             secure_domains=[domain_key(domain) for domain in configuration.tls.tls_send_domain_secure_list],
             flights=logs.flights,
+            outbound_tls=outbound_tls,
         )
 
     def courier_for(self, next_hop: NextHop, source: WorkSource) -> Courier:

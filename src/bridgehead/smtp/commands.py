@@ -149,6 +149,7 @@ def parameters(text: bytes) -> dict[str, str | None]:
 
 def _mail_with_parameters(reverse_path: Mailbox, given: dict[str, str | None], features: Features) -> Mail:
     size, body_type, smtputf8, ret, envelope_id, auth = 0, BodyType.SEVEN_BIT, False, Return.UNSPECIFIED, "", ""
+    require_tls = False
     for key, value in given.items():
         if key == "SIZE" and features.max_message_size is not None:
             size = _size(value)
@@ -156,6 +157,8 @@ def _mail_with_parameters(reverse_path: Mailbox, given: dict[str, str | None], f
             body_type = _body_type(value, features)
         elif key == "SMTPUTF8" and features.smtputf8 and value is None:
             smtputf8 = True
+        elif key == "REQUIRETLS" and features.require_tls and value is None:
+            require_tls = True
         elif key == "RET" and features.dsn and value and value.upper() in ("FULL", "HDRS"):
             ret = Return(value.upper())
         elif key == "ENVID" and features.dsn and value and len(value) <= ENVELOPE_ID_OCTETS:
@@ -164,7 +167,7 @@ def _mail_with_parameters(reverse_path: Mailbox, given: dict[str, str | None], f
             auth = xtext(value)
         else:
             raise BadArgument(_refusal(key, ("SIZE", "BODY", "SMTPUTF8", "RET", "ENVID", "AUTH")))
-    return Mail(reverse_path, size, body_type, smtputf8, ret, envelope_id, auth)
+    return Mail(reverse_path, size, body_type, smtputf8, ret, envelope_id, auth, require_tls)
 
 
 def _rcpt_with_parameters(forward_path: Mailbox, given: dict[str, str | None], features: Features) -> Rcpt:

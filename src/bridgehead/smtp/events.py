@@ -29,6 +29,7 @@ class Mail(Event, frozen=True, gc=False):
     ret: Return = Return.UNSPECIFIED
     envelope_id: str = ""
     auth: str = ""
+    require_tls: bool = False
 
 
 class Rcpt(Event, frozen=True, gc=False):

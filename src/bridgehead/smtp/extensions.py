@@ -14,6 +14,7 @@ class Features(msgspec.Struct, frozen=True, kw_only=True, cache_hash=True):
         max_message_size: octets declared with SIZE (RFC 1870); 0 offers SIZE without a number, None not at all.
         auth_mechanisms: names offered with AUTH (RFC 4954); empty: AUTH is not offered.
         max_recipients: RCPTMAX of LIMITS (RFC 9422); 0: not declared.
+        require_tls: REQUIRETLS is offered (RFC 8689), which is so over TLS only.
     """
 
     pipelining: bool = True
@@ -27,6 +28,7 @@ class Features(msgspec.Struct, frozen=True, kw_only=True, cache_hash=True):
     starttls: bool = False
     auth_mechanisms: tuple[str, ...] = ()
     max_recipients: int = 0
+    require_tls: bool = False
 
 
 def ehlo_lines(features: Features) -> list[str]:
@@ -43,6 +45,7 @@ def ehlo_lines(features: Features) -> list[str]:
         (features.binary_mime and features.chunking, "BINARYMIME"),
         (features.chunking, "CHUNKING"),
         (features.smtputf8 and features.eight_bit_mime, "SMTPUTF8"),
+        (features.require_tls, "REQUIRETLS"),
         (features.max_recipients > 0, f"LIMITS RCPTMAX={features.max_recipients}"),
     )
     return [line for offered, line in table if offered]

@@ -129,6 +129,7 @@ class SmtpCourier(SessionPoolCourier):
         session = SendSession(
             opened.client, self._source, self, self._policy, session_id=opened.session_id, host=opened.target.host,
             failed=self._message_failed, tls=self._tls_note(opened.policy), expired=self._expiry(opened.policy),
+            tls_assured=opened.policy.requires_keyword and opened.policy.is_authenticated,
         )  # fmt: skip
         self._targets[session] = opened.target
         return session

@@ -67,7 +67,8 @@ class DomainPolicies:
         wanted = dane.outcome in (DaneOutcome.ABSENT, DaneOutcome.UNTRUSTED) or self.requirement
         sts = await self._sts() if heeded and wanted else NO_STS
         found = HostFindings(
-            host=target.host, domain=self.domain, mx_is_secure=target.mx_is_secure, dane=dane, sts=sts
+            host=target.host if self.domain else target.tls_name, domain=self.domain,
+            mx_is_secure=target.mx_is_secure, dane=dane, sts=sts,
         )  # fmt: skip
         return host_policy(self.connector, self.requirement, demand, found)
 

@@ -67,12 +67,19 @@ class Outgoing(msgspec.Struct):
         self.waiting = []
 
 
-def prepare(entry: QueuedItem, extensions: Extensions, *, preserve_routing_headers: bool = True) -> Outgoing:
+def prepare(
+    entry: QueuedItem, extensions: Extensions, *, preserve_routing_headers: bool = True, tls_assured: bool = False
+) -> Outgoing:
     """Decide how `entry` goes to a server with these extensions. Recipients that it cannot be sent to have their
     status already; content in memory is edited and converted already, other content says in `conversion` what it needs.
+
+    Args:
+        tls_assured: the connection was opened for messages that ask for REQUIRETLS.
     """
     recipients = pending_recipients(entry)
     outgoing = Outgoing(entry, recipients, [None] * len(recipients), list(range(len(recipients))))
+    if entry.item.tls_requirement is TlsRequirement.REQUIRED and not (tls_assured and extensions.require_tls):
+        outgoing.fail_waiting(_failure("4.7.30", "REQUIRETLS needed, and this connection does not give it"))
     _settle_smtputf8(outgoing, extensions)
     if outgoing.waiting:
         _settle_body(outgoing, extensions)

@@ -70,8 +70,10 @@ class SendSession:
     def __init__(
         self, client: SmtpClient, source: WorkSource, pool: SessionPool, policy: SessionPolicy, *,
         session_id: str, host: str, failed: Failed | None = None, tls: str = "",
-        expired: Callable[[], bool] | None = None,
+        expired: Callable[[], bool] | None = None, tls_assured: bool = False,
     ) -> None:  # fmt: skip
+        self._tls_assured = tls_assured
+        """Opened for messages that ask for REQUIRETLS."""
         self._tls = tls
         self._expired = expired
         """Whether the policy that the session was opened under is too old for further messages; None: it never is."""
@@ -238,7 +240,9 @@ class SendSession:
         extensions = self._engine.extensions
         if preserve and (transaction := usual_transaction(entry, extensions)) is not None:
             return transaction
-        outgoing = prepare(entry, extensions, preserve_routing_headers=preserve)
+        outgoing = prepare(
+            entry, extensions, preserve_routing_headers=preserve, tls_assured=self._tls_assured
+        )  # fmt: skip
         if outgoing.data is None and outgoing.conversion and outgoing.waiting:
             self._preparing = True
             self._start(self._convert(outgoing))

@@ -1,13 +1,16 @@
 # SPDX-License-Identifier: MIT
 """Checks of TLS settings: versions, ciphers, partners' domains and what they are entitled to."""
 
+import ipaddress
 import ssl
 
 from bridgehead.mail.address import AddressError, parse_domain
 from bridgehead.net.certificates import CertificateError, set_versions
+from bridgehead.net.resolver import system_servers
+from bridgehead.net.secure_resolver import is_believed
 from bridgehead.receive.permissions import CAPABILITY_RIGHTS, capabilities_of
 from bridgehead.receive.settings import AuthMechanism, PermissionGroup, ReceiveConnector
-from bridgehead.routing.settings import SendConnector, TlsVersion
+from bridgehead.routing.settings import SendConnector, SmtpDaneMode, TlsAuthLevel, TlsVersion
 from bridgehead.server.config.positions import KeyPath
 from bridgehead.server.config.problem import Findings, nearest
 from bridgehead.server.config.schema import Configuration
@@ -31,9 +34,44 @@ def check_tls(configuration: Configuration, findings: Findings) -> None:
         check_versions(send.tls_minimum_version, send.tls_ciphers, where, findings)
         check_pair(send.tls_certificate_file, send.tls_key_file, where, findings)
         _check_sending(send, where, findings)
+        _check_domain_policies(send, configuration, where, findings)
+    for position, address in enumerate(configuration.tls.dnssec_resolvers):
+        try:
+            ipaddress.ip_address(address)
+        except ValueError:
+            findings.error(
+                ("tls", "dnssec_resolvers", position), f'"{address}" is no address',
+                'name a DNS server by its address, such as "192.0.2.53"',
+            )  # fmt: skip
+    if not 0 < configuration.tls.mta_sts_port < 65536:
+        findings.error(("tls", "mta_sts_port"), "is no port", "leave it out: policy hosts are asked on 443")
     for field in ("tls_receive_domain_secure_list", "tls_send_domain_secure_list"):
         for position, domain in enumerate(getattr(configuration.tls, field)):
             _check_domain(domain, ("tls", field, position), findings)
+
+
+def _check_domain_policies(
+    connector: SendConnector, configuration: Configuration, path: KeyPath, findings: Findings
+) -> None:  # fmt: skip
+    """DANE and MTA-STS need DNS routing; Mandatory DANE needs a resolver that is believed, and nothing in its way."""
+    if connector.smtp_dane_mode is not SmtpDaneMode.MANDATORY:
+        return
+    where: KeyPath = (*path, "smtp_dane_mode")
+    if not connector.routes_by_dns:
+        findings.error(where, "DANE is for mail routed by DNS, not for smart hosts", "remove smtp_dane_mode")
+    if connector.ignore_starttls:
+        findings.error(where, "DANE needs TLS, and STARTTLS is ignored", "remove ignore_starttls")
+    if connector.tls_auth_level in (TlsAuthLevel.CERTIFICATE_VALIDATION, TlsAuthLevel.DOMAIN_VALIDATION):
+        findings.error(
+            where, f"{connector.tls_auth_level.value} has certificates checked by trust anchors instead of DANE",
+            "keep one of the two",
+        )  # fmt: skip
+    servers = connector.dns_servers or configuration.server.dns_servers or system_servers()
+    if not any(is_believed(server, configuration.tls.dnssec_resolvers) for server in servers):
+        findings.error(
+            where, "no DNS server is believed to validate, so that no mail would go out",
+            "run a validating resolver on this machine, or name a trusted one in tls.dnssec_resolvers",
+        )  # fmt: skip
 
 
 def check_versions(minimum: TlsVersion, ciphers: str, path: KeyPath, findings: Findings) -> None:
