@@ -193,6 +193,8 @@ REFUSED_SOURCES: Final = 512
 REFUSALS_PER_SOURCE: Final = 8
 CERTIFICATE_TEXT: Final = 200
 CERTIFICATE_NAMES: Final = 20
+CERTIFICATE_FILE_BYTES: Final = 256 * 1024
+"""A certificate with its chain, or a key, in PEM."""
 OPENING_PIECES: Final = 40
 """Pieces of a session's beginning that are kept until its first message."""
 OPENING_PIECE_BYTES: Final = 2_048

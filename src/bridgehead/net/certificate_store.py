@@ -2,18 +2,23 @@
 """Which certificate a connector shows: its own pair, one pinned by name, the best for its FQDN or for the name that the
 client asked for (SNI, RFC 6066 §3), else the server's. Pairs are read anew when a file changes.
 
-Each connector has contexts of its own, so that a session taken up again never crosses connectors (RFC 5077 tickets).
+A pair that is worse for a connector than the one before (`certificate_change.py`) is not taken: the one before is kept
+in memory and stays in use. Each connector has contexts of its own, so that a session taken up again never crosses
+connectors (RFC 5077 tickets).
 """
 
 import logging
+import os
 import ssl
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
-from typing import Final
 
 import msgspec
 
+from bridgehead.net.certificate_chain import read_bounded, read_chain
+from bridgehead.net.certificate_change import change_problems, fits_pin, is_successor
 from bridgehead.net.certificates import (
     CertificateError,
     CertificatePair,
@@ -21,12 +26,11 @@ from bridgehead.net.certificates import (
     ContextOptions,
     make_server_context,
     read_summary,
+    summary_of_pem,
 )
 from bridgehead.routing.tls_policy import name_matches
 
 log = logging.getLogger("bridgehead.net")
-
-_EXCHANGE_PIN: Final = "<I>"
 
 _Stamp = tuple[int, ...]
 
@@ -65,16 +69,19 @@ class CertificateStore:
         directory: where relative names lie.
         default: the server's own pair.
         alarm: is told of pairs that can no longer be read.
+        refused: is told of a changed pair that is not taken, and why; with "" once it is well again.
     """
 
     def __init__(
         self, directory: Path, default: CertificatePair, alarm: Callable[[str], None],
-        pairs: Sequence[CertificatePair] = (),
+        pairs: Sequence[CertificatePair] = (), refused: Callable[[CertificatePair, str], None] = lambda *_: None,
     ) -> None:  # fmt: skip
         self._directory = directory
         self._default = default
         self._alarm = alarm
+        self._on_refused = refused
         self._pairs = tuple(pairs)
+        self._refused: dict[CertificatePair, _Refused] = {}
         self._held: dict[tuple[ServerTls, CertificatePair], _Held] = {}
         self._chosen: dict[ServerTls, CertificatePair] = {}
         self._known: list[KnownCertificate] | None = None
@@ -91,7 +98,9 @@ class CertificateStore:
             self._known = []
             for pair in dict.fromkeys((self._default, *self._pairs)):
                 try:
-                    self._known.append(KnownCertificate(pair, read_summary(pair.certificate)))
+                    kept = self._refused.get(pair)
+                    facts = summary_of_pem(kept.files.certificate) if kept else read_summary(pair.certificate)
+                    self._known.append(KnownCertificate(pair, facts))
                 except CertificateError as error:
                     self._alarm(str(error))
         return self._known
@@ -106,42 +115,77 @@ class CertificateStore:
     def choose(self, tls: ServerTls) -> CertificatePair:
         """The pair that a connector shows to clients who ask for no name. Raises CertificateError for a pin that
         nothing fits."""
-        if tls.certificate_file:
-            return CertificatePair(self._directory / tls.certificate_file, self._directory / tls.key_file)
-        if tls.pin:
-            found = [one for one in self.known() if fits_pin(one.facts, tls.pin)]
-            if not found:
-                successor = next((one for one in self.known() if _is_successor(one.facts, tls.pin)), None)
-                hint = f"; its successor is issued by {successor.facts.issuer}" if successor else ""
-                raise CertificateError(f'no certificate fits tls_certificate_name = "{tls.pin}"{hint}')
-            return _best(found).pair
-        if not self._pairs or not tls.fqdn:
-            return self._default
-        found = [one for one in self.known() if name_matches(one.facts.names, tls.fqdn)]
-        return _best(found).pair if found else self._default
+        return choose(tls, self._default, self._pairs, self.known, self._directory)
 
-    def refresh(self) -> list[Path]:
+    def refresh(self, forced: Collection[CertificatePair] = ()) -> list[Path]:
         """Read pairs whose files have changed; the certificates that are new. To be called every minute or so.
 
-        A pair that cannot be used, such as a new certificate whose key is still to come, leaves the old one in use
-        and raises one alarm for each state of the files.
+        A pair that cannot be used, such as a new certificate whose key is still to come, or that is worse for a
+        connector than the one before, leaves the old one in use and raises one alarm for each state of the files.
+
+        Args:
+            forced: pairs that an administrator wants though they are worse.
         """
         changed: dict[Path, None] = {}
-        for (tls, pair), held in self._held.items():
-            stamp = _stamp(pair, self._absolute(tls.options))
-            if stamp in (held.stamp, held.bad_stamp):
-                continue
-            try:
-                held.context = self._make(tls, pair)
-            except CertificateError as error:
-                held.bad_stamp = stamp
-                self._alarm(f"{error}; the certificate read before stays in use")
-                continue
-            held.stamp, held.bad_stamp = stamp, None
-            changed[pair.certificate] = None
+        for pair in list(dict.fromkeys(pair for _, pair in self._held)):
+            if self._refresh_pair(pair, pair in forced):
+                changed[pair.certificate] = None
         if changed:
             self._forget_choices()
         return list(changed)
+
+    def _refresh_pair(self, pair: CertificatePair, forced: bool) -> bool:
+        """Whether contexts of the pair were made anew."""
+        stale = {}
+        for (tls, of_pair), held in self._held.items():
+            stamp = _stamp(pair, self._absolute(tls.options))
+            if of_pair == pair and (forced or stamp not in (held.stamp, held.bad_stamp)):
+                stale[tls] = (held, stamp)
+        if not stale:
+            return False
+        former = self._refused.pop(pair, None)
+        reasons = [] if forced else self._objections(pair, [*stale], stale[next(iter(stale))][0].files)
+        made: dict[ServerTls, ssl.SSLContext] = {}
+        if not reasons:
+            try:
+                made = {tls: self._make(tls, pair) for tls in stale}
+            except CertificateError as error:
+                reasons = [str(error)]
+        if reasons:
+            self._refuse(pair, reasons, stale.values())
+            return False
+        files = _read_pair(pair)
+        for tls, (held, stamp) in stale.items():
+            held.context, held.stamp, held.bad_stamp, held.files = made[tls], stamp, None, files
+        if former is not None:
+            self._on_refused(pair, "")
+        return True
+
+    def _objections(self, pair: CertificatePair, connectors: Sequence[ServerTls], old: "_Files") -> list[str]:
+        """Why what lies on the disk now is worse than what these connectors show."""
+        try:
+            new = _read_pair(pair)
+            if new.certificate == old.certificate:
+                return []
+            before, after = read_chain(old.certificate), read_chain(new.certificate, str(pair.certificate))
+        except (CertificateError, OSError) as error:
+            return [str(error)]
+        problems: dict[str, None] = {}
+        for tls in connectors:
+            for one in change_problems(before, after, fqdn=tls.fqdn, pin=tls.pin, now=time.time()):
+                problems[f"{pair.certificate} was not taken for {tls.owner}: {one}"] = None
+        return list(problems)
+
+    def _refuse(
+        self, pair: CertificatePair, reasons: Sequence[str], stale: "Collection[tuple[_Held, _Stamp]]"
+    ) -> None:  # fmt: skip
+        text = f"{'; '.join(reasons[:3])}; the certificate read before stays in use"
+        for held, stamp in stale:
+            held.bad_stamp = stamp
+            self._refused[pair] = _Refused(held.files)
+        self._known = None
+        self._alarm(text)
+        self._on_refused(pair, text)
 
     def look_again(self) -> None:
         """Choose anew: files may have changed. For those who make no contexts here."""
@@ -155,16 +199,29 @@ class CertificateStore:
         held = self._held.get((tls, pair))
         if held is None:
             stamp = _stamp(pair, self._absolute(tls.options))
-            held = self._held[tls, pair] = _Held(self._make(tls, pair), stamp)
+            kept = self._refused.get(pair)
+            if kept is not None:
+                held = _Held(self._make_of(tls, pair, kept.files), stamp, kept.files, bad_stamp=stamp)
+            else:
+                held = _Held(self._make(tls, pair), stamp, _read_pair(pair))
+            self._held[tls, pair] = held
         return held.context
 
-    def _make(self, tls: ServerTls, pair: CertificatePair) -> ssl.SSLContext:
+    def _make_of(self, tls: ServerTls, pair: CertificatePair, files: "_Files") -> ssl.SSLContext:
+        """A context of what was read before, though the files have changed since."""
+        with _in_memory(files.certificate) as certificate, _in_memory(files.key) as key:
+            return self._make(tls, CertificatePair(certificate, key), known_as=pair)
+
+    def _make(
+        self, tls: ServerTls, pair: CertificatePair, known_as: CertificatePair | None = None
+    ) -> ssl.SSLContext:  # fmt: skip
         context = make_server_context(pair, self._absolute(tls.options))
+        shown = known_as or pair
         if not tls.certificate_file and not tls.pin:
 
             def asked(connection: ssl.SSLObject, name: str | None, _: ssl.SSLContext) -> None:
                 if name and self._pairs:
-                    self._answer_to_name(tls, pair, connection, name)
+                    self._answer_to_name(tls, shown, connection, name)
 
             context.sni_callback = asked
         return context
@@ -186,29 +243,67 @@ class CertificateStore:
             log.error("the certificate for %r cannot be used, another is shown: %s", name[:255], error)
 
 
+class _Files(msgspec.Struct, frozen=True):
+    """A pair as it was read."""
+
+    certificate: bytes
+    key: bytes
+
+
+class _Refused(msgspec.Struct, frozen=True):
+    """A pair whose files are not taken; `files` are those in use."""
+
+    files: _Files
+
+
 class _Held(msgspec.Struct):
     context: ssl.SSLContext
     stamp: _Stamp
+    files: _Files
     bad_stamp: _Stamp | None = None
 
 
-def fits_pin(facts: CertificateSummary, pin: str) -> bool:
-    """Whether a TlsCertificateName means a certificate: by one of its names, so that a renewal changes nothing, or by
-    issuer and subject as Exchange writes them."""
-    if not pin.startswith(_EXCHANGE_PIN):
-        return name_matches(facts.names, pin)
-    issuer, _, subject = pin.removeprefix(_EXCHANGE_PIN).partition("<S>")
-    return _name_parts(issuer) == _name_parts(facts.issuer) and _name_parts(subject) == _name_parts(facts.subject)
+def choose(
+    tls: ServerTls, default: CertificatePair, pairs: Sequence[CertificatePair],
+    known: Callable[[], Sequence[KnownCertificate]], directory: Path,
+) -> CertificatePair:  # fmt: skip
+    """The pair that a connector shows. Raises CertificateError for a pin that nothing fits.
+
+    Args:
+        default: the server's own.
+        pairs: those to choose from by name.
+        known: gives these with what they say of themselves, the default's first; asked only where that matters.
+        directory: where relative names lie.
+    """
+    if tls.certificate_file:
+        return CertificatePair(directory / tls.certificate_file, directory / tls.key_file)
+    if tls.pin:
+        found = [one for one in known() if fits_pin(one.facts, tls.pin)]
+        if not found:
+            successor = next((one for one in known() if is_successor(one.facts, tls.pin)), None)
+            hint = f"; its successor is issued by {successor.facts.issuer}" if successor else ""
+            raise CertificateError(f'no certificate fits tls_certificate_name = "{tls.pin}"{hint}')
+        return _best(found).pair
+    if not pairs or not tls.fqdn:
+        return default
+    found = [one for one in known() if name_matches(one.facts.names, tls.fqdn)]
+    return _best(found).pair if found else default
 
 
-def _is_successor(facts: CertificateSummary, pin: str) -> bool:
-    """Whether only the issuer differs from Exchange's form of a pin."""
-    return pin.startswith(_EXCHANGE_PIN) and _name_parts(pin.partition("<S>")[2]) == _name_parts(facts.subject)
+def _read_pair(pair: CertificatePair) -> _Files:
+    """Both files. Raises CertificateError."""
+    return _Files(read_bounded(pair.certificate), read_bounded(pair.key))
 
 
-def _name_parts(distinguished_name: str) -> frozenset[str]:
-    """Parts of a distinguished name; programs disagree about their order and spacing."""
-    return frozenset(part.strip().lower() for part in distinguished_name.split(",") if part.strip())
+@contextmanager
+def _in_memory(data: bytes) -> Iterator[Path]:
+    """A file that only this process sees, for OpenSSL, which reads keys from files alone."""
+    descriptor = os.memfd_create("certificate", os.MFD_CLOEXEC)
+    try:
+        os.write(descriptor, data)
+        yield Path(f"/proc/self/fd/{descriptor}")
+    finally:
+        os.close(descriptor)
 
 
 def _best(found: Sequence[KnownCertificate]) -> KnownCertificate:

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Final
 
 import msgspec
 
+from bridgehead.net.channel_binding import ServerContext
 from bridgehead.routing.settings import TlsVersion
 from bridgehead.routing.tls_policy import name_matches
 
@@ -95,7 +96,7 @@ class CertificateError(Exception):
 def make_server_context(pair: CertificatePair, options: "ContextOptions | None" = None) -> ssl.SSLContext:
     """A context that serves this pair. Raises CertificateError."""
     options = options or ContextOptions()
-    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context = ServerContext(ssl.PROTOCOL_TLS_SERVER)
     set_versions(context, options.minimum_version, options.ciphers)
     context.options |= ssl.OP_NO_COMPRESSION | ssl.OP_CIPHER_SERVER_PREFERENCE | ssl.OP_NO_RENEGOTIATION
     if options.ask_client:
@@ -103,6 +104,7 @@ def make_server_context(pair: CertificatePair, options: "ContextOptions | None" 
     try:
         # A key with a passphrase fails here instead of asking at the terminal.
         context.load_cert_chain(pair.certificate, pair.key, password=lambda: "")
+        context.shown = _first_certificate(pair.certificate)
     except ssl.SSLError as error:
         reason = (error.reason or "unreadable").replace("_", " ").lower()
         raise CertificateError(f"{pair.certificate} with {pair.key} cannot be used: {reason}") from error
@@ -112,6 +114,14 @@ def make_server_context(pair: CertificatePair, options: "ContextOptions | None" 
         )
         raise CertificateError(f"{missing} cannot be read: {error.strerror}") from error
     return context
+
+
+def _first_certificate(file: Path) -> bytes:
+    """The certificate that a file begins with, DER; b"" where it is not found. Raises OSError."""
+    text = file.read_text("latin-1")
+    begin = text.find(_PEM_BEGIN)
+    end = text.find(_PEM_END, begin)
+    return ssl.PEM_cert_to_DER_cert(text[begin : end + len(_PEM_END)]) if 0 <= begin < end else b""
 
 
 def _ask_client(context: ssl.SSLContext, options: "ContextOptions") -> None:
@@ -147,14 +157,19 @@ def set_versions(context: ssl.SSLContext, minimum: TlsVersion, ciphers: str = ""
 
 def read_summary(certificate: Path) -> CertificateSummary:
     """The first certificate of a PEM file, in words. Raises CertificateError."""
-    from cryptography import x509  # where it is asked for only: it takes 50 ms
-
     try:
-        chain = x509.load_pem_x509_certificates(certificate.read_bytes())
+        return summary_of_pem(certificate.read_bytes())
     except OSError as error:
         raise CertificateError(f"{certificate} cannot be read: {error.strerror}") from error
     except ValueError as error:
         raise CertificateError(f"{certificate} holds no certificate that can be read: {error}") from error
+
+
+def summary_of_pem(pem: bytes) -> CertificateSummary:
+    """The first certificate of PEM text, in words. Raises ValueError."""
+    from cryptography import x509  # where it is asked for only: it takes 50 ms
+
+    chain = x509.load_pem_x509_certificates(pem)
     return summary_of(chain[0], len(chain))
 
 

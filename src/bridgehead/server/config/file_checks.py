@@ -6,7 +6,9 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 from bridgehead.directory.file import DirectoryFileError, read_recipients
-from bridgehead.directory.users import UserFile, UserFileError
+from bridgehead.directory.user_record import UserFileError
+from bridgehead.directory.users import UserFile
+from bridgehead.net.certificate_folder import CertificateFolder
 from bridgehead.net.certificate_store import CertificateStore, ServerTls
 from bridgehead.net.certificates import CertificateError, CertificatePair, self_signed_pair
 from bridgehead.net.secrets import credential_file
@@ -130,10 +132,13 @@ def _check_pin(loaded: Loaded, pin: str, path: KeyPath) -> None:
 
 
 def certificate_pairs(loaded: Loaded) -> list[CertificatePair]:
-    """The pairs of [[certificates]]."""
+    """The pairs of [[certificates]], and those that the server keeps itself."""
     return [
-        CertificatePair(loaded.within(one.certificate_file), loaded.within(one.key_file))
-        for one in loaded.configuration.certificates
+        *(
+            CertificatePair(loaded.within(one.certificate_file), loaded.within(one.key_file))
+            for one in loaded.configuration.certificates
+        ),
+        *CertificateFolder(loaded.data_directory).pairs(),
     ]
 
 
