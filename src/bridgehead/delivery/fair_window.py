@@ -81,18 +81,21 @@ class FairWindow:
     def take(self, held_up: Collection[Priority] = ()) -> QueuedItem | None:
         """The next message, of a priority that is not held up; None where there is none."""
         first, slots = self._first, self._slots
-        if first and not held_up:
+        if held_up:
+            for entry in first:
+                if entry.item.priority not in held_up:
+                    first.remove(entry)
+                    self._length -= 1
+                    return entry
+            lanes = [lane for lane in slots if lane >> 1 not in held_up]
+        elif first:
             self._length -= 1
             return first.popleft()
-        for entry in first:
-            if entry.item.priority not in held_up:
-                first.remove(entry)
-                self._length -= 1
-                return entry
-        lanes = [lane for lane in slots if lane >> 1 not in held_up] if held_up else list(slots)
+        else:
+            lanes = list(slots)
         if not lanes:
             return None
-        lane = self._shares.next_lane(lanes)
+        lane = lanes[0] if len(lanes) == 1 else self._shares.next_lane(lanes)
         heap = slots[lane]
         turn, _, key = heappop(heap)
         if not heap:
@@ -101,7 +104,8 @@ class FairWindow:
         entry = waiting.popleft()
         if not waiting:
             del self._waiting[key]
-        self._reached[lane] = max(turn, self._reached[lane])
+        if turn > self._reached[lane]:
+            self._reached[lane] = turn
         self._length -= 1
         return entry
 

@@ -11,8 +11,10 @@ What is known of lanes and senders is bounded and may be forgotten: a sender beg
 """
 
 from collections.abc import Callable, Mapping, Sequence
+from functools import lru_cache
 from typing import Final, TypeVar
 
+from bridgehead.mail.address import Mailbox
 from bridgehead.mail.item import MailItem, Priority
 
 LANES: Final = range(2 * len(Priority))
@@ -44,11 +46,15 @@ def sender_of(item: MailItem) -> str:
     What stands behind "+" in a reverse-path, or an address within it ("bounces=user=example.org@", BATV's "prvs="),
     is left out: it differs from message to message of one mailing.
     """
-    if item.principal.startswith("user:"):
-        return item.principal
-    path = item.envelope.reverse_path
+    return _sender_of(item.principal, item.envelope.reverse_path, item.client_ip)
+
+
+@lru_cache(maxsize=4096)
+def _sender_of(principal: str, path: Mailbox, client_ip: str) -> str:
+    if principal.startswith("user:"):
+        return principal
     if not path.local_part:
-        return item.client_ip or item.principal
+        return client_ip or principal
     local = path.local_part.lower()
     if local.startswith("prvs=") and local.count("=") > 1:
         local = local.split("=", 2)[2]

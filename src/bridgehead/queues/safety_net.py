@@ -1,10 +1,11 @@
 # SPDX-License-Identifier: MIT
 """The Safety Net: delivered mail is kept for a while, so that it can be resubmitted (SafetyNetHoldTime).
 
-`keep` takes a message from what delivery has in memory and puts octets into a list. They are appended to a file before
-the transaction that takes the message out of its queue commits (`flush`), and are not synced: the message itself is
-safe elsewhere by then, and a power cut costs the last seconds of the net. A disk that takes nothing stops nobody: what
-could not be kept is counted, and the oldest segment makes room. Files are the business of `safety_net_file`.
+`keep` takes a message from what delivery has in memory and puts octets into a list. They are appended to a file a
+moment later, large content before its queue lets go of it (`flush_due`), and are not synced: the message itself is safe
+elsewhere by then. A killed process costs the last quarter of a second of the net, a power cut its last seconds. A disk
+that takes nothing stops nobody: what could not be kept is counted, and the oldest segment makes room. Files are the
+business of `safety_net_file`.
 """
 
 import logging
@@ -35,6 +36,9 @@ SEGMENT_BYTES: Final = 256 * 1024 * 1024
 SEGMENTS: Final = 16
 """Segments that the whole net has at least, so that the oldest one is a small part of it."""
 WRITE_BYTES: Final = 1024 * 1024
+FLUSH_BYTES: Final = 512 * 1024
+FLUSH_SECONDS: Final = 0.25
+"""What is kept waits for so much, or for so long: a write for every commit would cost more than the commit's own."""
 PAUSE_SECONDS: Final = 10.0
 """After the disk took nothing, until it is asked again."""
 
@@ -102,6 +106,9 @@ class SafetyNet:
         self._now, self._monotonic = now, monotonic
         self._pending: list[_Waiting] = []
         self._pending_bytes = 0
+        self._links = False
+        """Content files are among what waits: they must be linked before the queue deletes them."""
+        self._flushed_at = 0.0
         self._lock = threading.Lock()
         self._segments: list[Segment] = []
         self._file = -1
@@ -157,11 +164,28 @@ class SafetyNet:
             self._pending_bytes -= item.size
             return
         self._pending.append(waiting)
+        if data is None:
+            self._links = True  # after it waits: `flush` on another thread then takes it, or leaves this set
+
+    def flush_due(self) -> None:
+        """Append what was kept where that should not wait. Called before each commit."""
+        if self._pending and (
+            self._links
+            or self._pending_bytes >= FLUSH_BYTES
+            or self._monotonic() - self._flushed_at >= FLUSH_SECONDS
+        ):
+            self.flush()
+
+    def flush_soon(self) -> None:
+        """Append what was kept, on another thread. To be called at intervals, for when no commit follows."""
+        if self._pending and self._tidier is not None:
+            self._tidier.submit(self.flush)
 
     def flush(self) -> None:
         """Append what was kept."""
         if not self._pending:
             return
+        self._links, self._flushed_at = False, self._monotonic()
         with self._lock:
             # Each of these list operations is atomic, so what is kept meanwhile is in this batch or in the next.
             count = len(self._pending)
@@ -211,13 +235,13 @@ class SafetyNet:
 
     def _write(self, data: bytes) -> None:
         """All of it or nothing, so that no torn frame stands in the midst. Raises OSError."""
-        start = os.lseek(self._file, 0, os.SEEK_END)
         written = 0
         try:
             while written < len(data):
                 written += os.write(self._file, data[written:] if written else data)
         except OSError:
-            os.ftruncate(self._file, start)
+            if written:
+                os.ftruncate(self._file, os.lseek(self._file, 0, os.SEEK_END) - written)
             raise
 
     def _current(self) -> Segment:

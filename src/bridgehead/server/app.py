@@ -26,7 +26,8 @@ from bridgehead.delivery.dispatcher import Dispatcher
 from bridgehead.delivery.notify import NotifyReporter
 from bridgehead.delivery.resubmission import Resubmissions
 from bridgehead.directory.lookup import DirectoryUnavailable
-from bridgehead.directory.users import UserFile, UserFileError
+from bridgehead.directory.user_record import UserFileError
+from bridgehead.directory.users import UserFile
 from bridgehead.monitoring.book import AlarmBook
 from bridgehead.monitoring.watch import Watch
 from bridgehead.net.authentication_lookup import ResolverLookup
@@ -51,14 +52,16 @@ from bridgehead.server.api_process import ApiProcess
 from bridgehead.server.config.file_checks import certificate_pairs
 from bridgehead.server.config.load import Loaded
 from bridgehead.server.connector_watch import ConnectorWatch
+from bridgehead.server.devices import DEVICES_FILE, DeviceWatch
 from bridgehead.server.diagnostics import ServerDiagnostics
+from bridgehead.server.lockouts import Lockouts
 from bridgehead.server.log_snapshots import LogSnapshots
 from bridgehead.server.monitoring import Monitored
 from bridgehead.server.notify import Notifier
 from bridgehead.server.operations import Operations
+from bridgehead.server.outbound_tls import DomainTls
 from bridgehead.server.pressure import ResourceMonitor
 from bridgehead.server.queue_actions import make_actions, make_standing_rules, restore_suspensions
-from bridgehead.server.outbound_tls import DomainTls
 from bridgehead.server.queue_store import TIDY_SECONDS, make_store, mind_safety_net
 from bridgehead.server.rooms import Rooms, secure_domains
 from bridgehead.server.trace import Traces
@@ -70,6 +73,7 @@ log = logging.getLogger("bridgehead.server")
 
 STOP_GRACE_SECONDS = 10.0
 CERTIFICATE_CHECK_SECONDS = 10.0
+SETTLE_SECONDS = 1.0
 
 
 class Application:
@@ -187,7 +191,11 @@ class Application:
         self.certificates = CertificateStore(
             loaded.data_directory, self.server_pair, log.error, certificate_pairs(loaded)
         )
-        self.authenticator = Authenticator(self.users, os.urandom)
+        self.lockouts = Lockouts(
+            configuration.lockout, loaded.data_directory / "lockout.json", self.alarms, self.clock.now
+        )
+        self.authenticator = Authenticator(self.users, os.urandom, self.lockouts.table, self.clock.now)
+        self.devices = DeviceWatch(configuration.devices, loaded.within(DEVICES_FILE), self.clock.now)
         self.receive = ReceiveServer(
             ReceiveServices(
                 fqdn=self.fqdn,
@@ -206,6 +214,7 @@ class Application:
                 tracing=self.logs.pipeline_tracing,
                 sender_exceptions=SenderExceptions(configuration.sender_exceptions),
                 secure_domains=secure_domains(loaded),
+                device_book=self.devices.book,
                 authentication_lookup=ResolverLookup(lambda: self.rooms.resolver),
                 check_signature=check_signature,
                 flights=self.logs.flights,
@@ -227,16 +236,19 @@ class Application:
         await self.control.start()
         # Before the first message is taken: what is full at the start is known at the start.
         await self.resources.start()
+        self.domain_tls.start()
         await self.dispatcher.start()
         await restore_suspensions(self)
         await self.actions.start()
         await self.standing_rules.start()
         self.categorizer.start()
-        self.domain_tls.start()
-        await self.receive.configure(configuration.receive_connectors, opened)
+        await self.receive.configure(configuration.receive_connectors, opened, configuration.devices)
+        self._tasks.add(asyncio.get_running_loop().create_task(self.devices.run()))
         self._start_directories()
         self.connector_watch.start()
+        self._tasks.add(asyncio.get_running_loop().create_task(self.lockouts.run()))
         self._every(CERTIFICATE_CHECK_SECONDS, self._refresh_certificates)
+        self._every(SETTLE_SECONDS, self._settle)
         self._every(TIDY_SECONDS, lambda: mind_safety_net(self.safety_net, self.alarms))
         if (interval := self.notifier.watchdog_interval) is not None:
             self._every(interval, self.notifier.watchdog)
@@ -262,6 +274,7 @@ class Application:
         for task in self._tasks:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
+        self.devices.save()
         await self.standing_rules.stop()
         await self.actions.stop()
         await self.resubmissions.stop()
@@ -270,13 +283,14 @@ class Application:
         await self.store.close()
         await asyncio.to_thread(self.safety_net.close)
         await self.rooms.close()
+        await self.domain_tls.stop()
         self.authenticator.close()
+        self.lockouts.save()
         self.logs.close()
 
     def _start_directories(self) -> None:
         settings = self.loaded.configuration.pickup
         reader = pickup_reader(
-        await self.domain_tls.stop()
             settings.pickup_directory_max_header_size, settings.pickup_directory_max_recipients_per_message
         )
         for name, path, read in (
@@ -312,6 +326,11 @@ class Application:
                 action()
 
         self._tasks.add(asyncio.get_running_loop().create_task(loop()))
+
+    def _settle(self) -> None:
+        """Bring together what was only noted while messages passed."""
+        self.metrics.settle()
+        self.safety_net.flush_soon()
 
     def _refresh_certificates(self) -> None:
         for path in self.certificates.refresh():

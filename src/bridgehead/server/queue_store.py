@@ -29,10 +29,9 @@ def make_store(app: "Application", settings: QueueSettings, folder: Path) -> tup
     net = SafetyNet(folder, settings, app.clock.now, app.clock.monotonic)
 
     def write_first() -> None:
-        """No message leaves the queue before the log says where it went and the net has it: a killed process forgets
-        neither."""
+        """No message leaves the queue before the log says where it went, and no large content before the net has it."""
         app.logs.flush_message_tracking()
-        net.flush()
+        net.flush_due()
 
     store = SqliteQueueStore(
         folder, before_commit=write_first, on_commit=app.metrics.committed, weights=Weights(settings.weights),

@@ -11,7 +11,7 @@ goes back.
 """
 
 import heapq
-from bisect import bisect_left
+from bisect import bisect_right
 from collections.abc import Collection, Sequence
 from typing import Final
 
@@ -41,19 +41,49 @@ _NAMELESS: Final = frozenset({"anonymous", "externally-secured"})
 
 
 class Histogram:
-    """Observations counted by bucket: as many as there are bounds, and one for what is larger."""
+    """Observations counted by bucket: as many as there are bounds, and one for what is larger.
 
-    __slots__ = ("bounds", "counts", "total")
+    While messages pass, a value is only put into a list; `settle` counts them, which is done at least once a second.
+
+    Attributes:
+        observe: take a value. The list's own method, since several are called for every message.
+    """
+
+    __slots__ = ("_counts", "_new", "_total", "bounds", "observe")
 
     def __init__(self, bounds: Sequence[float]) -> None:
         self.bounds = bounds
-        self.counts = [0] * (len(bounds) + 1)
-        self.total = 0.0
+        self._counts = [0] * (len(bounds) + 1)
+        self._total = 0.0
+        self._new: list[float] = []
+        self.observe = self._new.append
 
-    def observe(self, value: float) -> None:
-        """Count one."""
-        self.counts[bisect_left(self.bounds, value)] += 1
-        self.total += value
+    def settle(self) -> None:
+        """Count what was observed since the last time."""
+        new = self._new
+        if not new:
+            return
+        new.sort()
+        self._total += sum(new)
+        position = 0
+        for bucket, bound in enumerate(self.bounds):
+            end = bisect_right(new, bound, position)
+            self._counts[bucket] += end - position
+            position = end
+        self._counts[-1] += len(new) - position
+        new.clear()
+
+    @property
+    def counts(self) -> list[int]:
+        """Observations in each bucket."""
+        self.settle()
+        return self._counts
+
+    @property
+    def total(self) -> float:
+        """Sum of all observations."""
+        self.settle()
+        return self._total
 
 
 class ReceiveCounters:
@@ -122,6 +152,12 @@ class SendCounters:
         self.waiting = Histogram(LONG_SECONDS)
         self.attempt = Histogram(LONG_SECONDS)
         self.end_to_end = Histogram(LONG_SECONDS)
+
+    def settle(self) -> None:
+        """See `Metrics.settle`."""
+        self.waiting.settle()
+        self.attempt.settle()
+        self.end_to_end.settle()
 
 
 class HopCounters:
@@ -285,11 +321,22 @@ class Metrics:
 
     # --- now and then ----------------------------------------------------------------------------------------------
 
+    def settle(self) -> None:
+        """Count what histograms were given. To be called every second, so that they hold no more than that."""
+        for one in (self.submission, self.commit, self.commit_group):
+            one.settle()
+        for connector in self.receive.values():
+            connector.until_mail.settle()
+            connector.until_reply.settle()
+        for series in {id(hop.series): hop.series for hop in self._hops.values()}.values():
+            series.settle()
+
     def rebalance(self) -> None:
         """Give the busiest next hops numbers of their own, and let what was long ago count half."""
         busiest = heapq.nlargest(self.destinations, self._hops.values(), key=_rank)
         self._named = {hop.next_hop for hop in busiest if hop.next_hop is not _NO_HOP}
         for hop in self._hops.values():
+            hop.series.settle()
             hop.series = self._series(hop.next_hop, hop.next_hop in self._named)
             hop.score /= 2
         used = {(hop.series.connector, hop.series.destination) for hop in self._hops.values()}
