@@ -40,12 +40,16 @@ class MonitoredStore:
         self.files: dict[Path, str] = {}
         self.found: list[Verdict] = []
         self.done = 0
+        self.timed: set[str] = set()
 
     async def overview(self) -> tuple[QueueOverview, float]:
         return await self._store.overview(50), self.now()
 
     def in_memory(self) -> dict[DeliveryType, int]:
         return {}
+
+    def is_timed(self, source: str) -> bool:
+        return source in self.timed
 
     def sessions_out(self) -> int:
         return 0

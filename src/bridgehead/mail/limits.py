@@ -267,6 +267,12 @@ FROM_FIELD_BYTES: Final = 8192
 """Octets of a From field that are read."""
 FROM_ADDRESSES: Final = 20
 """Addresses of a From field that are looked at."""
+DEVICES_COUNTED: Final = 10_000
+"""Devices whose counts are kept, those that are configured no longer included."""
+UNKNOWN_SENDERS_SHOWN: Final = 200
+"""Clients that send without being a device, in an inventory."""
+AUTHOR_PHRASE_BYTES: Final = 500
+"""A display name in From that is kept when the address behind it is rewritten."""
 
 # --- policies of recipient domains ------------------------------------------------------------------------------------
 TLSA_RECORDS: Final = 32

@@ -42,5 +42,8 @@ class Watched(Protocol):
     def take_sources(self) -> Iterable[str]:
         """Who handed over messages since this was last asked."""
 
+    def is_timed(self, source: str) -> bool:
+        """Whether silence of this source is among `conditions`, by a time of its own, so that habits do not count."""
+
     def conditions(self) -> Iterable[Verdict]:
         """What the server knows of itself: a fault of the store, of the logs, of the management interface."""

@@ -186,6 +186,7 @@ class Watch:
         silent = self._habits.look(now, senders, self.settings)
         if not self.settings.source_silence_enabled:
             silent = []
+        silent = [one for one in silent if not self._watched.is_timed(one.source)]
         for one in silent[:SILENCES]:
             self.book.raise_(
                 f"{_SILENT}/{one.source}", Severity.WARNING, one.text, "see whether it is switched on and reaches us"

@@ -63,7 +63,7 @@ def _check_identity(
     any_sender = Right.ACCEPT_ANY_SENDER in rights
     if any_sender and Right.ACCEPT_AUTHORITATIVE_DOMAIN_SENDER in rights:
         return None
-    if principal.kind is PrincipalKind.USER:
+    if principal.sends_as_itself:
         if principal.may_send_as(sender):
             return None
         if not any_sender:
@@ -82,22 +82,36 @@ def check_header_from(
     """The reply that refuses a login's message whose From or Sender is not its own, None otherwise.
 
     Without it a login could sign as anybody in what people read. Every author that some reader could see must be the
-    login's own, and where Sender is given that too (RFC 5322 §3.6.2). A message without From passes.
+    login's own, or one on whose behalf it may write; then Sender must be its own in the strict sense, and where it is
+    missing it will be added (RFC 5322 §3.6.2). A message without From passes.
     """
     if principal.kind is not PrincipalKind.USER or Right.ACCEPT_ANY_SENDER in rights:
         return None
     if not author.addresses and FromFault.MISSING not in author.faults:
         return replies.SEND_AS_DENIED
-    if not all(principal.may_send_as(address) for address in author.addresses):
+    others = [address for address in author.addresses if not principal.may_send_as(address)]
+    if not all(principal.may_write_for(address) for address in others):
         return replies.SEND_AS_DENIED
-    for value in header.raw_values(b"sender"):
+    if others and (set(author.faults) - {FromFault.SEVERAL_AUTHORS} or not principal.addresses):
+        return replies.SEND_AS_DENIED
+    senders = list(header.raw_values(b"sender"))
+    if others and len(senders) > 1:
+        return replies.SEND_AS_DENIED
+    for value in senders:
         try:
             address = parse_mailbox(first_address(value))
         except AddressError:
             return replies.SEND_AS_DENIED
-        if not principal.may_send_as(address):
+        if not principal.may_send_as(address) or (others and address.key not in principal.addresses):
             return replies.SEND_AS_DENIED
     return None
+
+
+def own_address(principal: Principal, reverse_path: Mailbox) -> Mailbox | None:
+    """The login's own address that shows who wrote: that of MAIL where it is one of its own, else its first."""
+    if reverse_path.key in principal.addresses:
+        return reverse_path
+    return parse_mailbox(principal.primary_address) if principal.primary_address else None
 
 
 def check_recipient(

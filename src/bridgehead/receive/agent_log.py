@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Final
 from bridgehead.mail.header import clean_text
 from bridgehead.mail.limits import LOGGED_TEXT
 from bridgehead.mail.reply import Reply
-from bridgehead.receive.permissions import is_from_inside
+from bridgehead.receive.permissions import PrincipalKind, is_from_inside
 from bridgehead.receive.transaction import Transaction
 from bridgehead.smtp import replies
 from bridgehead.tracking.agent_log import AgentEvent
@@ -37,6 +37,8 @@ _CHECKS: Final[dict[Reply, tuple[str, str]]] = {
     replies.NOT_AUTHENTICATED: (PERMISSIONS, "NotAuthenticated"),
     replies.SUBMIT_DENIED: (PERMISSIONS, "NoRightToSubmit"),
     replies.SEND_AS_DENIED: (PERMISSIONS, "SendAsDenied"),
+    replies.SIGNED_BY_DEVICE: (SENDER_FILTER, "SignedByDevice"),
+    replies.DEVICE_RECIPIENT_DENIED: (PERMISSIONS, "DeviceRecipientDenied"),
     replies.SENDER_DOMAIN_DENIED: (SENDER_FILTER, "AuthoritativeDomainSender"),
     replies.RATE_LIMITED: (LIMITS, "MessageRateLimit"),
     replies.MESSAGE_TOO_LARGE: (LIMITS, "MaxMessageSize"),
@@ -85,7 +87,9 @@ def recipient_refused(session: "Session", transaction: Transaction, forward_path
 def message_refused(session: "Session", transaction: Transaction, reply: Reply) -> None:
     """A message was refused because of its header, its content, or because it could not be stored."""
     facts = transaction.content.facts if transaction.content is not None else None
-    at_header = reply in (replies.HEADER_TOO_LARGE, replies.HOP_COUNT, replies.SEND_AS_DENIED)
+    at_header = reply in (
+        replies.HEADER_TOO_LARGE, replies.HOP_COUNT, replies.SEND_AS_DENIED, replies.SIGNED_BY_DEVICE
+    )  # fmt: skip
     _record(
         session, reply, "OnEndOfHeaders" if at_header else "OnEndOfData", "RejectMessage",
         p1_from=str(transaction.mail.reverse_path) or "<>",
@@ -121,7 +125,7 @@ def _record(
             action=action,
             smtp_response=str(reply),
             reason=reason,
-            reason_data=f"connector={name}" if name else "",
+            reason_data=_where(session, name),
             message_id=clean_text(message_id, LOGGED_TEXT),
             p1_from=p1_from,
             p2_from=clean_text(p2_from, LOGGED_TEXT),
@@ -130,3 +134,11 @@ def _record(
             directionality="Originating" if inside else "Incoming",
         )
     )
+
+
+def _where(session: "Session", connector: str) -> str:
+    """The connector, and the device that the client is, for the log."""
+    if not connector:
+        return ""
+    device = session.principal.name if session.principal.kind is PrincipalKind.DEVICE else ""
+    return f"connector={connector}" + (f";device={device}" if device else "")

@@ -55,11 +55,13 @@ class BodyWatch(Protocol):
 
 
 class HeaderDecision(msgspec.Struct, frozen=True):
-    """What a check of the header section came to: a refusal, fields to put in front, who wants to see the body."""
+    """What a check of the header section came to: a refusal, fields to put in front, who wants to see the body, and the
+    section that takes the place of the one that came, b"" where it stays as it is."""
 
     refusal: Reply | None = None
     fields: bytes = b""
     body: BodyWatch | None = None
+    header: bytes = b""
 
 
 class HeaderFacts(msgspec.Struct):
@@ -70,10 +72,10 @@ class HeaderFacts(msgspec.Struct):
     header_from: str = ""
     is_ascii: bool = True
     priority: Priority = Priority.NORMAL
-
-
     tls_optional: bool = False
     """ "TLS-Required: No" (RFC 8689 §3)."""
+
+
 class IncomingContent:
     """The content of one transaction.
 
@@ -209,6 +211,8 @@ class IncomingContent:
                 self._refuse(decision.refusal)
                 return
             fields, self.watch = decision.fields, decision.body
+            if decision.header:
+                header = decision.header
             if self.watch is not None:
                 self.watch.body(rest[2:])
         hops, own_hops = count_received(header, rules.fqdn)
@@ -235,12 +239,12 @@ class IncomingContent:
             facts.header_from = first_address(author)
         if not found.keys().isdisjoint(PRIORITY_FIELDS):
             facts.priority = priority_asked(found)
+        if b"tls-required" in found:
+            facts.tls_optional = says_tls_optional(found[b"tls-required"])
         return b"date" in found
 
 
 def _first_values(header: bytes) -> dict[bytes, bytes]:
-        if b"tls-required" in found:
-            facts.tls_optional = says_tls_optional(found[b"tls-required"])
     """The first value of each field that is noted, with its folded lines."""
     found: dict[bytes, bytes] = {}
     name = b""

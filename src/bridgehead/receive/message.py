@@ -15,7 +15,7 @@ from bridgehead.queues.store import StoreFault, StoreFull
 from bridgehead.receive import agent_log, refusals
 from bridgehead.receive.content import ContentRules, HeaderDecision, HeaderFacts, IncomingContent
 from bridgehead.receive.permissions import PrincipalKind, is_from_inside
-from bridgehead.receive.sender_check import SenderCheck, SenderFacts
+from bridgehead.receive.sender_check import MessageCheck, SenderCheck, SenderFacts
 from bridgehead.receive.settings import Right
 from bridgehead.receive.transaction import Transaction
 from bridgehead.smtp import replies
@@ -56,7 +56,7 @@ def _rules(session: "Session") -> ContentRules:
         max_local_hop_count=settings.max_local_hop_count,
         fqdn=connector.fqdn,
         rights=session.rights,
-        complete=is_from_inside(session.rights, session.principal),
+        complete=is_from_inside(session.rights, session.principal) or connector.device is not None,
     )
     return rules
 
@@ -64,8 +64,11 @@ def _rules(session: "Session") -> ContentRules:
 def _sender_check(session: "Session", transaction: Transaction) -> Callable[[bytes], HeaderDecision] | None:
     """Who checks that the message is from whom it says; nobody where the session may send as anybody."""
     connector, principal, rights = session.connector, session.principal, session.rights
-    if principal.kind is not PrincipalKind.ANONYMOUS and Right.ACCEPT_ANY_SENDER in rights:
-        return None
+    if principal.kind is not PrincipalKind.ANONYMOUS:
+        if principal.kind is PrincipalKind.DEVICE:
+            return transaction.sender_check.header if transaction.sender_check is not None else None
+        if Right.ACCEPT_ANY_SENDER in rights:
+            return None
     facts = SenderFacts(
         session.client_ip, session.helo, transaction.mail.reverse_path, principal, rights,
         connector.settings.non_compliant_sender_policy, connector.is_protected, connector.fqdn,
@@ -145,7 +148,7 @@ def complete(session: "Session", transaction: Transaction) -> None:
         _submit(session, transaction, content, stored)
 
 
-async def _check_sender(transaction: Transaction, check: SenderCheck) -> None:
+async def _check_sender(transaction: Transaction, check: MessageCheck) -> None:
     """Ask DNS whether the sender is real; the answer becomes the content's refusal, or nothing."""
     transaction.sender_checked = True
     assert transaction.content is not None
@@ -209,6 +212,9 @@ def _submit(session: "Session", transaction: Transaction, content: IncomingConte
             seconds = services.clock.monotonic() - transaction.began
             session.connector.counters.accepted(len(transaction.recipients), item.size, seconds)
             services.metrics.seen(item)
+            if (device := session.connector.device) is not None:
+                check = transaction.sender_check
+                device.use.accepted(item.received_at, item.size, check is not None and check.rewritten)
             reply = replies.queued(
                 item.message_id or f"<{item.network_message_id}>", item.internal_message_id, services.fqdn
             )
@@ -227,7 +233,8 @@ def _submit(session: "Session", transaction: Transaction, content: IncomingConte
 def _custom_data(session: "Session", transaction: Transaction) -> str:
     """What RECEIVE says of the session, and what vouched for a sender of ours."""
     check = transaction.sender_check
-    return f"{session.tracked};S:SenderAuth={check.note}" if check is not None and check.note else session.tracked
+    said = check.custom_data if check is not None else ""
+    return f"{session.tracked};{said}" if said else session.tracked
 
 
 def _mail_item(session: "Session", transaction: Transaction, content: IncomingContent, size: int) -> MailItem:
@@ -260,12 +267,10 @@ def _mail_item(session: "Session", transaction: Transaction, content: IncomingCo
         has_8bit=content.has_8bit,
         headers_utf8=command.smtputf8 and not facts.is_ascii,
         strict=command.body_type is not BodyType.BINARY_MIME,
+        tls_requirement=_tls_requirement(command, facts),
     )
 
 
-def _store_refusal(fault: StoreFault) -> Reply:
-    return replies.INSUFFICIENT_RESOURCES if isinstance(fault, StoreFull) else replies.STORE_FAULT
-        tls_requirement=_tls_requirement(command, facts),
 def _tls_requirement(command: Mail, facts: HeaderFacts) -> TlsRequirement:
     """What the message says of TLS on its way: the parameter goes before the header field (RFC 8689 §2)."""
     if command.require_tls:  # what has no sender is a report, and is not lost for a host without REQUIRETLS (§5)
@@ -273,3 +278,5 @@ def _tls_requirement(command: Mail, facts: HeaderFacts) -> TlsRequirement:
     return TlsRequirement.OPTIONAL if facts.tls_optional else TlsRequirement.NONE
 
 
+def _store_refusal(fault: StoreFault) -> Reply:
+    return replies.INSUFFICIENT_RESOURCES if isinstance(fault, StoreFull) else replies.STORE_FAULT

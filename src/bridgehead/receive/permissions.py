@@ -5,12 +5,13 @@ A session has the rights of exactly one principal. Groups are fixed tables, as i
 connector add or deny single ones, and a denial wins. Nothing here looks at names, HELO or header fields.
 """
 
+from collections.abc import Collection
 from enum import StrEnum
 from typing import Final, NamedTuple
 
 import msgspec
 
-from bridgehead.mail.address import Mailbox
+from bridgehead.mail.address import Mailbox, domain_key, parse_domain, parse_mailbox
 from bridgehead.receive.settings import AuthMechanism, Grantee, PermissionGroup, ReceiveConnector, Right
 
 
@@ -21,35 +22,65 @@ class PrincipalKind(StrEnum):
     USER = "user"
     EXTERNALLY_SECURED = "externally-secured"
     PARTNER = "partner"
+    DEVICE = "device"
     SYSTEM = "system"
+
+
+_SEND_AS_THEMSELVES: Final = (PrincipalKind.USER, PrincipalKind.DEVICE)
+"""Those who send as the addresses that are theirs or granted, and as nobody else."""
 
 
 class Principal(msgspec.Struct, frozen=True):
     """As whom a session runs.
 
     Attributes:
-        name: of the user or partner, "" for the others.
-        addresses: keys (`Mailbox.key`) of the addresses that are the user's own.
+        name: of the user, partner or device, "" for the others.
+        addresses: keys (`Mailbox.key`) of the addresses that are its own.
+        primary_address: the first of a user's own, as written.
         send_as: further ones it may send as: keys, "*@domain" for all of a domain, or "*".
+        send_on_behalf: in whose name a user may write (From), while Sender shows the user's own address; as `send_as`.
         capabilities: what a partner's certificate entitles it to here (TlsDomainCapabilities).
+        rights: what a device's settings give it.
     """
 
     kind: PrincipalKind
     name: str = ""
     addresses: frozenset[str] = frozenset()
     send_as: frozenset[str] = frozenset()
+    send_on_behalf: frozenset[str] = frozenset()
     capabilities: frozenset[str] = frozenset()
+    rights: frozenset[Right] = frozenset()
+    primary_address: str = ""
 
     def __str__(self) -> str:
         return f"{self.kind.value}:{self.name}" if self.name else self.kind.value
 
     def may_send_as(self, address: Mailbox) -> bool:
         """Whether the address is its own or granted. A name never matches by pattern, only a whole domain does."""
-        key = address.key
-        if key in self.addresses:
-            return True
-        granted = self.send_as
-        return bool(granted) and (key in granted or f"*@{address.domain_key}" in granted or "*" in granted)
+        return address.key in self.addresses or is_granted(address, self.send_as)
+
+    def may_write_for(self, address: Mailbox) -> bool:
+        """Whether the address may stand in From while Sender shows who really wrote."""
+        return is_granted(address, self.send_on_behalf)
+
+    @property
+    def sends_as_itself(self) -> bool:
+        """Whether it has addresses of its own, which bind it."""
+        return self.kind in _SEND_AS_THEMSELVES
+
+
+def is_granted(address: Mailbox, granted: Collection[str]) -> bool:
+    """Whether an address is among grants: keys, "*@domain" for all of a domain, "*" for any."""
+    return bool(granted) and (address.key in granted or f"*@{address.domain_key}" in granted or "*" in granted)
+
+
+def grant_key(grant: str) -> str:
+    """A grant as `is_granted` compares it. Raises AddressError."""
+    if grant == "*":
+        return grant
+    if grant.startswith("*@"):
+        return f"*@{domain_key(parse_domain(grant[2:]))}"
+    return parse_mailbox(grant).key
 
 
 ANONYMOUS: Final = Principal(PrincipalKind.ANONYMOUS)
@@ -131,6 +162,8 @@ def rights_of(connector: ReceiveConnector, principal: Principal) -> frozenset[Ri
     """The rights of a principal on a connector. Worked out once when a session begins and once after a login."""
     if principal.kind is PrincipalKind.SYSTEM:
         return ALL_RIGHTS
+    if principal.kind is PrincipalKind.DEVICE:
+        return principal.rights
     rights: frozenset[Right] = frozenset()
     for group in connector.permission_groups:
         rights |= GROUP_RIGHTS[group].get(principal.kind, frozenset())
@@ -168,6 +201,8 @@ def _reason(connector: ReceiveConnector, principal: Principal, right: Right, hel
     if held:
         if principal.kind is PrincipalKind.SYSTEM:
             return "the server itself has every right"
+        if principal.kind is PrincipalKind.DEVICE:
+            return f'given by the settings of the device "{principal.name}"'
         for group in connector.permission_groups:
             if right in GROUP_RIGHTS[group].get(principal.kind, ()):
                 return f"granted by permission group {group.value}"

@@ -32,6 +32,7 @@ _LIMITS: Final = {
 """Replies that a limit of the connector gives."""
 _RIGHTS: Final = {
     replies.UNABLE_TO_RELAY: Right.ACCEPT_ANY_RECIPIENT,
+    replies.DEVICE_RECIPIENT_DENIED: Right.ACCEPT_ANY_RECIPIENT,
     replies.NOT_AUTHENTICATED: Right.SUBMIT,
     replies.SUBMIT_DENIED: Right.SUBMIT,
     replies.SEND_AS_DENIED: Right.ACCEPT_ANY_SENDER,
@@ -43,6 +44,8 @@ _RIGHTS: Final = {
 def note(session: "Session", reply: Reply, detail: str = "") -> None:
     """A command, a login, a message was refused in a session."""
     connector = session.connector
+    if connector.device is not None:
+        connector.device.use.refused(session.services.clock.now(), str(reply))
     facts = _facts(session, reply, connector, detail)
     facts.helo = clean_text(session.helo, LOGGED_TEXT)
     facts.principal = str(session.principal)
@@ -65,6 +68,8 @@ def note_connection(session: "Session", reply: Reply, connector: "ServedConnecto
     """A connection was turned away before it was a session; `connector` is None where none takes the client."""
     facts = _facts(session, reply, connector, "")
     if connector is not None:
+        if connector.device is not None:
+            connector.device.use.refused(session.services.clock.now(), str(reply))
         limits = session.services.limits
         facts.used = limits.held(connector.settings.name, session.client_ip)
         if reply is replies.TOO_MANY_CONNECTIONS:
@@ -74,6 +79,8 @@ def note_connection(session: "Session", reply: Reply, connector: "ServedConnecto
 
 def note_handshake(session: "Session", reason: str) -> None:
     """A client and we did not agree on TLS; `reason` is OpenSSL's."""
+    if (device := session.connector.device) is not None:
+        device.use.refused(session.services.clock.now(), f"TLS handshake failed: {reason}")
     facts = _facts(session, Reply(454, "4.7.0", "TLS handshake failed"), session.connector, reason)
     facts.helo = clean_text(session.helo, LOGGED_TEXT)
     session.services.flights.refused(facts)

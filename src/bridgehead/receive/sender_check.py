@@ -19,7 +19,7 @@ from bridgehead.msgauth.dkim.verify import CheckSignature, DkimVerifier
 from bridgehead.msgauth.dmarc import DmarcVerdict, check_dmarc
 from bridgehead.msgauth.lookup import AuthenticationLookup
 from bridgehead.msgauth.spf import SpfVerdict, check_spf
-from bridgehead.receive.address_check import AcceptedDomains, check_header_from
+from bridgehead.receive.address_check import AcceptedDomains, check_header_from, own_address
 from bridgehead.receive.content import HeaderDecision
 from bridgehead.receive.permissions import Principal, PrincipalKind
 from bridgehead.receive.sender_exceptions import SenderExceptions
@@ -28,6 +28,41 @@ from bridgehead.smtp import replies
 
 FAULT_FIELD: Final = b"X-MS-Exchange-P2FromRegexMatch: true\r\n"
 """What Exchange adds where From is not as the RFC has it, for rules and readers to go by."""
+
+
+def check_faults(faults: Sequence[FromFault], policy: NonCompliantSenderPolicy) -> Reply | None:
+    """The reply that refuses a From field which shows different readers different authors, None where it passes."""
+    misleading = next((fault for fault in faults if fault in MISLEADING), None)
+    if misleading is None or policy is not NonCompliantSenderPolicy.REJECT:
+        return None
+    several = misleading in (FromFault.SEVERAL_FIELDS, FromFault.SEVERAL_AUTHORS)
+    return replies.SEVERAL_AUTHORS if several else replies.BAD_FROM
+
+
+def fault_field(faults: Sequence[FromFault], policy: NonCompliantSenderPolicy) -> bytes:
+    """The field that tells of an odd From, b"" where nothing is to be told."""
+    told = any(fault is not FromFault.MISSING for fault in faults)
+    return FAULT_FIELD if told and policy is not NonCompliantSenderPolicy.ACCEPT else b""
+
+
+class MessageCheck(Protocol):
+    """What checks the sender of one message; `rewritten`: it leaves under another name than it came with."""
+
+    rewritten: bool
+
+    @property
+    def is_due(self) -> bool:
+        """`verdict` must be asked before the message is taken."""
+
+    @property
+    def custom_data(self) -> str:
+        """What RECEIVE says of it, "" for nothing."""
+
+    def header(self, header: bytes) -> HeaderDecision:
+        """Decide about the header section."""
+
+    async def verdict(self) -> Reply | None:
+        """Decide what takes time."""
 
 
 class SenderServices(Protocol):
@@ -68,6 +103,7 @@ class SenderCheck:
         self._dkim: DkimVerifier | None = None
         self.note = ""
         self.reason = ""
+        self.rewritten = False
 
     @property
     def is_due(self) -> bool:
@@ -81,14 +117,21 @@ class SenderCheck:
         author = self._author = read_author(block)
         if refusal := check_header_from(block, author, facts.rights, facts.principal):
             return HeaderDecision(refusal)
-        misleading = [fault for fault in author.faults if fault in MISLEADING]
-        if misleading and facts.policy is NonCompliantSenderPolicy.REJECT:
-            self.reason = misleading[0].value
-            several = misleading[0] in (FromFault.SEVERAL_FIELDS, FromFault.SEVERAL_AUTHORS)
-            return HeaderDecision(replies.SEVERAL_AUTHORS if several else replies.BAD_FROM)
-        tagged = author.faults and facts.policy is not NonCompliantSenderPolicy.ACCEPT
-        fields = FAULT_FIELD if tagged and author.faults != (FromFault.MISSING,) else b""
-        return HeaderDecision(fields=fields, body=self._watch(header) if self._is_in_our_name(author) else None)
+        sender = _sender_to_add(block, author, facts)
+        faults = [one for one in author.faults if not (sender and one is FromFault.SEVERAL_AUTHORS)]
+        if refusal := check_faults(faults, facts.policy):
+            self.reason = next(fault for fault in faults if fault in MISLEADING).value
+            return HeaderDecision(refusal)
+        return HeaderDecision(
+            fields=fault_field(faults, facts.policy),
+            body=self._watch(header) if self._is_in_our_name(author) else None,
+            header=sender + header if sender else b"",
+        )
+
+    @property
+    def custom_data(self) -> str:
+        """What RECEIVE says of it, "" for nothing."""
+        return f"S:SenderAuth={self.note}" if self.note else ""
 
     def _is_in_our_name(self, author: Author) -> bool:
         """Whether a stranger writes as one of our domains, and no exception covers that."""
@@ -147,3 +190,14 @@ class SenderCheck:
     def _author_vouches(self, path: Mailbox) -> bool:
         """Whether the author of the same domain was shown to be real, which speaks for the reverse-path as well."""
         return bool(self.note) and any(one.domain_key == path.domain_key for one in self._author.addresses)
+
+
+def _sender_to_add(block: HeaderBlock, author: Author, facts: SenderFacts) -> bytes:
+    """A Sender field for a login that writes on somebody's behalf and does not say so itself, else b""."""
+    principal = facts.principal
+    if not principal.send_on_behalf or Right.ACCEPT_ANY_SENDER in facts.rights or block.count(b"sender"):
+        return b""
+    if all(principal.may_send_as(address) for address in author.addresses):
+        return b""
+    own = own_address(principal, facts.reverse_path)
+    return f"Sender: {own}\r\n".encode() if own is not None else b""

@@ -2,7 +2,7 @@
 """A receive connector at work: its settings with everything worked out once that each session would ask for."""
 
 import ssl
-from collections.abc import Collection, Sequence
+from collections.abc import Callable, Collection, Sequence
 from typing import Protocol
 
 from bridgehead.mail.reply import Reply
@@ -13,8 +13,9 @@ from bridgehead.net.certificates import ContextOptions
 from bridgehead.net.ip_range import Binding, parse_binding
 from bridgehead.receive.authentication import mechanisms as auth_mechanisms
 from bridgehead.receive.connector import is_protected
+from bridgehead.receive.devices import DeviceIdentity, Devices, settings_for
 from bridgehead.receive.message_rate import MessageRate
-from bridgehead.receive.permissions import Principal, PrincipalKind, capabilities_of, rights_of
+from bridgehead.receive.permissions import Principal, PrincipalKind, capabilities_of, rights_of, session_principal
 from bridgehead.receive.settings import AuthMechanism, ReceiveConnector, Right, SizeMode
 from bridgehead.routing.settings import ProtocolLoggingLevel
 from bridgehead.routing.tls_policy import name_matches
@@ -40,25 +41,36 @@ class ServedConnector:
         certificates: Certificates,
         former: "ServedConnector | None" = None,
         counters: ReceiveCounters | None = None,
+        device: DeviceIdentity | None = None,
     ) -> None:
+        if device is not None:
+            settings = settings_for(settings, device.settings)
         self.settings = settings
+        self.device = device
+        """The device that this connector is for alone; None for everybody else's."""
+        self.devices: DeviceConnectors | None = None
+        """The connectors of its devices, None where it has none."""
+        self.first_principal = session_principal(settings) if device is None else device.principal
+        """As whom sessions begin."""
         self.counters = counters or ReceiveCounters()
         self.fqdn = settings.fqdn or server_fqdn
         self.connector_id = f"{server_fqdn}\\{settings.name}"
         self.verbose = settings.protocol_logging_level is ProtocolLoggingLevel.VERBOSE
         self.timeout = settings.connection_timeout.total_seconds()
         self.inactivity_timeout = settings.connection_inactivity_timeout.total_seconds()
-        self.rate: MessageRate = former.rate if former else MessageRate(settings)
+        self.rate: MessageRate = former.rate if former else device.rate if device else MessageRate(settings)
         if former is not None:
             self.rate.configure(settings)
         self.is_protected = is_protected(settings)
-        self.tls = server_tls(settings, self.fqdn)
+        self.tls = server_tls(settings, self.fqdn, device.settings.name if device else "")
         self._certificates = certificates
         self._rights: dict[Principal, frozenset[Right]] = {}
         self._hello: dict[str, Reply] = {}
         self.offers_auth = bool(auth_mechanisms(settings, True))
         self._starttls = AuthMechanism.TLS in settings.auth_mechanism and not settings.implicit_tls
-        self._features: dict[tuple[bool, bool], Features] = {}
+        self.offers_scram = AuthMechanism.SCRAM_SHA_256 in settings.auth_mechanism
+        self.offers_external = AuthMechanism.EXTERNAL in settings.auth_mechanism
+        self._features: dict[tuple[bool, bool, bool, bool], Features] = {}
 
     def rights_of(self, principal: Principal) -> frozenset[Right]:
         """The rights of a principal here."""
@@ -86,14 +98,22 @@ class ServedConnector:
             reply = self._hello[client_ip] = replies.hello(self.fqdn, client_ip, [])
         return reply
 
-    def features(self, tls: bool, authenticated: bool) -> Features:
-        """What is offered to a session in this condition."""
-        features = self._features.get((tls, authenticated))
+    def features(
+        self, tls: bool, authenticated: bool, binding: bool = True, certificate: bool = False
+    ) -> Features:  # fmt: skip
+        """What is offered to a session in this condition.
+
+        Args:
+            binding: there is something to bind a login to the TLS connection.
+            certificate: the client showed a certificate of its own, which was verified.
+        """
+        condition = (tls, authenticated, binding, certificate)
+        features = self._features.get(condition)
         if features is None:
-            features = self._features[tls, authenticated] = self._make_features(tls, authenticated)
+            features = self._features[condition] = self._make_features(*condition)
         return features
 
-    def _make_features(self, tls: bool, authenticated: bool) -> Features:
+    def _make_features(self, tls: bool, authenticated: bool, binding: bool, certificate: bool) -> Features:
         settings = self.settings
         size = None if settings.size_enabled is SizeMode.DISABLED else 0
         if settings.size_enabled is SizeMode.ENABLED and settings.max_message_size < UNLIMITED:
@@ -110,8 +130,9 @@ class ServedConnector:
             dsn=settings.delivery_status_notification_enabled,
             enhanced_status_codes=settings.enhanced_status_codes_enabled,
             starttls=self._starttls and not tls,
-            auth_mechanisms=() if authenticated else auth_mechanisms(settings, tls),
+            auth_mechanisms=() if authenticated else auth_mechanisms(settings, tls, binding, certificate),
             max_recipients=settings.max_recipients_per_message,
+            require_tls=tls,
         )
 
     def listens_on(self, binding: Binding) -> bool:
@@ -126,19 +147,36 @@ class ServedConnector:
         return self._certificates.context_for(self.tls)
 
 
-def server_tls(settings: ReceiveConnector, fqdn: str) -> ServerTls:
-    """What a connector asks of TLS."""
+class DeviceConnectors:
+    """What one connector is for each of its devices; made when a device first comes."""
+
+    def __init__(self, devices: Devices, make: Callable[[DeviceIdentity], ServedConnector]) -> None:
+        self._devices, self._make = devices, make
+        self._made: dict[DeviceIdentity, ServedConnector] = {}
+
+    def served_for(self, client_ip: str, served: ServedConnector) -> ServedConnector:
+        """The connector of a device at this address; where there is none, `served`."""
+        device = self._devices.find(served.settings.name, client_ip)
+        if device is None:
+            return served
+        found = self._made.get(device)
+        if found is None:
+            found = self._made[device] = self._make(device)
+        return found
+
+
+def server_tls(settings: ReceiveConnector, fqdn: str, device: str = "") -> ServerTls:
+    """What a connector asks of TLS; for a device alone, where one is named."""
     return ServerTls(
-        owner=settings.name,
+        owner=f"{settings.name}\0{device}" if device else settings.name,
         certificate_file=settings.tls_certificate_file,
         key_file=settings.tls_key_file,
-            require_tls=tls,
         pin=settings.tls_certificate_name,
         fqdn=fqdn,
         options=ContextOptions(
             minimum_version=settings.tls_minimum_version,
             ciphers=settings.tls_ciphers,
-            ask_client=asks_for_certificate(settings),
+            ask_client=asks_for_certificate(settings) or AuthMechanism.EXTERNAL in settings.auth_mechanism,
             ca_file=settings.tls_ca_file,
             crl_file=settings.tls_crl_file,
         ),
@@ -161,7 +199,7 @@ def partner_of(settings: ReceiveConnector, secure_domains: Collection[str], name
 
 
 def asks_for_certificate(settings: ReceiveConnector) -> bool:
-    """Whether clients may show who they are by a certificate here."""
+    """Whether partners may show who they are by a certificate here."""
     return settings.domain_secure_enabled or any(
         not text.upper().startswith("NO-TLS:") for text in settings.tls_domain_capabilities
     )

@@ -6,7 +6,7 @@ import contextlib
 import logging
 import socket
 import ssl
-from collections.abc import Callable, Collection, Container, Coroutine
+from collections.abc import Callable, Collection, Container, Coroutine, Sequence
 from typing import Any
 
 from bridgehead.directory.lookup import Directory
@@ -21,10 +21,12 @@ from bridgehead.receive.address_check import AcceptedDomains
 from bridgehead.receive.authentication import Authenticator
 from bridgehead.receive.connection_limits import ConnectionLimits
 from bridgehead.receive.connector import ReceiveConnectors
+from bridgehead.receive.device_book import DeviceBook
+from bridgehead.receive.devices import DeviceIdentity, Devices
 from bridgehead.receive.sender_exceptions import SenderExceptions
-from bridgehead.receive.served_connector import Certificates, ServedConnector
+from bridgehead.receive.served_connector import Certificates, DeviceConnectors, ServedConnector
 from bridgehead.receive.session import Session
-from bridgehead.receive.settings import ReceiveConnector
+from bridgehead.receive.settings import Device, ReceiveConnector
 from bridgehead.smtp import replies
 from bridgehead.tracking.agent_log import NoAgentLog
 from bridgehead.tracking.metrics import Metrics
@@ -65,10 +67,12 @@ class ReceiveServices:
         flights: Flights | None = None,
         sender_exceptions: SenderExceptions | None = None,
         secure_domains: Collection[str] = (),
+        device_book: DeviceBook | None = None,
         authentication_lookup: AuthenticationLookup,
         check_signature: CheckSignature,
     ) -> None:
         self.sender_exceptions = sender_exceptions or SenderExceptions()
+        self.device_book = device_book or DeviceBook(None, clock.now())
         self.secure_domains = frozenset(secure_domains)
         """Domains whose mail needs their own certificate (TLSReceiveDomainSecureList), lower case."""
         self.authentication_lookup = authentication_lookup
@@ -173,6 +177,7 @@ class ReceiveServer:
         self.listeners: dict[Binding, Listener] = {}
         self._connectors = ReceiveConnectors([])
         self._served: dict[str, ServedConnector] = {}
+        self.devices = Devices()
         self._proxies: list[tuple[int, IPRange]] = []
         self._sweeper: asyncio.Task[None] | None = None
         self._emptied: asyncio.Event | None = None
@@ -206,7 +211,9 @@ class ReceiveServer:
             for binding, listener in self.listeners.items()
         ]
 
-    async def configure(self, connectors: list[ReceiveConnector], opened: dict[Binding, socket.socket]) -> None:
+    async def configure(
+        self, connectors: list[ReceiveConnector], opened: dict[Binding, socket.socket], devices: Sequence[Device] = ()
+    ) -> None:  # fmt: skip
         """Take over a configuration, whole. New sessions follow it; running ones finish under theirs."""
         self._connectors = ReceiveConnectors(connectors)
         former = self._served
@@ -217,6 +224,10 @@ class ReceiveServer:
             )
             for one in connectors
         }  # fmt: skip
+        self.devices = Devices(devices, self.services.device_book.use, self.devices)
+        for one in connectors:
+            if self.devices.any_on(one.name):
+                self._served[one.name].devices = DeviceConnectors(self.devices, self._maker(one))
         self._proxies = [
             (binding.port, parse_range(source))
             for one in connectors
@@ -233,10 +244,25 @@ class ReceiveServer:
         if self._sweeper is None:
             self._sweeper = asyncio.get_running_loop().create_task(self._sweep())
 
+    def _maker(self, connector: ReceiveConnector) -> Callable[[DeviceIdentity], ServedConnector]:
+        """Makes of a connector what it is for a device."""
+        services = self.services
+
+        def make(device: DeviceIdentity) -> ServedConnector:
+            counters = services.metrics.receive_connector(connector.name)
+            return ServedConnector(
+                connector, services.fqdn, services.certificates, counters=counters, device=device
+            )  # fmt: skip
+
+        return make
+
     def connector_for(self, local_ip: str, port: int, client_ip: str) -> ServedConnector | None:
-        """The connector in force for a connection."""
+        """The connector in force for a connection, as it is for the device at the other end where there is one."""
         connector = self._connectors.match(local_ip, port, client_ip).connector
-        return None if connector is None else self._served[connector.name]
+        if connector is None:
+            return None
+        served = self._served[connector.name]
+        return served if served.devices is None else served.devices.served_for(client_ip, served)
 
     def expects_proxy_header(self, port: int, client_ip: str) -> bool:
         """Whether a client must introduce the real one with the PROXY protocol."""
@@ -253,7 +279,11 @@ class ReceiveServer:
             await asyncio.sleep(_SWEEP_SECONDS)
             now = self.services.clock.monotonic()
             for session in list(self.sessions):
-                session.check_time(now)
+                try:
+                    session.check_time(now)
+                except Exception:
+                    log.exception("session %s: its time-outs could not be checked; it ends", session.session_id)
+                    session.transport.abort()
 
     async def stop(self, grace_seconds: float) -> None:
         """Accept no more, let messages under way finish, then close every session with 421."""

@@ -14,13 +14,15 @@ from typing import TYPE_CHECKING, Any, cast
 
 from bridgehead.mail.limits import COMMANDS_PER_SESSION, IDLE_COMMANDS, PIPELINE_BYTES
 from bridgehead.mail.reply import Reply
+from bridgehead.net.channel_binding import has_channel_binding
 from bridgehead.net.ip_range import normalise_ip
 from bridgehead.net.proxy_protocol import ProxyProtocolError, ProxyProtocolParser
 from bridgehead.net.tls import certificate_names, tls_reason
 from bridgehead.receive import agent_log, command_record, refusals
 from bridgehead.receive.content import ContentRules
+from bridgehead.receive.device_steps import DEVICE_STEPS
 from bridgehead.receive.logon import Logon
-from bridgehead.receive.permissions import ANONYMOUS, Principal, PrincipalKind, session_principal
+from bridgehead.receive.permissions import ANONYMOUS, Principal, PrincipalKind
 from bridgehead.receive.served_connector import partner_of
 from bridgehead.receive.settings import Right
 from bridgehead.receive.steps import STEPS
@@ -54,6 +56,8 @@ class Session(asyncio.Protocol):
     Steps use its attributes and `answer`, `wait_for`, `start_tls`, `become`, `end`.
     """
 
+    _steps = STEPS
+
     def __init__(self, listener: "Listener") -> None:
         self.listener = listener
         self.services = listener.services
@@ -72,6 +76,7 @@ class Session(asyncio.Protocol):
         self.helo = ""
         self.esmtp = False
         self.tls_info = ""
+        self.ssl_object: ssl.SSLObject | None = None
         self.peer_names: tuple[str, ...] = ()
         """Names that the client proved by its certificate."""
         self._tracked = ""
@@ -201,8 +206,11 @@ class Session(asyncio.Protocol):
             return
         self.connector = connector
         self.session_id = self.services.new_session_id()
-        self.become(self._principal_by_certificate() or session_principal(connector.settings))
+        self.become(self._principal_by_certificate() or connector.first_principal)
         self.engine = ServerConnection(self._features(), repair_bare_lf=connector.settings.bare_linefeed_repair)
+        if connector.device is not None:
+            self._steps = DEVICE_STEPS
+            connector.device.use.came(self.services.clock.now(), client_ip, connector.settings.name)
         self._started = True
         connector.counters.connected(tls=bool(self.tls_info))
         self._log_line("+", "", "")
@@ -293,7 +301,7 @@ class Session(asyncio.Protocol):
             elif type(event) is Violation:
                 self._violation(event)
             else:
-                STEPS[type(event)](self, event)
+                self._steps[type(event)](self, event)
             event = None
         out = engine.data_to_send()
         if out:
@@ -435,6 +443,9 @@ class Session(asyncio.Protocol):
             self._log_line("*", "", f"TLS negotiation failed: {type(error).__name__}")
             log.info("session %s from %s: TLS handshake failed: %s", self.session_id, self.client_ip, error)
             self.transport.abort()
+            # A connection that is lost before the handshake is done is not always told to the protocol above it.
+            self._task = None
+            self.connection_lost(error)
             return
         finally:
             self._upgrading = self._busy = False
@@ -465,7 +476,7 @@ class Session(asyncio.Protocol):
         """Protocol, cipher and the client's names of a connection; nothing in clear."""
         cipher = transport.get_extra_info("cipher")
         self.tls_info = f"version={cipher[1]}, cipher={cipher[0]}" if cipher else ""
-        ssl_object = transport.get_extra_info("ssl_object")
+        self.ssl_object = ssl_object = transport.get_extra_info("ssl_object")
         self.peer_names = certificate_names(ssl_object) if ssl_object is not None else ()
 
     def _principal_by_certificate(self) -> Principal | None:
@@ -482,7 +493,12 @@ class Session(asyncio.Protocol):
         self.engine.offer(self._features())
 
     def _features(self) -> Features:
-        return self.connector.features(bool(self.tls_info), self.principal.kind is PrincipalKind.USER)
+        connector, tls = self.connector, self.ssl_object
+        binding = tls is not None and connector.offers_scram and has_channel_binding(tls)
+        certificate = tls is not None and connector.offers_external and bool(tls.getpeercert())
+        return connector.features(
+            bool(self.tls_info), self.principal.kind is PrincipalKind.USER, binding, certificate
+        )
 
     # --- protocol log ---------------------------------------------------------------------------------------------
 

@@ -18,6 +18,7 @@ class AuthMechanism(StrEnum):
     BASIC_AUTH = "BasicAuth"
     BASIC_AUTH_REQUIRE_TLS = "BasicAuthRequireTLS"
     SCRAM_SHA_256 = "ScramSha256"
+    EXTERNAL = "External"
     EXTERNAL_AUTHORITATIVE = "ExternalAuthoritative"
 
 
@@ -192,6 +193,69 @@ class SenderException(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_
     senders: list[str]
     remote_ip_ranges: list[str]
     comment: str = ""
+
+
+class SignedContent(StrEnum):
+    """What becomes of a device's message with a DKIM signature whose author would have to be rewritten."""
+
+    REJECT = "Reject"
+    REMOVE_SIGNATURES = "RemoveSignatures"
+
+
+class DeviceTls(StrEnum):
+    """Whether a device is offered TLS by STARTTLS."""
+
+    CONNECTOR = "Connector"
+    OFF = "Off"
+    OFFERED = "Offered"
+    REQUIRED = "Required"
+
+
+class Device(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """A printer, scanner or program that is known by its address alone, and may do what stands here and no more.
+
+    Sessions from its addresses run as "device:NAME" whatever the connector grants to others; no login is offered.
+
+    Attributes:
+        name: what logs and commands call it: "printer-3".
+        remote_ip_ranges: its addresses, as those of receive connectors. Of two devices the narrower range wins.
+        owner: who answers for it.
+        receive_connectors: names of the connectors where it is known; empty: all that take its address.
+        allowed_senders: as whom it may send, in MAIL and in From: "scanner@contoso.com", "*@devices.contoso.com", "*".
+        rewrite_sender: in place of any other sender it gets this one; who stood in From before goes to Reply-To unless
+            there is one. Empty: other senders are refused.
+        signed_content: Reject or RemoveSignatures, where rewriting would break a DKIM signature.
+        allowed_recipients: to whom it may send, and to nobody else: addresses, "*@fabrikam.com", "*" for anybody; empty:
+            to recipients in accepted domains.
+        default_domain: completes senders and recipients without a domain; empty: the connector's.
+        counts_as_inside: its mail counts as sent by an authenticated sender (ms-Exch-SMTP-Accept-Authentication-Flag).
+        message_rate_limit: messages in a minute, from all of its addresses together.
+        tls: Connector (as the connector has it), Off, Offered, Required.
+        tls_minimum_version, tls_ciphers: for this device alone; not given: those of the connector. Not with implicit TLS.
+        bare_linefeed_repair: bare LF becomes CR LF, also where the connector does not do so.
+        silence_after: alarm when nothing came for so long; 0: as its habit is (alarms.source_silence_*).
+    """
+
+    name: str
+    remote_ip_ranges: list[str]
+    enabled: bool = True
+    owner: str = ""
+    comment: str = ""
+    receive_connectors: list[str] = []
+    allowed_senders: list[str] = []
+    rewrite_sender: str = ""
+    signed_content: SignedContent = SignedContent.REJECT
+    allowed_recipients: list[str] = []
+    default_domain: str = ""
+    counts_as_inside: bool = False
+    message_rate_limit: Count = Count(UNLIMITED)
+    max_message_size: ByteSize = ByteSize(36 * 1024**2)
+    max_recipients_per_message: int = 200
+    tls: DeviceTls = DeviceTls.CONNECTOR
+    tls_minimum_version: TlsVersion | None = None
+    tls_ciphers: str = ""
+    bare_linefeed_repair: bool = False
+    silence_after: Duration = Duration(0)
 
 
 class PickupSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):

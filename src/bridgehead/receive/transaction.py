@@ -3,7 +3,7 @@
 
 from bridgehead.mail.envelope import EnvelopeRecipient
 from bridgehead.receive.content import IncomingContent
-from bridgehead.receive.sender_check import SenderCheck
+from bridgehead.receive.sender_check import MessageCheck
 from bridgehead.smtp.events import Mail
 from bridgehead.tracking.pipeline_tracing import Incoming
 
@@ -35,5 +35,5 @@ class Transaction:
         self.incoming: Incoming | None = None
         self.internal_message_id = 0
         self.network_message_id = ""
-        self.sender_check: SenderCheck | None = None
+        self.sender_check: MessageCheck | None = None
         self.sender_checked = False

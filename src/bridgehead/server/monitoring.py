@@ -108,6 +108,10 @@ class Monitored:
         """Who handed over messages since this was last asked."""
         return self.metrics.take_sources()
 
+    def is_timed(self, source: str) -> bool:
+        """Whether silence of this source is judged by a time of its own."""
+        return self._application.devices.is_timed(source)
+
     def sessions_out(self) -> int:
         """Connections to next hops."""
         return self._application.rooms.open_connections
@@ -170,6 +174,7 @@ class Monitored:
         yield _condition("management_interface", f"the management interface {api}" if api else "", Severity.WARNING)
         recorded = f"changes by administrators are not recorded on disk: {audit}" if audit else ""
         yield _condition("audit_log", recorded, Severity.WARNING)
+        yield from app.devices.conditions()
 
 
 def _condition(id: str, text: str, severity: Severity, remedy: str = "") -> Verdict:

@@ -24,7 +24,9 @@ from bridgehead.server.config.file_checks import certificate_pairs
 from bridgehead.server.config.load import Loaded
 from bridgehead.server.config.problem import ConfigurationError
 from bridgehead.server.connector_watch import ConnectorWatch
+from bridgehead.server.devices import DeviceWatch
 from bridgehead.server.diagnostics import ServerDiagnostics
+from bridgehead.server.lockouts import Lockouts
 from bridgehead.server.monitoring import Monitored
 from bridgehead.server.queue_actions import queue_activity, resume_stage, suspend_stage
 from bridgehead.server.rooms import Rooms, secure_domains
@@ -41,7 +43,7 @@ _AT_START_ONLY: Final = ("server", "logs", "pickup", "api", "monitoring")
 _RELOADED: Final = (
     "accepted_domains", "receive_connectors", "send_connectors", "foreign_connectors", "mailbox_store", "categorizer",
     "delivery", "queues", "alarms", "back_pressure", "directory", "connector_tests", "sender_exceptions",
-    "tls", "certificates",
+    "tls", "certificates", "devices", "lockout",
 )  # fmt: skip
 
 
@@ -111,6 +113,16 @@ class Operations:
         return self._application.connector_watch
 
     @property
+    def lockouts(self) -> Lockouts:
+        """Accounts and sources that failed to log on too often."""
+        return self._application.lockouts
+
+    @property
+    def devices(self) -> DeviceWatch:
+        """Clients known by their address."""
+        return self._application.devices
+
+    @property
     def safety_net(self) -> Resubmissions:
         """Delivered mail that is kept, and requests to resubmit it."""
         return self._application.resubmissions
@@ -140,8 +152,10 @@ class Operations:
         services.accepted_domains, services.directory = rooms.accepted_domains, rooms.directory
         services.sender_exceptions = SenderExceptions(loaded.configuration.sender_exceptions)
         services.secure_domains = frozenset(secure_domains(loaded))
+        app.lockouts.reconfigure(loaded.configuration.lockout)
         app.certificates.use(app.server_pair, certificate_pairs(loaded))
-        await app.receive.configure(connectors, opened)
+        app.devices.reconfigure(loaded.configuration.devices)
+        await app.receive.configure(connectors, opened, loaded.configuration.devices)
         configuration = loaded.configuration
         app.store.weights.replace(configuration.queues.weights)
         app.safety_net.reconfigure(configuration.queues)
@@ -150,6 +164,7 @@ class Operations:
             configuration.delivery, configuration.queues, app.fqdn, rooms.accepted_domains.default_name
         )
         await app.dispatcher.reconfigure(configuration.queues, configuration.delivery, rooms.courier_for)
+        app.domain_tls.reconfigure(loaded.configuration.tls)
         app.categorizer.reconfigure(rooms.mail_flow, configuration.queues)
         app.resources.reconfigure(configuration.back_pressure)
         app.snapshots.reconfigured(configuration)
@@ -157,7 +172,6 @@ class Operations:
         app.certificates.refresh()
         app.connector_watch.configuration_changed()
         channels = alarm_channels(loaded, app.fqdn, app.clock.now, app.random_bytes)
-        app.domain_tls.reconfigure(loaded.configuration.tls)
         await app.watch.reconfigure(configuration.alarms, channels)
         app.notifier.ready()
         return outcome

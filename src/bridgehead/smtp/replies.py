@@ -52,6 +52,9 @@ BAD_SENDER_SYNTAX: Final = Reply(501, "5.1.7", "Invalid address")
 NOT_AUTHENTICATED: Final = Reply(530, "5.7.1", "Client was not authenticated")
 SUBMIT_DENIED: Final = Reply(550, "5.7.1", "Client does not have permissions to submit to this server")
 SEND_AS_DENIED: Final = Reply(550, "5.7.60", "Client does not have permissions to send as this sender")
+SIGNED_BY_DEVICE: Final = Reply(
+    550, "5.7.7", "The author would have to be rewritten, which breaks the DKIM signature of this message"
+)  # fmt: skip
 SENDER_DOMAIN_DENIED: Final = Reply(550, "5.7.1", "Client does not have permissions to send as this sender's domain")
 SMTPUTF8_REQUIRED_SENDER: Final = Reply(550, "5.6.7", "The sender's address needs SMTPUTF8")
 CERTIFICATE_REQUIRED: Final = Reply(550, "5.7.5", "Mail from this domain needs the domain's own client certificate")
@@ -64,6 +67,7 @@ MESSAGE_TOO_LARGE: Final = Reply(552, "5.3.4", "Message size exceeds fixed maxim
 RECIPIENT_OK: Final = Reply(250, "2.1.5", "Recipient OK")
 BAD_RECIPIENT_SYNTAX: Final = Reply(501, "5.1.3", "Invalid address")
 UNABLE_TO_RELAY: Final = Reply(550, "5.7.1", "Unable to relay")
+DEVICE_RECIPIENT_DENIED: Final = Reply(550, "5.7.1", "This device may not send to this recipient")
 USER_UNKNOWN: Final = Reply(550, "5.1.1", "User unknown")
 RESERVED_TOP_LEVEL_DOMAIN: Final = Reply(550, "5.1.4", "Recipient address reserved by RFC 2606")
 RESERVED_SECOND_LEVEL_DOMAIN: Final = Reply(550, "5.1.5", "Recipient address reserved by RFC 2606")

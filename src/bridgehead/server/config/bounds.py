@@ -25,7 +25,8 @@ from bridgehead.queues.settings import (
     SystemMemory,
     UsedDiskSpace,
 )
-from bridgehead.receive.settings import PickupSettings, ReceiveConnector
+from bridgehead.receive.authentication_settings import LockoutSettings
+from bridgehead.receive.settings import Device, PickupSettings, ReceiveConnector
 from bridgehead.routing.settings import ForeignConnector, MailboxStore, SendConnector
 from bridgehead.tracking.settings import LogSettings
 
@@ -106,6 +107,12 @@ BOUNDS: Final[dict[type[msgspec.Struct], dict[str, Bound]]] = {
         "connection_inactivity_timeout": _time(_SECOND, _DAY),
         "tarpit_interval": _time(timedelta(0), 10 * _MINUTE),
         "auth_tarpit_interval": _time(timedelta(0), 10 * _MINUTE),
+    },
+    Device: {
+        "message_rate_limit": Bound(1, _INT32, unlimited=True),
+        "max_message_size": Bound(64 * _KB, _INT32),
+        "max_recipients_per_message": Bound(1, 512_000),
+        "silence_after": _time(timedelta(0), 400 * _DAY),
     },
     PickupSettings: {
         "pickup_directory_max_messages_per_minute": Bound(1, 20_000),
@@ -205,6 +212,14 @@ BOUNDS: Final[dict[type[msgspec.Struct], dict[str, Bound]]] = {
         "admin_audit_log_max_file_size": _LOG_FILE,
         "admin_audit_log_max_directory_size": _LOG_DIRECTORY,
         "flush_interval": _time(timedelta(milliseconds=10), _MINUTE),
+    },
+    LockoutSettings: {
+        "account_lockout_threshold": Bound(0, 999),
+        "source_lockout_threshold": Bound(0, 100_000),
+        "lockout_observation_window": _time(_MINUTE, 30 * _DAY),
+        "lockout_duration": _time(_SECOND, 30 * _DAY),
+        "max_lockout_duration": _time(_SECOND, 30 * _DAY),
+        "alarm_accounts": Bound(0, 1000),
     },
     AlarmSettings: {
         "channel_timeout": _time(_SECOND, 10 * _MINUTE),

@@ -14,10 +14,12 @@ from bridgehead.server.config.alarm_checks import check_alarms
 from bridgehead.server.config.api_checks import check_api
 from bridgehead.server.config.bounds import BOUNDS
 from bridgehead.server.config.default import default
+from bridgehead.server.config.device_checks import check_devices
 from bridgehead.server.config.domain_checks import check_accepted_domains
 from bridgehead.server.config.expectation_checks import check_expectations
 from bridgehead.server.config.file_checks import check_files
 from bridgehead.server.config.load import Loaded, read
+from bridgehead.server.config.login_checks import check_logins
 from bridgehead.server.config.positions import KeyPath
 from bridgehead.server.config.problem import ConfigurationError, Findings, Problem, Severity
 from bridgehead.server.config.queue_checks import check_queues
@@ -51,6 +53,8 @@ def check(loaded: Loaded) -> list[Problem]:
     check_accepted_domains(configuration, findings)
     check_receive_connectors(configuration, findings)
     check_sender_exceptions(configuration, findings)
+    check_devices(configuration, findings)
+    check_logins(configuration, findings)
     check_tls(configuration, findings)
     check_send_connectors(configuration, findings)
     check_expectations(configuration, findings)

@@ -11,7 +11,8 @@ from bridgehead.directory.settings import DirectorySettings
 from bridgehead.monitoring.settings import AlarmSettings, MonitoringSettings
 from bridgehead.net.settings import Certificate, TlsSettings
 from bridgehead.queues.settings import BackPressureSettings, QueueSettings
-from bridgehead.receive.settings import PickupSettings, ReceiveConnector, SenderException
+from bridgehead.receive.authentication_settings import LockoutSettings
+from bridgehead.receive.settings import Device, PickupSettings, ReceiveConnector, SenderException
 from bridgehead.routing.settings import AcceptedDomain, ForeignConnector, MailboxStore, SendConnector
 from bridgehead.tracking.settings import LogSettings
 
@@ -54,11 +55,13 @@ class Configuration(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fi
     monitoring: MonitoringSettings = MonitoringSettings()
     connector_tests: ConnectorTestSettings = ConnectorTestSettings()
     pickup: PickupSettings = PickupSettings()
+    lockout: LockoutSettings = LockoutSettings()
     tls: TlsSettings = TlsSettings()
     certificates: list[Certificate] = []
     accepted_domains: list[AcceptedDomain] = []
     receive_connectors: list[ReceiveConnector] = []
     sender_exceptions: list[SenderException] = []
+    devices: list[Device] = []
     send_connectors: list[SendConnector] = []
     foreign_connectors: list[ForeignConnector] = []
     mailbox_store: MailboxStore = MailboxStore()
