@@ -289,6 +289,8 @@ class SmtpClient(asyncio.Protocol):
                 return
             else:
                 self._early = event
+        if self.engine.reply_under_way and not events:
+            return  # the clock goes on: a reply that drips is no sign of life
         self.flush()
 
     def eof_received(self) -> bool:

@@ -87,6 +87,11 @@ class ReplyReader:
         raise NotImplementedError
 
     @property
+    def reply_under_way(self) -> bool:
+        """The beginning of a reply is here, its end is not."""
+        return bool(self._buffer or self._lines)
+
+    @property
     def _line_limit(self) -> int:
         return AUTH_LINE_BYTES if self.state is ClientState.AUTH else REPLY_LINE_BYTES
 
