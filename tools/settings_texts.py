@@ -114,6 +114,11 @@ TABLES: dict[str, tuple[str, str, str]] = {
             "[Mail in your own name](../explanation/spoofing.md) tells when that is asked."
         ),
     ),
+    "lockout": (
+        "Lock-out",
+        "",
+        "One table. [Logins](../howto/logins.md) tells who is locked when, and how a lock is lifted.",
+    ),
     "pickup": ("Pickup and replay directories", "Set-TransportService", "One table."),
     "logs": ("Logs", "Set-TransportService", "One table."),
     "api": (
@@ -156,7 +161,8 @@ TEXTS: dict[str, dict[str, str]] = {
         "enabled": "A disabled connector takes no connection.",
         "comment": "For people.",
         "auth_mechanism": "What clients may do to identify themselves. `Tls` offers STARTTLS. `BasicAuth` (PLAIN and "
-        "LOGIN) is offered over TLS only. `ExternalAuthoritative` trusts every client in `remote_ip_ranges` like a "
+        "LOGIN) is offered over TLS only, `ScramSha256` over TLS with channel binding as well. `External` asks clients "
+        "for a certificate and takes the login that it is for. `ExternalAuthoritative` trusts every client in `remote_ip_ranges` like a "
         "server of ours; it goes with `Tls` only and needs the group `ExchangeServers`.",
         "permission_groups": "Who may send through this connector, and with which rights: see "
         "[permissions](permissions.md).",
@@ -296,6 +302,10 @@ OWN: dict[str, set[str]] = {
     },
     "Certificate": {"certificate_file", "key_file"},
     "TlsSettings": set(),
+    "LockoutSettings": {
+        "account_lockout_threshold", "source_lockout_threshold", "lockout_observation_window", "lockout_duration",
+        "max_lockout_duration", "exempt_ip_ranges", "alarm_accounts",
+    },
     "SenderException": {"name", "owner", "expires", "senders", "remote_ip_ranges", "comment"},
     "ExtendedRight": {"principal", "grant", "deny"},
     "SendConnector": {

@@ -45,6 +45,7 @@ PURE_FILES = frozenset(
         "receive/connector.py",
         "receive/connector_check.py",
         "receive/header_firewall.py",
+        "receive/lockout.py",
         "receive/permissions.py",
     }
 )

@@ -53,7 +53,9 @@ class Authority:
             .add_extension(x509.BasicConstraints(ca=is_root, path_length=None), critical=True)
         )
         if names:
-            alternatives = x509.SubjectAlternativeName([x509.DNSName(name) for name in names])
+            alternatives = x509.SubjectAlternativeName(
+                [x509.RFC822Name(name) if "@" in name else x509.DNSName(name) for name in names]
+            )
             builder = builder.add_extension(alternatives, critical=False)
         return builder.sign(self._key, hashes.SHA256())
 

@@ -37,7 +37,9 @@ from bridgehead.queues.store import (
     QueueSummary,
     Transaction,
 )  # fmt: skip
+from bridgehead.receive.authentication_settings import LockoutSettings
 from bridgehead.routing.next_hop import DeliveryType, NextHop
+from bridgehead.server.lockouts import Lockouts
 from bridgehead.tracking.message_tracking import NoTracking
 from support.diagnosed_store import DiagnosedStore
 from support.interface import Interface
@@ -83,6 +85,7 @@ class StoreServer:
         self.net = SafetyNet(Path(self.net_folder.name), QueueSettings(), now, now)
         self.net.open()
         self.safety_net = Resubmissions(store, self.net, NoTracking(), Times(now), Nobody())
+        self.lockouts = Lockouts(LockoutSettings(), Path(self.net_folder.name) / "lockout.json", book, now)
         self.pressure = PressureFacts()
         self.traces = FolderTraces(Path(self.net_folder.name) / "logs")
         self.outcome = ReloadOutcome(changes=["receive_connectors changed"], needs_restart=["logs"])

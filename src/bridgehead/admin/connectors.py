@@ -11,19 +11,23 @@ import msgspec
 
 from bridgehead.admin.faults import INVALID, NOT_FOUND, AdminFault
 from bridgehead.directory.lookup import Directory
-from bridgehead.directory.users import User
+from bridgehead.directory.user_record import User
 from bridgehead.mail.address import NULL, AddressError, Mailbox, domain_key, parse_mailbox
+from bridgehead.mail.header import clean_text
 from bridgehead.mail.reply import Reply
 from bridgehead.mail.units import ByteSize
 from bridgehead.net.ip_range import Binding, RangeError, parse_binding, parse_ip
 from bridgehead.receive.address_check import check_recipient, check_sender, with_domain
 from bridgehead.receive.authentication import principal_of
 from bridgehead.receive.connector import ReceiveConnectors
+from bridgehead.receive.device_policy import DeviceCheck, decide_path
+from bridgehead.receive.devices import DeviceIdentity, Devices, settings_for
 from bridgehead.receive.permissions import Principal, explain, is_from_inside, rights_of, session_principal
-from bridgehead.receive.settings import ReceiveConnector
+from bridgehead.receive.settings import Device, ReceiveConnector, Right
 from bridgehead.routing.accepted_domain import AcceptedDomains
 from bridgehead.routing.connector_selection import ConnectorSelection, Outcome
 from bridgehead.routing.settings import AcceptedDomain, DomainType, ForeignConnector, SendConnector
+from bridgehead.smtp import replies
 
 
 class Connectors(Protocol):
@@ -33,6 +37,8 @@ class Connectors(Protocol):
     def accepted_domains(self) -> Sequence[AcceptedDomain]: ...
     @property
     def receive_connectors(self) -> Sequence[ReceiveConnector]: ...
+    @property
+    def devices(self) -> Sequence[Device]: ...
     @property
     def send_connectors(self) -> Sequence[SendConnector]: ...
     @property
@@ -112,13 +118,18 @@ class CommandCheck(msgspec.Struct, frozen=True):
 
 
 class ReceiveMatch(msgspec.Struct, frozen=True, kw_only=True):
-    """Which receive connector a client meets. `connector` is "" where none takes it: the connection is refused."""
+    """Which receive connector a client meets. `connector` is "" where none takes it: the connection is refused.
+
+    `device`: which device its address is, "" for none, and why that one; rights and limits are then the device's.
+    """
 
     client_ip: str
     local: str
     connector: str
     reason: str
     others: list[NotChosen]
+    device: str = ""
+    device_reason: str = ""
     principal: str = ""
     counts_as_inside: bool = False
     rights: list[RightView] = []
@@ -186,6 +197,7 @@ def list_connectors(configuration: Connectors) -> ConnectorList:
 def match_receive(
     configuration: Connectors, *, client_ip: str, port: int, local_ip: str = "", login: User | None = None,
     sender: str | None = None, recipients: Sequence[str] = (), directory: Directory | None = None,
+    author: str | None = None,
 ) -> ReceiveMatch:  # fmt: skip
     """Which receive connector a client meets, as whom it acts there, with which rights and limits.
 
@@ -194,6 +206,7 @@ def match_receive(
         login: as whom it logs in after connecting.
         sender: reverse-path to try ("" or "<>" for the null one); None tries none.
         recipients: forward-paths to try; needs `directory`.
+        author: of a device: what its From field says.
 
     Raises AdminFault on addresses that are none.
     """
@@ -206,8 +219,10 @@ def match_receive(
             client_ip=client, local=str(local), connector="", others=others,
             reason=f"no receive connector that listens on {local} has a remote range around {client}",
         )  # fmt: skip
-    connector = match.connector
-    principal = principal_of(login) if login else session_principal(connector)
+    found = None if login else Devices(configuration.devices).match(match.connector.name, client)
+    device = found[0] if found is not None else None
+    connector = match.connector if device is None else settings_for(match.connector, device.settings)
+    principal = principal_of(login) if login else device.principal if device else session_principal(connector)
     accepted = AcceptedDomains(configuration.accepted_domains)
     return ReceiveMatch(
         client_ip=client,
@@ -216,11 +231,13 @@ def match_receive(
         reason=f"it listens on {match.binding}, and of its kind its remote range "
         f"{match.remote_range.text if match.remote_range else ''} is the most specific around {client}",
         others=others,
+        device=device.settings.name if device else "",
+        device_reason=f"its range {found[1].text} is the narrowest of all devices around {client}" if found else "",
         principal=str(principal),
         counts_as_inside=is_from_inside(rights_of(connector, principal), principal),
         rights=[RightView(state.right.value, state.held, state.reason) for state in explain(connector, principal)],
         limits=_limits(connector),
-        checks=_checks(connector, principal, accepted, sender, recipients, directory),
+        checks=_checks(connector, device, principal, accepted, sender, author, recipients, directory),
     )
 
 
@@ -308,12 +325,14 @@ def _limits(connector: ReceiveConnector) -> dict[str, str]:
 
 
 def _checks(
-    connector: ReceiveConnector, principal: Principal, accepted: AcceptedDomains, sender: str | None,
-    recipients: Sequence[str], directory: Directory | None,
+    connector: ReceiveConnector, device: DeviceIdentity | None, principal: Principal, accepted: AcceptedDomains,
+    sender: str | None, author: str | None, recipients: Sequence[str], directory: Directory | None,
 ) -> list[CommandCheck]:  # fmt: skip
     rights = rights_of(connector, principal)
     checks = []
-    if sender is not None:
+    if sender is not None and device is not None:
+        checks += device_checks(device, connector, rights, accepted, sender, author)
+    elif sender is not None:
         reverse_path = NULL if sender in ("", "<>") else _mailbox(sender)
         refusal = check_sender(reverse_path, rights, principal, accepted)
         checks.append(_check("MAIL FROM", f"<{reverse_path}>", refusal))
@@ -321,10 +340,35 @@ def _checks(
         bare = text.strip().removeprefix("<").removesuffix(">")
         parsed = Mailbox(bare, "") if bare.lower() == "postmaster" else _mailbox(text)
         forward_path = with_domain(parsed, connector.default_domain)
-        if directory is not None:
+        if device is not None and forward_path.domain and not device.may_send_to(forward_path):
+            reason = "not among its allowed_recipients"
+            checks.append(_check("RCPT TO", f"<{forward_path}>", replies.DEVICE_RECIPIENT_DENIED, reason))
+        elif directory is not None:
             refusal = check_recipient(forward_path, rights, connector, accepted, directory)
             checks.append(_check("RCPT TO", f"<{forward_path}>", refusal, _about(forward_path, accepted)))
     return checks
+
+
+def device_checks(
+    device: DeviceIdentity, connector: ReceiveConnector, rights: frozenset[Right], accepted: AcceptedDomains,
+    sender: str, author: str | None,
+) -> list[CommandCheck]:  # fmt: skip
+    """What becomes of a device's MAIL, and of a From field: by the code that decides for its sessions."""
+    bare = sender.strip().removeprefix("<").removesuffix(">")
+    given = NULL if not bare else _mailbox(bare) if "@" in bare else Mailbox(bare, "")
+    completed = with_domain(given, connector.default_domain)
+    decision = decide_path(device, completed)
+    refusal = decision.refusal or check_sender(decision.path, rights, device.principal, accepted)
+    reason = "" if refusal or decision.path == given else f"it becomes <{decision.path}>"
+    checks = [_check("MAIL FROM", f"<{given}>", refusal, reason)]
+    if author is None or refusal:
+        return checks
+    policy = connector.non_compliant_sender_policy
+    check = DeviceCheck(device, completed, decision.path, connector.default_domain, policy)
+    found = check.header(f"From: {author}\r\n".encode())
+    became = "; ".join(found.header.decode("utf-8", "replace").strip().split("\r\n"))
+    reason = check.reason or (f"it becomes {became}" if became else "it stays as it is")
+    return [*checks, _check("From", clean_text(author), found.refusal, reason)]
 
 
 def _check(command: str, address: str, refusal: Reply | None, reason: str = "") -> CommandCheck:

@@ -15,6 +15,7 @@ if TYPE_CHECKING:  # a command that asks for queues does not load what traces an
     from bridgehead.admin.action_runner import ActionRunner
     from bridgehead.admin.alarms import AlarmKeeper
     from bridgehead.admin.health import Ready
+    from bridgehead.admin.lockouts import LockoutDesk
     from bridgehead.admin.metrics import MetricsSource
     from bridgehead.admin.pressure import PressureFacts
     from bridgehead.admin.probe.ports import ConnectorTests
@@ -106,6 +107,10 @@ class RunningServer(Protocol):
 
     Methods that reach the store raise StoreFault where it cannot answer.
     """
+
+    @property
+    def lockouts(self) -> "LockoutDesk":
+        """Accounts and sources that failed to log on too often."""
 
     @property
     def safety_net(self) -> "SafetyNetDesk":

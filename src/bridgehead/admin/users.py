@@ -8,7 +8,8 @@ import msgspec
 
 from bridgehead.admin.faults import FAILED, INVALID, NOT_FOUND, AdminFault
 from bridgehead.admin.ownership import keep_owner
-from bridgehead.directory.users import User, UserFile, UserFileError
+from bridgehead.directory.user_record import User, UserFileError
+from bridgehead.directory.users import UserFile
 from bridgehead.mail.secret import Secret
 
 
@@ -19,6 +20,7 @@ class UserView(msgspec.Struct, frozen=True, kw_only=True):
     enabled: bool
     addresses: list[str]
     send_as: list[str]
+    certificates: list[str] = []
     comment: str = ""
 
 
@@ -36,12 +38,14 @@ def list_users(path: Path) -> list[UserView]:
 
 def add_user(
     path: Path, name: str, password: Secret, *, addresses: Sequence[str] = (), send_as: Sequence[str] = (),
-    comment: str = "",
+    certificates: Sequence[str] = (), comment: str = "",
 ) -> UserView:  # fmt: skip
     """Add a login. Raises AdminFault."""
     users = _open(path)
     try:
-        user = users.add(name, password, addresses=addresses, send_as=send_as, comment=comment)
+        user = users.add(
+            name, password, addresses=addresses, send_as=send_as, certificates=certificates, comment=comment
+        )
     except (UserFileError, OSError) as error:
         raise _refused(error) from None
     keep_owner(path.parent, path)
@@ -105,5 +109,6 @@ def _view(user: User) -> UserView:
         enabled=user.enabled,
         addresses=list(user.addresses),
         send_as=list(user.send_as),
+        certificates=list(user.certificates),
         comment=user.comment,
     )

@@ -15,8 +15,6 @@ looks from outside like one with a wrong password: same salt each time, same wor
     server_key = "…"
 """
 
-import base64
-import binascii
 import fcntl
 import hashlib
 import hmac
@@ -25,7 +23,7 @@ import logging
 import os
 import secrets
 import tomllib
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Final
@@ -34,8 +32,17 @@ import msgspec
 from scramp import ScramException
 from scramp.utils import saslprep
 
-from bridgehead.mail.address import AddressError, parse_domain, parse_mailbox
-from bridgehead.mail.limits import LOGIN_NAME_CHARACTERS, PASSWORD_CHARACTERS
+from bridgehead.directory.user_record import (
+    User,
+    UserFileError,
+    UserRecords,
+    canonical_name,
+    from_record,
+    line_of,
+    problem_with,
+    record_table,
+)
+from bridgehead.mail.limits import PASSWORD_CHARACTERS
 from bridgehead.mail.secret import Secret
 from bridgehead.smtp.sasl import ScramCredential, make_credential, password_matches
 
@@ -43,45 +50,9 @@ log = logging.getLogger("bridgehead.directory")
 
 ITERATIONS: Final = 16384
 """PBKDF2 rounds: about ten milliseconds a log-on. RFC 7677 §4 asks for 4096 at least."""
-_ITERATIONS_MIN: Final = 4096
-_ITERATIONS_MAX: Final = 1_000_000
 _SALT_BYTES: Final = 16
 _NOTHING_SEEN: Final = (-1, -1, -1)
 _HEADING: Final = "# Logins with salted password verifiers. Written by `bridgehead user`; comments are not kept.\n"
-
-
-class UserFileError(Exception):
-    """The file cannot be used, or a change is refused; the message names file, line, field and what was expected."""
-
-
-class User(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """One login.
-
-    Attributes:
-        name: unique without regard to case, prepared by SASLprep (RFC 4013), in lower case.
-        addresses: the addresses that are its own.
-        send_as: further ones it may send as: addresses, "*@domain", or "*" for any.
-    """
-
-    name: str = ""
-    enabled: bool = True
-    comment: str = ""
-    addresses: tuple[str, ...] = ()
-    send_as: tuple[str, ...] = ()
-
-
-class _Record(User, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """A login as the file has it."""
-
-    salt: str
-    iterations: int
-    stored_key: str
-    server_key: str
-
-
-class _File(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    unknown_user_secret: str = ""
-    users: dict[str, _Record] = {}
 
 
 class UserFile:
@@ -108,6 +79,20 @@ class UserFile:
         self._refresh()
         user = self._users.get(canonical_name(name))
         return user if user is not None and user.enabled else None
+
+    def find_by_certificate(self, identities: Collection[str]) -> list[User]:
+        """The enabled logins that a client's certificate is for, by what it carries (`User.certificates`)."""
+        self._refresh()
+        return self._found_by(self._by_certificate, identities)
+
+    def find_by_address(self, address: str) -> list[User]:
+        """The enabled logins whose own this address is."""
+        self._refresh()
+        return self._found_by(self._by_address, (address.lower(),))
+
+    def _found_by(self, index: dict[str, list[str]], keys: Collection[str]) -> list[User]:
+        names = dict.fromkeys(name for key in keys for name in index.get(key, ()))
+        return [user for name in names if (user := self._users[name]).enabled]
 
     def credential(self, name: str) -> ScramCredential:
         """The verifier of a login; of an unknown or disabled one, a verifier that no password matches."""
@@ -137,12 +122,15 @@ class UserFile:
 
     def add(
         self, name: str, password: Secret, *, addresses: Sequence[str] = (), send_as: Sequence[str] = (),
-        comment: str = "",
+        certificates: Sequence[str] = (), comment: str = "",
     ) -> User:  # fmt: skip
         """Add a login. Raises UserFileError where the name is taken or anything is malformed."""
         key = canonical_name(name)
-        user = User(name=key, addresses=tuple(addresses), send_as=tuple(send_as), comment=comment)
-        problem = _problem_with(user)
+        user = User(
+            name=key, addresses=tuple(addresses), send_as=tuple(send_as), certificates=tuple(certificates),
+            comment=comment,
+        )  # fmt: skip
+        problem = problem_with(user)
         if problem:
             raise UserFileError(problem)
         with self._changing():
@@ -153,7 +141,7 @@ class UserFile:
 
     def update(
         self, name: str, *, addresses: Sequence[str] | None = None, send_as: Sequence[str] | None = None,
-        comment: str | None = None, enabled: bool | None = None,
+        certificates: Sequence[str] | None = None, comment: str | None = None, enabled: bool | None = None,
     ) -> User:  # fmt: skip
         """Change what is given of a login. Raises UserFileError."""
         with self._changing():
@@ -164,8 +152,9 @@ class UserFile:
                 comment=former.comment if comment is None else comment,
                 addresses=former.addresses if addresses is None else tuple(addresses),
                 send_as=former.send_as if send_as is None else tuple(send_as),
+                certificates=former.certificates if certificates is None else tuple(certificates),
             )
-            if problem := _problem_with(user):
+            if problem := problem_with(user):
                 raise UserFileError(problem)
             self._users[user.name] = user
         return user
@@ -220,7 +209,7 @@ class UserFile:
         stamp = self._stamp()
         try:
             text = self._path.read_text("utf-8") if stamp is not None else ""
-            read = msgspec.convert(tomllib.loads(text), _File)
+            read = msgspec.convert(tomllib.loads(text), UserRecords)
             if stamp is not None and self._path.stat().st_mode & 0o077:
                 log.warning("%s can be read by others; it holds password verifiers: chmod 600 it", self._path)
         except OSError as error:
@@ -231,14 +220,16 @@ class UserFile:
             raise UserFileError(f"{self._path}: {error}") from error
         users, credentials = {}, {}
         for name, record in read.users.items():
-            where = f"{self._path}, line {_line_of(text, name)}, login {name!r}"
-            user, credentials[user.name] = _from_record(where, name, record)
+            where = f"{self._path}, line {line_of(text, name)}, login {name!r}"
+            user, credentials[user.name] = from_record(where, name, record)
             if user.name in users:
                 raise UserFileError(f"{where}: the name is used twice (case does not matter)")
             users[user.name] = user
         if read.unknown_user_secret:
             self._secret = hashlib.sha256(read.unknown_user_secret.encode()).digest()
         self._users, self._credentials, self._seen = users, credentials, stamp
+        self._by_certificate = _index(users, lambda user: (one.lower() for one in user.certificates))
+        self._by_address = _index(users, lambda user: (one.lower() for one in user.addresses))
         counts = [credential.iterations for credential in credentials.values()]
         self._fake_iterations = max(set(counts), key=counts.count) if counts else self._iterations
 
@@ -262,7 +253,7 @@ class UserFile:
     def _write(self) -> None:
         secret = self._file_secret()
         tables = [_HEADING, f"unknown_user_secret = {json.dumps(secret)}\n"]
-        tables += [_table(self._users[name], self._credentials[name]) for name in sorted(self._users)]
+        tables += [record_table(self._users[name], self._credentials[name]) for name in sorted(self._users)]
         temporary = self._path.with_name(f"{self._path.name}.{secrets.token_hex(4)}.tmp")
         try:
             descriptor = os.open(temporary, os.O_CREAT | os.O_EXCL | os.O_WRONLY | os.O_CLOEXEC, 0o600)
@@ -295,82 +286,10 @@ class UserFile:
             os.fchown(descriptor, found.st_uid, found.st_gid)
 
 
-def canonical_name(name: str) -> str:
-    """A login's name as it is stored and compared; what SASLprep forbids is left and will match nobody."""
-    try:
-        return str(saslprep(name)).lower()
-    except ScramException:
-        return name.lower()
-
-
-def _problem_with(user: User) -> str:
-    """What is wrong with a login, "" where nothing is."""
-    name = user.name
-    if not name or len(name) > LOGIN_NAME_CHARACTERS or not name.isprintable() or " " in name:
-        return f"name: 1 to {LOGIN_NAME_CHARACTERS} printable characters without spaces were expected, not {name!r}"
-    if not user.comment.isprintable():
-        return "comment: one line of printable characters was expected"
-    for address in user.addresses:
-        try:
-            parse_mailbox(address)
-        except AddressError as error:
-            return f"addresses: {address!r} is no address: {error}"
-    for grant in user.send_as:
-        try:
-            if grant.startswith("*@"):
-                parse_domain(grant[2:])
-            elif grant != "*":
-                parse_mailbox(grant)
-        except AddressError as error:
-            return f'send_as: an address, "*@domain" or "*" was expected, not {grant!r}: {error}'
-    return ""
-
-
-def _from_record(where: str, name: str, record: _Record) -> tuple[User, ScramCredential]:
-    user = User(
-        name=canonical_name(name), enabled=record.enabled, comment=record.comment,
-        addresses=record.addresses, send_as=record.send_as,
-    )  # fmt: skip
-    if problem := _problem_with(user):
-        raise UserFileError(f"{where}: {problem}")
-    if record.name:
-        raise UserFileError(f"{where}: name: it stands in the table's heading, not in a field")
-    if not _ITERATIONS_MIN <= record.iterations <= _ITERATIONS_MAX:
-        raise UserFileError(f"{where}: iterations: {_ITERATIONS_MIN} to {_ITERATIONS_MAX} were expected")
-    keys = []
-    for field, size in (("salt", 12), ("stored_key", 32), ("server_key", 32)):
-        try:
-            key = base64.b64decode(getattr(record, field), validate=True)
-        except (binascii.Error, ValueError):
-            key = b""
-        if len(key) < size or (field != "salt" and len(key) != size):
-            raise UserFileError(f"{where}: {field}: base64 of {size} octets was expected; set the password anew")
-        keys.append(key)
-    return user, ScramCredential(keys[0], record.iterations, keys[1], keys[2])
-
-
-def _line_of(text: str, name: str) -> int:
-    """The line where a login's table begins, 0 where it is written in a way this does not find."""
-    headings = (f"[users.{json.dumps(name, ensure_ascii=False)}]", f"[users.{name}]", f"[users.'{name}']")
-    lines = (number for number, line in enumerate(text.splitlines(), 1) if line.strip().startswith(headings))
-    return next(lines, 0)
-
-
-def _table(user: User, credential: ScramCredential) -> str:
-    def quoted(value: object) -> str:
-        return json.dumps(value, ensure_ascii=False)
-
-    def encoded(value: bytes) -> str:
-        return quoted(base64.b64encode(value).decode())
-
-    return (
-        f"\n[users.{quoted(user.name)}]\n"
-        f"enabled = {quoted(user.enabled)}\n"
-        f"comment = {quoted(user.comment)}\n"
-        f"addresses = {quoted(user.addresses)}\n"
-        f"send_as = {quoted(user.send_as)}\n"
-        f"salt = {encoded(credential.salt)}\n"
-        f"iterations = {credential.iterations}\n"
-        f"stored_key = {encoded(credential.stored_key)}\n"
-        f"server_key = {encoded(credential.server_key)}\n"
-    )
+def _index(users: dict[str, User], keys: Callable[[User], Iterable[str]]) -> dict[str, list[str]]:
+    """Names of logins by a key that several may share."""
+    found: dict[str, list[str]] = {}
+    for name, user in users.items():
+        for key in keys(user):
+            found.setdefault(key, []).append(name)
+    return found

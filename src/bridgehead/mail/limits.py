@@ -195,6 +195,15 @@ CERTIFICATE_TEXT: Final = 200
 CERTIFICATE_NAMES: Final = 20
 CERTIFICATE_FILE_BYTES: Final = 256 * 1024
 """A certificate with its chain, or a key, in PEM."""
+ACME_RESPONDER_CONNECTIONS: Final = 32
+ACME_RESPONDER_SECONDS: Final = 10.0
+"""What an authority, or a stranger, gets of the port that answers challenges."""
+ACME_STEPS: Final = 200
+"""Lines of progress of one renewal that are kept."""
+POLICY_REQUEST_BYTES: Final = 4_096
+POLICY_REQUEST_SECONDS: Final = 10.0
+POLICY_CONNECTIONS: Final = 100
+"""What clients get of the port that serves our own MTA-STS policies."""
 OPENING_PIECES: Final = 40
 """Pieces of a session's beginning that are kept until its first message."""
 OPENING_PIECE_BYTES: Final = 2_048

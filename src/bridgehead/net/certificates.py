@@ -9,6 +9,8 @@ import ipaddress
 import os
 import ssl
 import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
@@ -122,6 +124,17 @@ def _first_certificate(file: Path) -> bytes:
     begin = text.find(_PEM_BEGIN)
     end = text.find(_PEM_END, begin)
     return ssl.PEM_cert_to_DER_cert(text[begin : end + len(_PEM_END)]) if 0 <= begin < end else b""
+
+
+@contextmanager
+def in_memory(data: bytes) -> Iterator[Path]:
+    """A file that only this process sees, for OpenSSL, which reads certificates and keys from files alone."""
+    descriptor = os.memfd_create("certificate", os.MFD_CLOEXEC)
+    try:
+        os.write(descriptor, data)
+        yield Path(f"/proc/self/fd/{descriptor}")
+    finally:
+        os.close(descriptor)
 
 
 def _ask_client(context: ssl.SSLContext, options: "ContextOptions") -> None:

@@ -1,23 +1,29 @@
 # SPDX-License-Identifier: MIT
 """Logins on a session: which mechanisms a connector offers, how an exchange ends, when failures end the session.
 
-RFC 4954. Passwords in clear text travel under TLS only. Every failed logon has the same reply after the same delay,
-whatever was wrong; the reason goes to the log.
+RFC 4954. Passwords in clear text travel under TLS only. Every failed logon has the same reply at the same time after
+the client's last word, whatever was wrong; the reason goes to the log. Lock-out across sessions is in `lockout.py`.
 """
 
 import asyncio
-from collections.abc import Callable
+import ssl
+from collections.abc import Callable, Collection, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from typing import Final, Protocol
 
-from bridgehead.directory.users import User
+import msgspec
+
+from bridgehead.directory.user_record import User, canonical_name
 from bridgehead.mail.address import parse_mailbox
 from bridgehead.mail.reply import Reply
 from bridgehead.mail.secret import Secret
+from bridgehead.net.channel_binding import channel_bindings
+from bridgehead.net.tls import certificate_identities
+from bridgehead.receive.lockout import LockoutTable
 from bridgehead.receive.permissions import Principal, PrincipalKind, rights_of
 from bridgehead.receive.settings import AuthMechanism, ReceiveConnector, Right
 from bridgehead.smtp import replies
-from bridgehead.smtp.sasl import Exchange, Login, Plain, ScramCredential, ScramSha256, VerifyPassword
+from bridgehead.smtp.sasl import Exchange, External, Login, Plain, ScramCredential, ScramSha256, VerifyPassword
 
 _VERIFIERS: Final = 2
 """Threads for slow hashes: enough for a rush, too few to starve the event loop."""
@@ -30,6 +36,9 @@ class Credentials(Protocol):
     def find(self, name: str) -> User | None:
         """The enabled login with this name."""
 
+    def find_by_certificate(self, identities: Collection[str]) -> list[User]:
+        """The enabled logins that a client's certificate is for."""
+
     def credential(self, name: str) -> ScramCredential:
         """What SCRAM needs of a login; for an unknown one a verifier that no password matches."""
 
@@ -37,10 +46,39 @@ class Credentials(Protocol):
         """Whether this is the password. Slow; called on a thread. Takes the same time for unknown names."""
 
 
-def mechanisms(connector: ReceiveConnector, tls: bool) -> tuple[str, ...]:
-    """The mechanisms to offer, best first."""
+class Channel(msgspec.Struct, frozen=True):
+    """The connection that a client logs in on.
+
+    Attributes:
+        source: its IP address.
+        bindings: what binds a login to this TLS connection, by RFC 5929's type.
+        identities: by what its certificate may be named in the user file (`net.tls.certificate_identities`).
+    """
+
+    source: str
+    tls: bool = False
+    bindings: Mapping[str, bytes] = {}
+    identities: tuple[str, ...] = ()
+
+
+def channel_of(source: str, connection: ssl.SSLObject | None) -> Channel:
+    """What a session's connection shows; None in clear."""
+    if connection is None:
+        return Channel(source)
+    return Channel(source, True, channel_bindings(connection), certificate_identities(connection))
+
+
+def mechanisms(
+    connector: ReceiveConnector, tls: bool, binding: bool = True, certificate: bool = True
+) -> tuple[str, ...]:  # fmt: skip
+    """The mechanisms to offer, best first; SCRAM with channel binding and EXTERNAL where the connection has what they
+    need."""
     configured = connector.auth_mechanism
-    offered: tuple[str, ...] = ("SCRAM-SHA-256",) if AuthMechanism.SCRAM_SHA_256 in configured else ()
+    offered: tuple[str, ...] = ()
+    if tls and certificate and AuthMechanism.EXTERNAL in configured:
+        offered = ("EXTERNAL",)
+    if AuthMechanism.SCRAM_SHA_256 in configured:
+        offered += ("SCRAM-SHA-256-PLUS", "SCRAM-SHA-256") if tls and binding else ("SCRAM-SHA-256",)
     if tls and _takes_passwords(connector):
         offered += ("PLAIN", "LOGIN")
     return offered
@@ -56,24 +94,36 @@ class Authenticator:
 
     Args:
         random_bytes: good randomness, for nonces.
+        lockout: accounts and sources that failed too often.
+        now: Unix time.
     """
 
-    def __init__(self, credentials: Credentials, random_bytes: Callable[[int], bytes]) -> None:
+    def __init__(
+        self, credentials: Credentials, random_bytes: Callable[[int], bytes], lockout: LockoutTable,
+        now: Callable[[], float],
+    ) -> None:  # fmt: skip
         self._credentials = credentials
         self._random_bytes = random_bytes
+        self.lockout, self._now = lockout, now
         self._threads = ThreadPoolExecutor(_VERIFIERS, thread_name_prefix="authentication")
 
-    def exchange(self, mechanism: str, connector: ReceiveConnector, tls: bool) -> Exchange | Reply:
+    def exchange(self, mechanism: str, connector: ReceiveConnector, channel: Channel) -> Exchange | Reply:
         """Begin an exchange, or the reply that refuses the mechanism (name in upper case)."""
-        if mechanism not in mechanisms(connector, tls):
-            if mechanism in mechanisms(connector, True):
+        if mechanism not in mechanisms(connector, channel.tls, bool(channel.bindings), bool(channel.identities)):
+            if not channel.tls and mechanism in mechanisms(connector, True):
                 return replies.ENCRYPTION_REQUIRED
             return replies.MECHANISM_UNRECOGNIZED
         if mechanism == "PLAIN":
             return Plain()
         if mechanism == "LOGIN":
             return Login()
-        return ScramSha256(self._credentials.credential, self._random_bytes(_NONCE_BYTES).hex())
+        if mechanism == "EXTERNAL":
+            names = [user.name for user in self._credentials.find_by_certificate(channel.identities)]
+            return External(names, lambda name, wanted: name == canonical_name(wanted))
+        return ScramSha256(
+            self._credentials.credential, self._random_bytes(_NONCE_BYTES).hex(), channel.bindings,
+            plus=mechanism.endswith("-PLUS"), admit=lambda name: self.objection(name, connector, channel.source),
+        )  # fmt: skip
 
     async def verify(self, request: VerifyPassword) -> bool:
         """Whether a password is right, found out on a thread."""
@@ -81,6 +131,23 @@ class Authenticator:
         return await loop.run_in_executor(
             self._threads, self._credentials.verify, request.name, request.password
         )  # fmt: skip
+
+    def objection(self, name: str, connector: ReceiveConnector, source: str, *, guessable: bool = True) -> str:
+        """Why a login that proved who it is may not come in, "" where it may. From outside, each looks like a wrong
+        password."""
+        if self.lockout.is_locked(canonical_name(name), source, self._now(), guessable=guessable):
+            return "locked after too many failed logons"
+        if self.principal(name, connector) is None:
+            return "no right to submit on this connector"
+        return ""
+
+    def failed(self, name: str, source: str, *, guessable: bool = True) -> None:
+        """A logon failed: remember it against account and source."""
+        self.lockout.failed(canonical_name(name) if name else "", source, self._now(), guessable=guessable)
+
+    def succeeded(self, name: str, source: str) -> None:
+        """A logon succeeded: the account begins anew, and is known there."""
+        self.lockout.succeeded(canonical_name(name), source)
 
     def principal(self, name: str, connector: ReceiveConnector) -> Principal | None:
         """As whom a session runs after this login succeeded; None where the login has no right to submit there,

@@ -7,10 +7,10 @@ from typing import TYPE_CHECKING
 
 from bridgehead.mail.reply import Reply
 from bridgehead.receive import agent_log
-from bridgehead.receive.authentication import LogonFailures
+from bridgehead.receive.authentication import LogonFailures, channel_of
 from bridgehead.smtp import replies
 from bridgehead.smtp.events import Auth
-from bridgehead.smtp.sasl import Challenge, Exchange, Failure, Step, Success, VerifyPassword
+from bridgehead.smtp.sasl import CANCELLED, Challenge, Exchange, Failure, Pending, Step, Success, VerifyPassword
 
 if TYPE_CHECKING:
     from bridgehead.receive.session import Session
@@ -21,29 +21,32 @@ log = logging.getLogger("bridgehead.receive")
 class Logon:
     """The logons of one session, one after the other."""
 
-    __slots__ = ("_exchange", "_failures", "_session", "_verified")
+    __slots__ = ("_asked_at", "_exchange", "_failures", "_outcome", "_session")
 
     def __init__(self, session: "Session") -> None:
         self._session = session
         self._exchange: Exchange | None = None
         self._failures = LogonFailures(session.connector.settings)
-        self._verified: str | None = None
+        self._outcome: Step = CANCELLED
+        self._asked_at = 0.0
 
     def begin(self, event: Auth) -> None:
         """AUTH: choose the mechanism and take its first step."""
         session = self._session
         exchange = session.services.authenticator.exchange(
-            event.mechanism, session.connector.settings, bool(session.tls_info)
+            event.mechanism, session.connector.settings, channel_of(session.client_ip, session.ssl_object)
         )
         if isinstance(exchange, Reply):
             session.answer(exchange)
             return
         self._exchange = exchange
+        self._asked_at = session.services.clock.monotonic()
         self._step(exchange.start(event.initial))
 
     def go_on(self, response: bytes | None) -> None:
         """The client answered a challenge, or cancelled (None)."""
         assert self._exchange is not None
+        self._asked_at = self._session.services.clock.monotonic()
         self._step(self._exchange.step(response))
 
     def _step(self, step: Step) -> None:
@@ -52,47 +55,57 @@ class Logon:
                 self._session.engine.reply(replies.challenge(base64.b64encode(step.data).decode()))
             case VerifyPassword():
                 self._session.wait_for(self._verify(step), self._judge)
+            case Pending():
+                self._session.wait_for(self._wait(step), self._judge)
             case Success():
-                self._succeed(step.name)
+                self._succeed(step)
             case Failure():
                 self._fail(step)
 
     async def _verify(self, request: VerifyPassword) -> None:
         right = await self._session.services.authenticator.verify(request)
-        self._verified = request.name if right else None
-        if not right:
-            log.warning("logon of %r from %s failed: wrong name or password", request.name, self._session.client_ip)
+        self._outcome = (
+            Success(request.name)
+            if right
+            else Failure(replies.AUTH_FAILED, "wrong name or password", request.name)
+        )  # fmt: skip
+
+    async def _wait(self, pending: Pending) -> None:
+        self._outcome = await pending.work()
 
     def _judge(self) -> None:
-        """The password was looked at."""
-        if self._verified is None:
-            self._refuse()
-        else:
-            self._succeed(self._verified)
+        """What took time is known."""
+        self._step(self._outcome)
         self._session.go_on()
 
-    def _succeed(self, name: str) -> None:
-        session = self._session
-        self._exchange = self._verified = None
-        principal = session.services.authenticator.principal(name, session.connector.settings)
-        if principal is None:
-            log.warning("logon of %r from %s refused: no right to submit on this connector", name, session.client_ip)
+    def _succeed(self, success: Success) -> None:
+        session, name = self._session, success.name
+        self._exchange = None
+        authenticator, settings = session.services.authenticator, session.connector.settings
+        reason = authenticator.objection(name, settings, session.client_ip, guessable=success.guessable)
+        principal = authenticator.principal(name, settings)
+        if reason or principal is None:
+            log.warning("logon of %r from %s refused: %s", name, session.client_ip, reason)
             self._refuse()
             return
+        authenticator.succeeded(name, session.client_ip)
         session.become(principal)
         session.engine.reply(replies.AUTH_OK)
         session.offer_again()
 
     def _fail(self, failure: Failure) -> None:
         self._exchange = None
-        log.warning("logon of %r from %s failed: %s", failure.name, self._session.client_ip, failure.reason)
+        session, name = self._session, failure.name
+        log.warning("logon of %r from %s failed: %s", name, session.client_ip, failure.reason)
         if failure.counts:
+            session.services.authenticator.failed(name, session.client_ip, guessable=failure.guessable)
             self._refuse()
         else:
-            self._session.answer(failure.reply)
+            session.answer(failure.reply)
 
     def _refuse(self) -> None:
-        """The same reply after the same delay, whatever was wrong (AuthTarpitInterval)."""
+        """The same reply at the same time after the client's last word, whatever was wrong and however long it took to
+        find out (AuthTarpitInterval)."""
         session = self._session
         self._exchange = None
         session.connector.counters.logon_failures += 1
@@ -100,4 +113,5 @@ class Logon:
         if reply.code == 421:
             session.close_after_answer()
         agent_log.logon_refused(session, reply)
-        session.answer_after(session.connector.settings.auth_tarpit_interval.total_seconds(), reply)
+        taken = session.services.clock.monotonic() - self._asked_at
+        session.answer_after(max(0.0, session.connector.settings.auth_tarpit_interval.total_seconds() - taken), reply)

@@ -1,16 +1,17 @@
 # SPDX-License-Identifier: MIT
-"""Server side of SASL: PLAIN (RFC 4616), LOGIN (draft-murchison-sasl-login) and SCRAM-SHA-256 (RFC 5802, RFC 7677).
+"""Server side of SASL: PLAIN (RFC 4616), LOGIN (draft-murchison-sasl-login), EXTERNAL (RFC 4422 appendix A) and
+SCRAM-SHA-256 with and without channel binding (RFC 5802, RFC 7677). Mechanisms with tokens are in `sasl_oauth.py`.
 
-Sans I/O. An exchange is a chain of steps: each takes what the client said, decoded, and returns what to do next. A
-password in clear text is not judged here, for that is slow on purpose: the exchange asks for it with `VerifyPassword`.
-Channel binding is not offered.
+Sans I/O. An exchange is a chain of steps: each takes what the client said, decoded, and returns what to do next. What
+is slow, or somebody else's to say, is not judged here: the exchange asks for it with `VerifyPassword` or `Pending`.
 """
 
 import base64
 import binascii
 import hashlib
 import hmac
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from types import MappingProxyType
 from typing import Final, Protocol
 
 import msgspec
@@ -35,21 +36,30 @@ class VerifyPassword(msgspec.Struct, frozen=True):
 
 
 class Success(msgspec.Struct, frozen=True):
-    """The client is this login; `name` is as it was given."""
+    """The client is this login; `name` is as it was given. `guessable`: it knew a password."""
 
     name: str
+    guessable: bool = True
 
 
 class Failure(msgspec.Struct, frozen=True):
-    """The exchange is over. `name` and `reason` are for the log; `counts`: as a failed logon."""
+    """The exchange is over. `name` and `reason` are for the log; `counts`: as a failed logon, `guessable`: of a
+    password."""
 
     reply: Reply
     reason: str
     name: str = ""
     counts: bool = True
+    guessable: bool = True
 
 
-Step = Challenge | VerifyPassword | Success | Failure
+class Pending(msgspec.Struct, frozen=True):
+    """`work` finds out the next step: it takes time, or asks others."""
+
+    work: Callable[[], Awaitable["Step"]]
+
+
+Step = Challenge | VerifyPassword | Pending | Success | Failure
 
 
 class Exchange(Protocol):
@@ -117,6 +127,39 @@ class Login:
         return _ask(self._name, text)
 
 
+class External:
+    """EXTERNAL: who the client is, TLS has shown already; it may say as which of these logins it wants to act.
+
+    Args:
+        names: logins that the client's certificate is for.
+    """
+
+    def __init__(self, names: Sequence[str], same: Callable[[str, str], bool]) -> None:
+        self._names, self._same = names, same
+
+    def start(self, initial: bytes | None) -> Step:
+        return Challenge(b"") if initial is None else self.step(initial)
+
+    def step(self, response: bytes | None) -> Step:
+        if response is None:
+            return CANCELLED
+        try:
+            wanted = response.decode("utf-8")
+        except UnicodeDecodeError:
+            return self._refused("the identity is no UTF-8")
+        if len(wanted) > LOGIN_NAME_CHARACTERS or not wanted.isprintable():
+            return self._refused("the identity is malformed")
+        found = [name for name in self._names if not wanted or self._same(name, wanted)]
+        if not found:
+            return self._refused("the certificate is not for this login", wanted)
+        if len(found) > 1:
+            return self._refused("the certificate is for several logins, and the client names none")
+        return Success(found[0], guessable=False)
+
+    def _refused(self, reason: str, name: str = "") -> Failure:
+        return Failure(replies.AUTH_FAILED, reason, name, guessable=False)
+
+
 class ScramCredential(msgspec.Struct, frozen=True):
     """What the server keeps of a password (RFC 5802 §3): enough to check it, too little to log in with it elsewhere."""
 
@@ -144,17 +187,26 @@ def password_matches(password: bytes, credential: ScramCredential) -> bool:
 
 
 class ScramSha256:
-    """SCRAM-SHA-256.
+    """SCRAM-SHA-256, and SCRAM-SHA-256-PLUS where `plus` is set.
 
     Args:
         find: credential of a login by the name as given; for a name that is unknown, one that nobody can match but that
             looks alike, always the same for the same name (RFC 5802 §5.1 tells clients nothing else).
         nonce: printable ASCII without comma, new for each exchange, from a good source of randomness.
+        bindings: what binds this connection (RFC 5929), by type. With any, SCRAM-SHA-256-PLUS is offered as well, and a
+            client that could have used it but thinks it was not offered (flag "y") has been deceived.
+        plus: the client chose the mechanism with channel binding.
+        admit: why a login that proved its password is refused all the same, "" where it is not. Asked before our own
+            proof is given, which would tell that the password was right.
     """
 
-    def __init__(self, find: Callable[[str], ScramCredential], nonce: str) -> None:
+    def __init__(
+        self, find: Callable[[str], ScramCredential], nonce: str, bindings: Mapping[str, bytes] = MappingProxyType({}),
+        *, plus: bool = False, admit: Callable[[str], str] = lambda name: "",
+    ) -> None:  # fmt: skip
         self._find = find
         self._nonce = nonce
+        self._bindings, self._plus, self._admit = bindings, plus, admit
         self._next: Callable[[bytes], Step] = self._client_first
         self._name = ""
         self._binding = b""
@@ -175,8 +227,8 @@ class ScramSha256:
             binding, authorization, bare = message.decode("utf-8").split(",", 2)
         except ValueError:
             return _refused("the first message is malformed")
-        if binding not in ("n", "y"):
-            return _refused("it asks for channel binding, which is not offered")
+        if problem := self._problem_with_binding(binding):
+            return _refused(problem)
         attributes = bare.split(",")
         if len(attributes) < 2 or attributes[0][:2] != "n=" or attributes[1][:2] != "r=":
             return _refused("the first message is malformed")
@@ -188,13 +240,22 @@ class ScramSha256:
         if not nonce or not nonce.isascii() or not nonce.isprintable() or " " in nonce:
             return _refused("the client's nonce is malformed", name)
         self._name, self._nonce = name, nonce + self._nonce
-        self._binding = f"{binding},{authorization},".encode()
+        self._binding = f"{binding},{authorization},".encode() + self._bindings.get(binding[2:], b"")
         self._credential = credential = self._find(name)
         salt = base64.b64encode(credential.salt).decode()
         server_first = f"r={self._nonce},s={salt},i={credential.iterations}"
         self._auth_message = f"{bare},{server_first}"
         self._next = self._client_final
         return Challenge(server_first.encode())
+
+    def _problem_with_binding(self, flag: str) -> str:
+        """Why the client's channel binding flag is not taken (RFC 5802 §6), "" where it is."""
+        kind = flag[2:] if flag[:2] == "p=" else ""
+        if self._plus:
+            return "" if kind in self._bindings else "it uses no channel binding that is offered here"
+        if flag == "y" and self._bindings:
+            return "it was not told of SCRAM-SHA-256-PLUS, which is offered here: somebody is in between"
+        return "" if flag in ("n", "y") else "it asks for channel binding with a mechanism that has none"
 
     def _client_final(self, message: bytes) -> Step:
         """`c=binding,r=nonce,p=proof` in; the server's own proof out."""
@@ -215,6 +276,8 @@ class ScramSha256:
         client_key = bytes(left ^ right for left, right in zip(proof, signature, strict=True))
         if not hmac.compare_digest(hashlib.sha256(client_key).digest(), credential.stored_key):
             return _refused("the proof is wrong", self._name)
+        if problem := self._admit(self._name):
+            return _refused(problem, self._name)
         verifier = base64.b64encode(hmac.digest(credential.server_key, auth_message, "sha256"))
         self._next = self._acknowledged
         return Challenge(b"v=" + verifier)

@@ -7,7 +7,7 @@ from bridgehead.admin.connectors import list_connectors, match_receive, match_se
 from bridgehead.admin.faults import AdminFault
 from bridgehead.directory.memory import MemoryDirectory
 from bridgehead.directory.recipient import Recipient, RecipientType
-from bridgehead.directory.users import User
+from bridgehead.directory.user_record import User
 from bridgehead.mail.address import parse_mailbox
 from bridgehead.mail.units import ByteSize
 from bridgehead.receive.settings import (

@@ -7,7 +7,8 @@ from pathlib import Path
 import pytest
 from scramp import ScramClient
 
-from bridgehead.directory.users import UserFile, UserFileError
+from bridgehead.directory.user_record import UserFileError
+from bridgehead.directory.users import UserFile
 from bridgehead.mail.secret import Secret
 from bridgehead.smtp.sasl import Challenge, ScramSha256, Success
 
@@ -186,3 +187,29 @@ def test_a_folder_that_cannot_be_used_changes_nothing(tmp_path: Path) -> None:
     with pytest.raises(UserFileError, match="cannot be"):
         users.add("ann", Secret("p"))
     assert users.list_users() == []
+
+
+def test_logins_are_found_by_certificate_and_by_address(users: UserFile, path: Path) -> None:
+    fingerprint = "sha256:" + "0a" * 32
+    users.add("door", Secret("p"), addresses=["Door@contoso.com"], certificates=["Door.contoso.com", fingerprint])
+    users.add("gate", Secret("p"), addresses=["door@contoso.com"], certificates=["door.contoso.com", "gate@contoso.com"])
+    running = UserFile(path, ROUNDS)
+
+    def by_certificate(*identities: str) -> list[str]:
+        return [user.name for user in running.find_by_certificate(identities)]
+
+    assert by_certificate("door.contoso.com") == ["door", "gate"]
+    assert by_certificate("other.contoso.com", fingerprint) == ["door"]
+    assert by_certificate("gate@contoso.com", "door.contoso.com") == ["gate", "door"]
+    assert by_certificate() == by_certificate("*.contoso.com") == []
+    assert [user.name for user in running.find_by_address("DOOR@contoso.com")] == ["door", "gate"]
+    users.update("door", enabled=False)
+    assert by_certificate("door.contoso.com") == ["gate"]
+    users.update("gate", certificates=[])
+    assert by_certificate("door.contoso.com", fingerprint) == []
+
+
+@pytest.mark.parametrize("certificate", ["", "sha256:12", "a b", "a\nb", "sha256:" + "g" * 64])
+def test_what_names_no_certificate_is_refused(users: UserFile, certificate: str) -> None:
+    with pytest.raises(UserFileError, match="certificates"):
+        users.add("door", Secret("p"), certificates=[certificate])

@@ -1,4 +1,5 @@
 # SPDX-License-Identifier: MIT
+import hashlib
 import os
 from collections.abc import Iterator
 from pathlib import Path
@@ -8,11 +9,13 @@ import pytest
 from bridgehead.directory.users import UserFile
 from bridgehead.mail.address import parse_mailbox
 from bridgehead.mail.secret import Secret
-from bridgehead.receive.authentication import Authenticator, LogonFailures, mechanisms
+from bridgehead.receive.authentication import Authenticator, Channel, LogonFailures, mechanisms
+from bridgehead.receive.authentication_settings import LockoutSettings
+from bridgehead.receive.lockout import LockoutTable
 from bridgehead.receive.permissions import PrincipalKind
 from bridgehead.receive.settings import AuthMechanism, PermissionGroup, ReceiveConnector
 from bridgehead.smtp import replies
-from bridgehead.smtp.sasl import Login, Plain, ScramSha256, VerifyPassword
+from bridgehead.smtp.sasl import External, Login, Plain, ScramSha256, Success, VerifyPassword
 
 
 def connector(
@@ -34,7 +37,8 @@ ALL = connector(AuthMechanism.TLS, AuthMechanism.BASIC_AUTH, AuthMechanism.SCRAM
 def authenticator(tmp_path: Path) -> Iterator[Authenticator]:
     users = UserFile(tmp_path / "users.toml", 4096)
     users.add("ann", Secret("pencil"), addresses=["Ann@Contoso.com"], send_as=["*@Fabrikam.com", "Boss@contoso.com"])
-    made = Authenticator(users, os.urandom)
+    users.add("door", Secret("pencil"), addresses=["door@contoso.com"], certificates=["door.contoso.com"])
+    made = Authenticator(users, os.urandom, LockoutTable(LockoutSettings(account_lockout_threshold=3)), lambda: 0.0)
     yield made
     made.close()
 
@@ -46,11 +50,12 @@ def authenticator(tmp_path: Path) -> Iterator[Authenticator]:
         ([AuthMechanism.TLS], (), ()),
         ([AuthMechanism.BASIC_AUTH], (), ("PLAIN", "LOGIN")),
         ([AuthMechanism.BASIC_AUTH_REQUIRE_TLS, AuthMechanism.TLS], (), ("PLAIN", "LOGIN")),
-        ([AuthMechanism.SCRAM_SHA_256], ("SCRAM-SHA-256",), ("SCRAM-SHA-256",)),
+        ([AuthMechanism.SCRAM_SHA_256], ("SCRAM-SHA-256",), ("SCRAM-SHA-256-PLUS", "SCRAM-SHA-256")),
+        ([AuthMechanism.EXTERNAL], (), ("EXTERNAL",)),
         (
             [AuthMechanism.SCRAM_SHA_256, AuthMechanism.BASIC_AUTH],
             ("SCRAM-SHA-256",),
-            ("SCRAM-SHA-256", "PLAIN", "LOGIN"),
+            ("SCRAM-SHA-256-PLUS", "SCRAM-SHA-256", "PLAIN", "LOGIN"),
         ),
     ],
 )
@@ -61,14 +66,63 @@ def test_passwords_in_clear_text_are_offered_under_tls_only(
     assert mechanisms(connector(*offered), tls=True) == tls
 
 
+CLEAR, TLS = Channel("192.0.2.7"), Channel("192.0.2.7", tls=True)
+BOUND = Channel("192.0.2.7", tls=True, bindings={"tls-server-end-point": b"x"})
+KNOWN = Channel("192.0.2.7", tls=True, identities=("door.contoso.com", "sha256:00"))
+
+
 def test_mechanisms_begin_or_are_refused_with_the_right_reply(authenticator: Authenticator) -> None:
-    assert isinstance(authenticator.exchange("PLAIN", ALL, tls=True), Plain)
-    assert isinstance(authenticator.exchange("LOGIN", ALL, tls=True), Login)
-    assert isinstance(authenticator.exchange("SCRAM-SHA-256", ALL, tls=False), ScramSha256)
-    assert authenticator.exchange("PLAIN", ALL, tls=False) is replies.ENCRYPTION_REQUIRED
+    assert isinstance(authenticator.exchange("PLAIN", ALL, TLS), Plain)
+    assert isinstance(authenticator.exchange("LOGIN", ALL, TLS), Login)
+    assert isinstance(authenticator.exchange("SCRAM-SHA-256", ALL, CLEAR), ScramSha256)
+    assert isinstance(authenticator.exchange("SCRAM-SHA-256-PLUS", ALL, BOUND), ScramSha256)
+    assert authenticator.exchange("PLAIN", ALL, CLEAR) is replies.ENCRYPTION_REQUIRED
+    assert authenticator.exchange("SCRAM-SHA-256-PLUS", ALL, CLEAR) is replies.ENCRYPTION_REQUIRED
+    assert authenticator.exchange("SCRAM-SHA-256-PLUS", ALL, TLS) is replies.MECHANISM_UNRECOGNIZED
     for unknown in ("NTLM", "GSSAPI", "EXTERNAL", "CRAM-MD5", ""):
-        assert authenticator.exchange(unknown, ALL, tls=True) is replies.MECHANISM_UNRECOGNIZED
-    assert authenticator.exchange("PLAIN", connector(AuthMechanism.TLS), tls=True) is replies.MECHANISM_UNRECOGNIZED
+        assert authenticator.exchange(unknown, ALL, KNOWN) is replies.MECHANISM_UNRECOGNIZED
+    assert authenticator.exchange("PLAIN", connector(AuthMechanism.TLS), TLS) is replies.MECHANISM_UNRECOGNIZED
+
+
+def test_external_needs_a_certificate_and_finds_its_login(authenticator: Authenticator) -> None:
+    external = connector(AuthMechanism.TLS, AuthMechanism.EXTERNAL)
+    assert authenticator.exchange("EXTERNAL", external, TLS) is replies.MECHANISM_UNRECOGNIZED
+    for said, outcome in ((b"", "door"), (b"DOOR", "door"), (b"ann", None)):
+        exchange = authenticator.exchange("EXTERNAL", external, KNOWN)
+        assert isinstance(exchange, External)
+        step = exchange.start(said)
+        assert (step.name if isinstance(step, Success) else None) == outcome
+
+
+def test_a_locked_account_is_refused_though_the_password_is_right(authenticator: Authenticator) -> None:
+    assert authenticator.objection("ANN", ALL, "192.0.2.7") == ""
+    for _ in range(3):
+        authenticator.failed("Ann", "198.51.100.1")
+    assert "locked" in authenticator.objection("ANN", ALL, "192.0.2.7")
+    assert authenticator.objection("door", ALL, "192.0.2.7") == ""
+
+
+async def test_unknown_disabled_and_locked_logins_cost_the_same_work(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    users = UserFile(tmp_path / "users.toml", 4096)
+    users.add("ann", Secret("pencil"))
+    users.add("off", Secret("pencil"))
+    users.update("off", enabled=False)
+    made = Authenticator(users, os.urandom, LockoutTable(LockoutSettings(account_lockout_threshold=1)), lambda: 0.0)
+    made.failed("ann", "192.0.2.7")
+    done: list[int] = []
+    derive = hashlib.pbkdf2_hmac
+
+    def counted(digest: str, password: bytes, salt: bytes, iterations: int) -> bytes:
+        done.append(iterations)
+        return derive(digest, password, salt, iterations)
+
+    monkeypatch.setattr(hashlib, "pbkdf2_hmac", counted)
+    for name in ("ann", "off", "nobody"):
+        await made.verify(VerifyPassword(name, Secret("pencil")))
+    assert done == [4096] * 3
+    made.close()
 
 
 async def test_passwords_are_judged_away_from_the_event_loop(authenticator: Authenticator) -> None:

@@ -2,8 +2,11 @@
 import base64
 import hashlib
 import hmac
+from collections.abc import Callable
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 from scramp import ScramClient
 
 from bridgehead.smtp import replies
@@ -11,11 +14,13 @@ from bridgehead.smtp.sasl import (
     CANCELLED,
     Challenge,
     Exchange,
+    External,
     Failure,
     Login,
     Plain,
     ScramCredential,
     ScramSha256,
+    Step,
     Success,
     VerifyPassword,
     make_credential,
@@ -161,6 +166,104 @@ def test_scram_downgrade_of_channel_binding_shows(claimed: bytes, accepted: bool
     proof = bytes(left ^ right for left, right in zip(client_key, signature, strict=True))
     step = exchange.step(without_proof + b",p=" + base64.b64encode(proof))
     assert isinstance(step, Challenge if accepted else Failure)
+
+
+BINDINGS = {"tls-server-end-point": b"our certificate", "tls-unique": b"this handshake"}
+
+
+def bound(exchange: ScramSha256, kind: str, data: bytes, password: str = "pencil") -> Step:
+    """What becomes of an independent client that binds to this."""
+    client = ScramClient(["SCRAM-SHA-256-PLUS"], "ann", password, channel_binding=(kind, data))
+    first = exchange.start(client.get_client_first().encode())
+    if not isinstance(first, Challenge):
+        return first
+    client.set_server_first(first.data.decode())
+    final = exchange.step(client.get_client_final().encode())
+    if not isinstance(final, Challenge):
+        return final
+    client.set_server_final(final.data.decode())
+    return exchange.step(b"")
+
+
+def plus(*, chosen: bool = True) -> ScramSha256:
+    return ScramSha256(lambda name: CREDENTIAL, "server-nonce", BINDINGS, plus=chosen)
+
+
+@pytest.mark.parametrize("kind", BINDINGS)
+def test_scram_binds_to_the_connection(kind: str) -> None:
+    assert bound(plus(), kind, BINDINGS[kind]) == Success("ann")
+    refused = bound(plus(), kind, b"another connection")
+    assert isinstance(refused, Failure)
+    assert refused.reason == "channel binding or nonce differ"
+
+
+def test_scram_refuses_bindings_that_are_not_offered_and_none_where_one_was_chosen() -> None:
+    assert isinstance(plus().start(b"p=tls-exporter,,n=ann,r=abc"), Failure)
+    assert isinstance(bound(plus(chosen=False), "tls-unique", BINDINGS["tls-unique"]), Failure)
+    for flag in (b"n", b"y"):
+        assert isinstance(plus().start(flag + b",,n=ann,r=abc"), Failure)
+
+
+def test_scram_sees_who_took_plus_out_of_the_offer() -> None:
+    """RFC 5802 §6: "y" is what a client says that could bind, and was told that the server cannot."""
+    step = plus(chosen=False).start(b"y,,n=ann,r=abc")
+    assert isinstance(step, Failure)
+    assert "in between" in step.reason
+    assert isinstance(plus(chosen=False).start(b"n,,n=ann,r=abc"), Challenge)
+    assert isinstance(scram().start(b"y,,n=ann,r=abc"), Challenge)
+
+
+def test_our_own_proof_is_not_given_to_a_login_that_is_not_admitted() -> None:
+    """It would tell a guesser that the password was right."""
+    exchange = ScramSha256(lambda name: CREDENTIAL, "server-nonce", BINDINGS, plus=True, admit=lambda name: "locked")
+    assert bound(exchange, "tls-unique", BINDINGS["tls-unique"]) == Failure(replies.AUTH_FAILED, "locked", "ann")
+
+
+def external(*names: str) -> External:
+    return External(names, lambda one, other: one == other.lower())
+
+
+@pytest.mark.parametrize(
+    ("names", "said", "who"),
+    [
+        (("door",), b"", "door"), (("door",), b"Door", "door"), (("door", "gate"), b"gate", "gate"),
+        ((), b"", None), ((), b"door", None), (("door",), b"boss", None), (("door", "gate"), b"", None),
+        (("door",), b"\xff", None), (("door",), b"d\0or", None), (("door",), b"d" * 257, None),
+    ],
+)  # fmt: skip
+def test_external(names: tuple[str, ...], said: bytes, who: str | None) -> None:
+    exchange = external(*names)
+    assert exchange.start(None) == Challenge(b"")
+    step = exchange.step(said)
+    if who is not None:
+        assert step == Success(who, guessable=False)
+    else:
+        assert isinstance(step, Failure)
+        assert step.reply is replies.AUTH_FAILED
+    assert external("door").step(None) == CANCELLED
+
+
+_KINDS: list[Callable[[], Exchange]] = [Plain, Login, scram, plus, lambda: external("door", "gate")]
+_PARTS = st.sampled_from([
+    b"n,,", b"y,,", b"p=tls-unique,,", b"n=ann,", b"r=abc", b"c=biws,", b"r=abcserver-nonce", b",p=", b"AAAA", b"\0", b"=2C", b"=",
+    b"a=ann", b",", b"\xff", b"ann", b"door",
+])  # fmt: skip
+_MESSAGES = st.one_of(st.none(), st.binary(max_size=300), st.lists(_PARTS, max_size=8).map(b"".join))
+
+
+@given(st.sampled_from(_KINDS), st.lists(_MESSAGES, min_size=1, max_size=5))
+def test_any_octets_give_a_challenge_success_or_failure(
+    make: Callable[[], Exchange], messages: list[bytes | None]
+) -> None:
+    exchange = make()
+    step = exchange.start(messages[0])
+    for message in messages[1:]:
+        if not isinstance(step, Challenge):
+            break
+        step = exchange.step(message)
+    assert isinstance(step, Challenge | VerifyPassword | Success | Failure)
+    if isinstance(step, Success):
+        assert step.name in ("door", "gate")
 
 
 def test_verifier_serves_passwords_in_clear_text_too() -> None:

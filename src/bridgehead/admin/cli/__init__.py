@@ -11,6 +11,7 @@ from bridgehead.admin.cli.alarm import alarm
 from bridgehead.admin.cli.audit import audit
 from bridgehead.admin.cli.audit_log import audit_log
 from bridgehead.admin.cli.connector import connector
+from bridgehead.admin.cli.lockout import lockout
 from bridgehead.admin.cli.message import message
 from bridgehead.admin.cli.message_actions import MESSAGE_COMMANDS
 from bridgehead.admin.cli.message_export import export
@@ -35,7 +36,7 @@ def register(group: click.Group) -> None:
         message.add_command(verb)
     commands = (
         status, reload, alarm, monitor, back_pressure, queue, message, action, standing_rule, safety_net, why, trace,
-        connector, test, audit, user, recipient, administrator, audit_log,
+        connector, test, audit, user, lockout, recipient, administrator, audit_log,
     )  # fmt: skip
     for command in commands:
         group.add_command(command)

@@ -11,7 +11,7 @@ from bridgehead.admin.cli.output import NEGATIVE, AdminCommand, emit, facts, jso
 if TYPE_CHECKING:
     from bridgehead.admin.connectors import ConnectorList, NotChosen, ReceiveMatch, SendMatch
     from bridgehead.directory.lookup import Directory
-    from bridgehead.directory.users import User
+    from bridgehead.directory.user_record import User
 
 
 @click.group()
@@ -139,6 +139,7 @@ def _receive_text(found: "ReceiveMatch") -> str:
         f"{found.client_ip} → {found.local}: {paint(found.connector, 'green')}",
         f"  {found.reason}",
         *_others(found.others),
+        *([f"the device {paint(found.device, 'green')}: {found.device_reason}"] if found.device else []),
         f"as {found.principal}, whose mail counts as coming from {'inside' if found.counts_as_inside else 'outside'}:",
     ]
     for right in found.rights:

@@ -23,13 +23,17 @@ def user() -> None:
 @click.option(
     "--send-as", multiple=True, help="A further address it may send as, '*@domain', or '*'; may be given several times."
 )
+@click.option(
+    "--certificate", "certificates", multiple=True,
+    help="A client certificate that logs it in: a name or address that it carries, or sha256:HEX; several times.",
+)
 @click.option("--comment", default="", help="Free text.")
 @password_option
 @json_option
 @click.pass_context
 def add(
-    context: click.Context, name: str, addresses: tuple[str, ...], send_as: tuple[str, ...], comment: str,
-    password_stdin: bool, as_json: bool,
+    context: click.Context, name: str, addresses: tuple[str, ...], send_as: tuple[str, ...],
+    certificates: tuple[str, ...], comment: str, password_stdin: bool, as_json: bool,
 ) -> None:  # fmt: skip
     """Add a login. It sends only as its own addresses, unless --send-as grants more.
 
@@ -43,7 +47,8 @@ def add(
 
     path = _file(context.obj)
     view = add_user(
-        path, name, read_password(password_stdin), addresses=addresses, send_as=send_as, comment=comment
+        path, name, read_password(password_stdin), addresses=addresses, send_as=send_as,
+        certificates=certificates, comment=comment,
     )  # fmt: skip
     granted = ", ".join((*view.addresses, *view.send_as)) or "nobody yet"
     emit(view, as_json, lambda: f"Added {view.name}; it may send as {granted}.")

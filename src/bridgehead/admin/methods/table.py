@@ -8,6 +8,7 @@ from bridgehead.admin.methods import (
     actions,
     alarms,
     audit,
+    lockouts,
     messages,
     metrics,
     pressure,
@@ -34,4 +35,5 @@ METHODS: Final[dict[str, Method]] = {
     **why.METHODS,
     **tests.METHODS,
     **audit.METHODS,
+    **lockouts.METHODS,
 }

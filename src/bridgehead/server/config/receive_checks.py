@@ -12,7 +12,9 @@ from bridgehead.server.config.problem import Findings
 from bridgehead.server.config.schema import Configuration
 from bridgehead.server.config.server_checks import check_host_name, check_pair
 
-_CREDENTIALS = {AuthMechanism.BASIC_AUTH, AuthMechanism.BASIC_AUTH_REQUIRE_TLS, AuthMechanism.SCRAM_SHA_256}
+_CREDENTIALS = {
+    AuthMechanism.BASIC_AUTH, AuthMechanism.BASIC_AUTH_REQUIRE_TLS, AuthMechanism.SCRAM_SHA_256, AuthMechanism.EXTERNAL,
+}  # fmt: skip
 _WITHOUT_MEMBERS = {
     PermissionGroup.PARTNERS: "no client shows by its certificate that it is one",
     PermissionGroup.EXCHANGE_LEGACY_SERVERS: "its members exist in an Active Directory only",
@@ -101,7 +103,7 @@ def _check_mechanisms(connector: ReceiveConnector, path: KeyPath, findings: Find
         findings.warning(
             where,
             "only users with a login may send, and none can be given",
-            "add BasicAuth, BasicAuthRequireTLS or ScramSha256",
+            "add BasicAuth, BasicAuthRequireTLS, ScramSha256 or External",
         )
     if groups == {PermissionGroup.NONE} and not any(right.grant for right in connector.extended_rights):
         findings.warning(

@@ -1,0 +1,88 @@
+# SPDX-License-Identifier: MIT
+"""The lock-out table of the running server: kept over restarts, watched for guessing, shown and lifted."""
+
+import asyncio
+import logging
+from collections.abc import Callable
+from pathlib import Path
+from typing import Final
+
+import msgspec
+
+from bridgehead.directory.user_record import canonical_name
+from bridgehead.receive.authentication_settings import LockoutSettings
+from bridgehead.receive.lockout import Lockout, LockoutTable
+from bridgehead.tracking.alarms import Alarms, Severity
+
+LOOK_SECONDS: Final = 10.0
+_ALARM: Final = "password_guessing"
+
+log = logging.getLogger("bridgehead.server")
+
+
+class Lockouts:
+    """Failed logons of the server.
+
+    Args:
+        file: where locks outlive a restart. One that cannot be read is told and left out.
+    """
+
+    def __init__(self, settings: LockoutSettings, file: Path, alarms: Alarms, now: Callable[[], float]) -> None:
+        self.table = LockoutTable(settings)
+        self._file, self._alarms, self._now = file, alarms, now
+        self._alarmed: set[str] = set()
+        try:
+            self.table.restore(file.read_bytes())
+        except FileNotFoundError:
+            pass
+        except (OSError, msgspec.MsgspecError) as error:
+            log.warning("%s cannot be read, nobody is locked out at the start: %s", file, error)
+
+    def reconfigure(self, settings: LockoutSettings) -> None:
+        """Other thresholds from now on."""
+        self.table.configure(settings)
+
+    def locked(self) -> list[Lockout]:
+        """Every lock that holds."""
+        return self.table.locked(self._now())
+
+    def lift(self, account: str = "", source: str = "") -> int:
+        """Forget failed logons; how many accounts and sources that concerned. Raises ValueError for what is no
+        address."""
+        return self.table.lift(canonical_name(account) if account else "", source)
+
+    async def run(self) -> None:
+        """Watch until cancelled."""
+        while True:
+            await asyncio.sleep(LOOK_SECONDS)
+            self.look()
+            if self.table.changed:
+                self.table.changed = False
+                await asyncio.to_thread(self._write, self.table.dump(self._now()))
+
+    def look(self) -> None:
+        """Raise or clear the alarm of each source that guesses."""
+        guessing = {one.source: one.accounts for one in self.table.guessing(self._now())}
+        for source, accounts in guessing.items():
+            self._alarms.raise_(
+                f"{_ALARM}/{source}", Severity.WARNING,
+                f"logons of {accounts} accounts failed from {source}: somebody may be guessing passwords",
+                "bridgehead lockout list; keep the address away at the firewall, or find the device",
+            )  # fmt: skip
+        for source in self._alarmed - guessing.keys():
+            self._alarms.clear(f"{_ALARM}/{source}")
+        self._alarmed = set(guessing)
+
+    def save(self) -> None:
+        """Write what holds, at the end."""
+        self._write(self.table.dump(self._now()))
+
+    def _write(self, data: bytes) -> None:
+        """A torn or lost file costs locks, not mail: no sync."""
+        temporary = self._file.with_name(f"{self._file.name}.tmp")
+        try:
+            temporary.write_bytes(data)
+            temporary.chmod(0o600)
+            temporary.replace(self._file)
+        except OSError as error:
+            log.warning("%s cannot be written; a restart will forget locks: %s", self._file, error)
