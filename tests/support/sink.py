@@ -110,14 +110,18 @@ class Behaviour:
 
 
 class Sink:
-    """Listens on a free port of 127.0.0.1 from construction until `close`; a context manager.
+    """Listens on a free port of 127.0.0.1, or of `address`, from construction until `close`; a context manager.
 
     Args:
         port: 0 for any.
         listening: False: take the port's number but refuse connections until `listen` is called.
     """
 
-    def __init__(self, behaviour: Behaviour | None = None, *, port: int = 0, listening: bool = True, **changes: Any):
+    def __init__(
+        self, behaviour: Behaviour | None = None, *, port: int = 0, listening: bool = True, address: str = "127.0.0.1",
+        **changes: Any,
+    ):  # fmt: skip
+        self.address = address
         self.behaviour = behaviour or Behaviour(**changes)
         self.transactions: list[Transaction] = []
         self.commands: list[tuple[int, str]] = []
@@ -138,7 +142,7 @@ class Sink:
         """Begin to accept connections."""
         listener = socket.socket()
         listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        listener.bind(("127.0.0.1", self.port))
+        listener.bind((self.address, self.port))
         listener.listen(200)
         self.port = listener.getsockname()[1]
         self._listener = listener

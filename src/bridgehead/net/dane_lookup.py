@@ -80,7 +80,7 @@ class DaneLookup:
         lines = (*seen, *(f"TLSA {name}: {str(one)[:60]}{'' if one in usable else ' (not usable)'}" for one in records))
         expires = self._until(answer.ttl)
         if not usable:
-            reason = f"none of the {len(answer.data)} TLSA records of {name} can be used"
+            reason = f"none of the TLSA records of {name} can be used"
             return DaneAnswer(DaneOutcome.UNUSABLE, (), base, reason, expires, lines[:8])
         return DaneAnswer(DaneOutcome.RECORDS, usable, base, "", expires, lines[:8])
 

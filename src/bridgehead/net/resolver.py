@@ -63,20 +63,23 @@ class MxRecord(msgspec.Struct, frozen=True, order=True):
 
 
 class MxAnswer(msgspec.Struct, frozen=True):
-    """The MX records of a domain, as they came. `secure`: signatures vouch for the answer, also for an empty one."""
+    """The MX records of a domain, as they came. `secure`: signatures vouch for the answer, also for an empty one;
+    `bogus`: they are wrong."""
 
     outcome: Outcome
     records: tuple[MxRecord, ...] = ()
     reason: str = ""
     secure: bool = False
+    bogus: bool = False
 
 
 class NameAnswer(msgspec.Struct, frozen=True):
-    """Addresses of a host, or names of an address."""
+    """Addresses of a host, or names of an address. `bogus`: signatures are wrong."""
 
     outcome: Outcome
     values: tuple[str, ...] = ()
     reason: str = ""
+    bogus: bool = False
 
 
 class TextAnswer(msgspec.Struct, frozen=True):
@@ -172,7 +175,7 @@ class Resolver:
             return MxAnswer(Outcome.NO_DATA)
         found = await self._lookup(name, "MX")
         records = (MxRecord(data.priority, data.exchange.rstrip(".").lower()) for data in found.data[:MX_RECORDS])
-        return MxAnswer(found.outcome, tuple(records), found.reason, found.secure)
+        return MxAnswer(found.outcome, tuple(records), found.reason, found.secure, found.bogus)
 
     async def addresses(self, host: str) -> NameAnswer:
         """Addresses of a host, IPv6 first. Found where either family is; a failure where one family failed and the
@@ -189,7 +192,7 @@ class Resolver:
         for outcome in (Outcome.TEMPORARY_FAILURE, Outcome.NO_SUCH_DOMAIN):
             for answer in (four, six):
                 if answer.outcome is outcome:
-                    return NameAnswer(outcome, (), answer.reason)
+                    return NameAnswer(outcome, (), answer.reason, answer.bogus)
         return NameAnswer(Outcome.NO_DATA, (), four.reason)
 
     async def txt(self, name: str) -> TextAnswer:

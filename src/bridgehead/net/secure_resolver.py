@@ -12,7 +12,6 @@ import ipaddress
 from collections.abc import Collection, Sequence
 from typing import Any, Final
 
-import dns.asyncquery
 import dns.edns
 import dns.exception
 import dns.flags
@@ -25,6 +24,7 @@ import msgspec
 from bridgehead.mail.header import clean_text
 from bridgehead.mail.limits import DNS_TTL_SECONDS_MAX, LOGGED_TEXT, MX_RECORDS
 from bridgehead.net.clock import Clock
+from bridgehead.net.dns_exchange import NoAnswer, exchange
 from bridgehead.net.resolver import (
     FAILURE_TTL_SECONDS,
     NEGATIVE_TTL_SECONDS,
@@ -126,13 +126,10 @@ class SecureResolver(Resolver):
     ) -> dns.message.Message | None:  # fmt: skip
         """One answer; None, and why in `reasons`, for none."""
         try:
-            answer, _ = await dns.asyncquery.udp_with_fallback(
-                question, address, timeout=self._timeout, port=port, ignore_unexpected=True, ignore_errors=True
-            )
-        except (dns.exception.DNSException, OSError, EOFError, ValueError) as error:
-            reasons.append(f"{address}: {clean_text(str(error) or type(error).__name__, 100)}")
+            return await exchange(question, address, port, self._timeout)
+        except NoAnswer as error:
+            reasons.append(f"{address}: {clean_text(str(error), 100)}")
             return None
-        return answer
 
     async def _without_validation(
         self, answer: dns.message.Message, question: dns.message.QueryMessage, address: str, port: int, name: str,
@@ -165,6 +162,11 @@ def _records(
     wanted = dns.rdatatype.from_text(kind)
     sets = [one for one in answer.answer if one.rdtype == wanted and one.name.to_text(True).lower() == end]
     data = tuple(_datum(record) for one in sets for record in one)
+    if not data and answer.errors:
+        # Of TLSA records that nobody can read it counts that they are there (RFC 7672 §2.2).
+        outcome = Outcome.FOUND if kind == "TLSA" else Outcome.TEMPORARY_FAILURE
+        reason = f"the {kind} records of {name} cannot be read"
+        return Records(outcome, FAILURE_TTL_SECONDS, reason=reason, secure=secure, name=end)
     if not data:
         reason = f"{name} has no {kind} record"
         return Records(Outcome.NO_DATA, NEGATIVE_TTL_SECONDS, reason=reason, secure=secure, name=end)

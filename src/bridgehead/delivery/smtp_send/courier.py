@@ -12,11 +12,13 @@ from bridgehead.delivery.smtp_send.destination import Ourselves, Target, Unresol
 from bridgehead.delivery.smtp_send.domain_policy import DomainPolicies, OutboundTls
 from bridgehead.delivery.smtp_send.error_policy import changes_nothing
 from bridgehead.delivery.smtp_send.flight import FlightFacts
+from bridgehead.delivery.smtp_send.log_on import TokenSource
 from bridgehead.delivery.smtp_send.opening import NoHost, SessionOpener
 from bridgehead.delivery.smtp_send.pool import SessionPoolCourier
 from bridgehead.delivery.smtp_send.security import TlsMaker
 from bridgehead.delivery.smtp_send.session import SendSession, SessionPolicy
 from bridgehead.delivery.smtp_send.shared import ConnectionLimiter, HostMemory
+from bridgehead.mail.address import domain_key
 from bridgehead.net.certificates import CertificatePair
 from bridgehead.net.clock import Clock
 from bridgehead.net.resolver import DnsLookup
@@ -27,6 +29,7 @@ from bridgehead.routing.next_hop import NextHop
 from bridgehead.routing.settings import SendConnector
 from bridgehead.smtp.client_events import Transaction
 from bridgehead.tracking.ports import ConnectivityLog, Flights, NoFlights, ProtocolLog
+from bridgehead.tracking.tls_report import PolicyType, ResultType, TlsResult
 
 NO_FLIGHTS = NoFlights()
 
@@ -47,6 +50,7 @@ class SmtpCourierFactory:
         client_pair: the certificate that a connector shows, None for none. Raises CertificateError.
         secure_domains: TLSSendDomainSecureList, lower case.
         outbound_tls: what is known of recipient domains; None: nothing, and nobody is told.
+        tokens: for connectors that log on with access tokens.
     """
 
     def __init__(
@@ -55,7 +59,9 @@ class SmtpCourierFactory:
         protocol_log: ProtocolLog, connectivity_log: ConnectivityLog, flights: Flights = NO_FLIGHTS,
         client_pair: Callable[[SendConnector], CertificatePair | None] = _no_certificate,
         secure_domains: Collection[str] = (), outbound_tls: OutboundTls | None = None,
+        tokens: TokenSource | None = None,
     ) -> None:  # fmt: skip
+        self.tokens = tokens
         self.outbound_tls = outbound_tls
         self.client_pair = client_pair
         self.secure_domains = frozenset(secure_domains)
@@ -109,6 +115,7 @@ class SmtpCourier(SessionPoolCourier):
             protocol_log=factory.protocol_log, connectivity_log=factory.connectivity_log,
             flights=factory.flights, clock=factory.clock,
             policies=DomainPolicies(next_hop, connector, self._dns, factory.outbound_tls, factory.clock),
+            tokens=factory.tokens,
         )  # fmt: skip
         self._flight = FlightFacts(next_hop, connector, factory.clock)
         self._targets: dict[SendSession, Target] = {}
@@ -124,6 +131,8 @@ class SmtpCourier(SessionPoolCourier):
             self.resolving -= 1
         if isinstance(found, Unresolvable):
             self._factory.flights.failed(self._flight.unresolved(found))
+            if found.bogus:
+                self._tell_bogus(found)
             raise NoHost(found.error, found.status, permanent=found.permanent)
         opened = await self._opener.open(self._factory.hosts.in_order(found))
         session = SendSession(
@@ -133,6 +142,17 @@ class SmtpCourier(SessionPoolCourier):
         )  # fmt: skip
         self._targets[session] = opened.target
         return session
+
+    def _tell_bogus(self, found: Unresolvable) -> None:
+        """For reports to the domain: its DNSSEC is wrong."""
+        shared = self._factory.outbound_tls
+        if shared is not None:
+            shared.results.record(
+                TlsResult(
+                    domain=domain_key(self._next_hop.domain), policy_type=PolicyType.TLSA,
+                    result=ResultType.DNSSEC_INVALID, information=found.error,
+                )
+            )  # fmt: skip
 
     def _tls_note(self, policy: DomainTlsPolicy) -> str:
         return "" if policy.source is PolicySource.CONNECTOR else str(policy)

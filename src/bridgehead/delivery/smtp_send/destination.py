@@ -41,11 +41,13 @@ class Target(msgspec.Struct, frozen=True):
 
 
 class Unresolvable(msgspec.Struct, frozen=True):
-    """No address. `permanent`: the domain cannot be delivered to at all. `status` fits."""
+    """No address. `permanent`: the domain cannot be delivered to at all. `status` fits. `bogus`: DNSSEC signatures of
+    the domain, or of its hosts, are wrong."""
 
     error: str
     status: str
     permanent: bool
+    bogus: bool = False
 
 
 class Ourselves(msgspec.Struct, frozen=True):
@@ -101,7 +103,7 @@ async def _domain(
     name = domain_key(domain)
     answer = await dns.mx(name)
     if answer.outcome is Outcome.TEMPORARY_FAILURE:
-        return Unresolvable(f"DNS gave no answer: {answer.reason}", "4.4.3", False)
+        return Unresolvable(f"DNS gave no answer: {answer.reason}", "4.4.3", False, answer.bogus)
     if answer.outcome is Outcome.NO_SUCH_DOMAIN:
         return Unresolvable(f"SMTPSEND.DNS.NonExistentDomain; {name} does not exist", "5.4.4", True)
     exchangers = _exchangers(answer)
@@ -132,7 +134,7 @@ def _exchangers(answer: MxAnswer) -> list[MailExchanger]:
 def _no_address(name: str, answers: list[NameAnswer], implicit: bool) -> Unresolvable:
     for answer in answers:
         if answer.outcome is Outcome.TEMPORARY_FAILURE:
-            return Unresolvable(f"DNS gave no answer: {answer.reason}", "4.4.3", False)
+            return Unresolvable(f"DNS gave no answer: {answer.reason}", "4.4.3", False, answer.bogus)
     what = "has neither MX nor address records" if implicit else "names mail hosts that have no address"
     return Unresolvable(f"SMTPSEND.DNS.NonExistentDomain; {name} {what}", "5.4.4", True)
 

@@ -55,7 +55,9 @@ class FlightFacts:
     def unresolved(self, found: Unresolvable) -> AttemptFacts:
         """DNS gave no address."""
         how = How.NAME if found.permanent or found.status == "4.4.4" else How.SILENT
-        return self._facts(Phase.DNS, how, found.error, status=found.status)
+        facts = self._facts(Phase.DNS, how, found.error, status=found.status)
+        facts.bogus = found.bogus
+        return facts
 
     def opening(
         self, error: Exception, session_id: str, target: Target, client: SmtpClient | None, policy: TlsPolicy
@@ -71,7 +73,7 @@ class FlightFacts:
             facts.alert = error.alert
             if how is How.REPLY:
                 _add_reply(facts, _reply_in(str(error)))
-        if phase is Phase.AUTH:
+        if phase in (Phase.AUTH, Phase.TOKEN):
             facts.user = self._connector.authentication_username
         facts.expected_name = facts.expected_name or policy.match_name
         if isinstance(policy, DomainTlsPolicy) and policy.source is not PolicySource.CONNECTOR:
