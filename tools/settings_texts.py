@@ -34,6 +34,14 @@ TABLES: dict[str, tuple[str, str, str]] = {
             "lowest cost, then the lowest name. Connectors whose `max_message_size` is too small do not take part."
         ),
     ),
+    "send_connectors.oauth": (
+        "Access tokens of a send connector",
+        "",
+        (
+            "One table within a send connector with `smart_host_auth_mechanism = \"OAuth\"`. "
+            "[Microsoft 365](../howto/microsoft-365.md) and [Gmail](../howto/google.md) tell what to set up there."
+        ),
+    ),
     "foreign_connectors": (
         "Foreign connectors",
         "Set-ForeignConnector",
@@ -308,8 +316,13 @@ OWN: dict[str, set[str]] = {
     },
     "SenderException": {"name", "owner", "expires", "senders", "remote_ip_ranges", "comment"},
     "ExtendedRight": {"principal", "grant", "deny"},
+    "ConnectorOAuth": {
+        "provider", "grant", "tenant", "client_id", "client_secret", "client_secret_expires", "certificate_file",
+        "key_file", "assertion_algorithm", "service_account", "scopes", "token_url", "device_authorization_url",
+        "audience", "ca_file", "http_proxy",
+    },
     "SendConnector": {
-        "authentication_username", "authentication_password", "custom_failures", "dns_servers", "tls_ca_file",
+        "authentication_username", "authentication_password", "oauth", "custom_failures", "dns_servers", "tls_ca_file",
         "preserve_routing_headers", "max_outbound_connections_per_domain", "expect", "tls_crl_file",
         "tls_certificate_file", "tls_key_file", "tls_minimum_version", "tls_ciphers", "implicit_tls",
     },
@@ -321,7 +334,7 @@ OWN: dict[str, set[str]] = {
     },
     "SenderWeight": {"sender", "weight"},
     "CategorizerSettings": {"expansion_size_limit", "plus_addressing_enabled"},
-    "DeliverySettings": {"connect_timeout", "dsn_send_html", "outbound_window_bytes"},
+    "DeliverySettings": {"connect_timeout", "dsn_send_html", "outbound_window_bytes", "token_store_key"},
     "PickupSettings": {"poll_interval"},
     "ConnectorTestSettings": {"interval", "step_timeout", "results_kept", "relay_self_test_enabled"},
     "LogSettings": {

@@ -15,8 +15,10 @@ if TYPE_CHECKING:  # a command that asks for queues does not load what traces an
     from bridgehead.admin.action_runner import ActionRunner
     from bridgehead.admin.alarms import AlarmKeeper
     from bridgehead.admin.health import Ready
+    from bridgehead.admin.devices import DeviceDesk
     from bridgehead.admin.lockouts import LockoutDesk
     from bridgehead.admin.metrics import MetricsSource
+    from bridgehead.admin.oauth import OAuthDesk
     from bridgehead.admin.pressure import PressureFacts
     from bridgehead.admin.probe.ports import ConnectorTests
     from bridgehead.admin.safety_net import SafetyNetDesk
@@ -149,8 +151,16 @@ class RunningServer(Protocol):
         """Facts about destinations, clients and the scheduler, for `why`."""
 
     @property
+    def devices(self) -> "DeviceDesk":
+        """Clients known by their address."""
+
+    @property
     def connector_tests(self) -> "ConnectorTests":
         """Tests of connectors, and the audit."""
+
+    @property
+    def oauth(self) -> "OAuthDesk":
+        """Access tokens of send connectors."""
 
     async def reload(self) -> ReloadOutcome:
         """Read the configuration anew, all or nothing."""

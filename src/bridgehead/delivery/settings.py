@@ -19,6 +19,8 @@ class DeliverySettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown
         dsn_max_message_attach_size: larger originals are returned as headers only.
         dsn_send_html: reports carry an HTML part beside the plain one.
         outbound_window_bytes: content of fresh messages kept in memory to be delivered without reading it back.
+        token_store_key: reference to the key of the store of refresh tokens, 32 octets in base64; "": the file
+            oauth-tokens.key in the data directory, made at first use.
     """
 
     max_outbound_connections: Count = Count(1000)
@@ -30,3 +32,4 @@ class DeliverySettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown
     dsn_max_message_attach_size: ByteSize = ByteSize(10 * 1024**2)
     dsn_send_html: bool = True
     outbound_window_bytes: ByteSize = ByteSize(32 * 1024**2)
+    token_store_key: str = ""

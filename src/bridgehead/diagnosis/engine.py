@@ -10,12 +10,14 @@ from typing import Final
 
 from bridgehead.diagnosis.dns_rules import DNS_RULES
 from bridgehead.diagnosis.facts import Cause, Evidence
+from bridgehead.diagnosis.policy_rules import POLICY_RULES
 from bridgehead.diagnosis.replies import explain_replies
 from bridgehead.diagnosis.rule import Rule
 from bridgehead.diagnosis.session_rules import SESSION_RULES
 from bridgehead.diagnosis.tls_rules import TLS_RULES
+from bridgehead.diagnosis.token_rules import TOKEN_RULES
 
-RULES: Final[list[Rule]] = [*DNS_RULES, *SESSION_RULES, *TLS_RULES]
+RULES: Final[list[Rule]] = [*DNS_RULES, *SESSION_RULES, *TLS_RULES, *POLICY_RULES, *TOKEN_RULES]
 _ENOUGH: Final = 0.5
 
 

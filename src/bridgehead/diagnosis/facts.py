@@ -22,6 +22,8 @@ class Phase(StrEnum):
     EHLO = "ehlo"
     STARTTLS = "starttls"
     HANDSHAKE = "handshake"
+    TOKEN = "token"  # noqa: S105
+    """An access token is asked of the identity provider."""
     AUTH = "auth"
     MAIL = "mail"
     RCPT = "rcpt"
@@ -33,7 +35,10 @@ class Phase(StrEnum):
 
 
 SESSION_PHASES = frozenset(
-    {Phase.DNS, Phase.POLICY, Phase.CONNECT, Phase.BANNER, Phase.EHLO, Phase.STARTTLS, Phase.HANDSHAKE, Phase.AUTH}
+    {
+        *(Phase.DNS, Phase.POLICY, Phase.CONNECT, Phase.BANNER, Phase.EHLO, Phase.STARTTLS, Phase.HANDSHAKE),
+        *(Phase.TOKEN, Phase.AUTH),
+    }
 )
 """What fails here concerns every message for the host; a later success there ends it."""
 
@@ -245,6 +250,7 @@ class ConnectorFacts(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=Tr
     sources: tuple[str, ...] = ()
     smart_hosts: tuple[str, ...] = ()
     user: str = ""
+    oauth: bool = False
     max_message_size: int = 0
 
 

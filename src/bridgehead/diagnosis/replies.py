@@ -7,7 +7,7 @@ from typing import Final
 
 from bridgehead.diagnosis.dns_rules import nearest_domain
 from bridgehead.diagnosis.facts import AttemptFacts, Cause, Evidence, Finding, How, Owner, Phase
-from bridgehead.diagnosis.reply_rules import MICROSOFT, REPLY_RULES, TRANSPORT, ReplyRule
+from bridgehead.diagnosis.reply_rules import IDENTITY, MICROSOFT, OAUTH_LOG_ON, REPLY_RULES, TRANSPORT, ReplyRule
 from bridgehead.diagnosis.reply_text import ReplyText, addresses_in
 from bridgehead.diagnosis.rule import clock, connector_name, found, ip_of
 from bridgehead.mail.header import clean_text
@@ -25,14 +25,33 @@ def explain_replies(evidence: Evidence) -> list[Cause]:
     for one in evidence.attempts:
         if one.how is not How.REPLY:
             continue
-        rule = meaning(one.reply)
+        rule = meaning(one.reply, oauth=evidence.connector.oauth and one.phase is Phase.AUTH)
         by_rule.setdefault(rule.id if rule else _UNKNOWN, (rule, []))[1].append(one)
     return [_cause(evidence, rule, attempts) for rule, attempts in by_rule.values()]
 
 
-def meaning(line: str) -> ReplyRule | None:
-    """The first row of the table that fits, None for none."""
-    return next((rule for rule in REPLY_RULES if rule.pattern.search(line)), None)
+def meaning(line: str, *, oauth: bool = False) -> ReplyRule | None:
+    """The first row of the table that fits, None for none.
+
+    Args:
+        oauth: the answer is one to an access token.
+    """
+    rules = [*OAUTH_LOG_ON, *REPLY_RULES] if oauth else REPLY_RULES
+    return next((rule for rule in rules if rule.pattern.search(line)), None)
+
+
+def advice(line: str, *, connector: str, who: str, oauth: bool = False) -> tuple[str, str]:
+    """What an answer means and what to do about it, ("", "") where its words are not known.
+
+    Args:
+        connector: name of ours. who: what said it. oauth: the answer is one to an access token.
+    """
+    rule = meaning(line, oauth=oauth)
+    if rule is None:
+        return "", ""
+    one = AttemptFacts(queue="", phase=Phase.AUTH, how=How.REPLY, time=0.0, host=who, text=line)
+    words = _words(one, Evidence(now=0.0)) | {"connector": connector}
+    return _fill(rule.says, words, rule.pattern.search(line)), _fill(rule.do, words, None)
 
 
 def _cause(evidence: Evidence, rule: ReplyRule | None, attempts: list[AttemptFacts]) -> Cause:
@@ -56,6 +75,8 @@ def _owner_of_unknown(one: AttemptFacts) -> Owner:
 
 
 def _weight(rule: ReplyRule) -> int:
+    if rule in IDENTITY or rule in OAUTH_LOG_ON:
+        return 67
     return 66 if rule in MICROSOFT else 20 if rule in TRANSPORT else 64
 
 
@@ -67,12 +88,20 @@ def _words(one: AttemptFacts, evidence: Evidence) -> dict[str, str]:
         "who": one.where, "reply": one.reply, "local": ours or "unknown", "ip": ip or "of ours",
         "ip_shown": f" {ip}" if ip else "", "ip_or_ours": ip or "our address", "queue": evidence.queue or "QUEUE",
         "connector": evidence.connector.name or "the connector", "fqdn": evidence.fqdn or "our EHLO name",
-        "scope": _scope(one.reply), "size_shown": f" (it has {one.size:,} bytes)".replace(",", " ") if one.size else "",
+        "scope": _scope(one.reply), "smtp_auth_remedy": _smtp_auth_remedy(one),
+        "size_shown": f" (it has {one.size:,} bytes)".replace(",", " ") if one.size else "",
     }  # fmt: skip
 
 
 def _scope(reply: str) -> str:
     return "for the whole tenant" if "tenant" in reply.lower() else "for this mailbox (mailbox setting)"
+
+
+def _smtp_auth_remedy(one: AttemptFacts) -> str:
+    mailbox = f"Set-CASMailbox {one.user or 'MAILBOX'} -SmtpClientAuthenticationDisabled $false"
+    if "tenant" in one.reply.lower():
+        return f"allow it for this mailbox: {mailbox}; or for all: Set-TransportConfig with the same parameter"
+    return f"allow it: {mailbox}"
 
 
 def _fill(template: str, words: dict[str, str], match: "re.Match[str] | None") -> str:

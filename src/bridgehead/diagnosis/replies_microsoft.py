@@ -33,7 +33,8 @@ MICROSOFT: Final[list[ReplyRule]] = [
         YOU,
         r"5\.7\.30\b|Basic authentication is (?:not supported|disabled)",
         "{who} no longer takes a password (basic authentication) on this path.",
-        'use a connector path (address or certificate) instead of the login of "{connector}"',
+        'give "{connector}" smart_host_auth_mechanism = "OAuth" (docs/howto/microsoft-365.md), or use a connector path '
+        "(address or certificate)",
     ),
     reply_rule(
         "smtp-auth-disabled",
@@ -41,7 +42,7 @@ MICROSOFT: Final[list[ReplyRule]] = [
         YOU,
         r"SmtpClientAuthentication is disabled|5\.7\.139\b.*SmtpClientAuth",
         "SMTP AUTH is off {scope} at {who}.",
-        "allow authenticated SMTP for this mailbox (Set-CASMailbox -SmtpClientAuthenticationDisabled $false)",
+        "{smtp_auth_remedy}",
     ),
     reply_rule(
         "security-defaults",

@@ -6,11 +6,12 @@ counts. Enhanced codes that everybody uses differently stand behind the words th
 from typing import Final
 
 from bridgehead.diagnosis.replies_exchange import EXCHANGE
+from bridgehead.diagnosis.replies_identity import IDENTITY, OAUTH_LOG_ON
 from bridgehead.diagnosis.replies_microsoft import MICROSOFT
 from bridgehead.diagnosis.replies_policy import POLICY
 from bridgehead.diagnosis.replies_transport import TRANSPORT
 from bridgehead.diagnosis.reply_rule import ReplyRule
 
-REPLY_RULES: Final[list[ReplyRule]] = [*MICROSOFT, *EXCHANGE, *POLICY, *TRANSPORT]
+REPLY_RULES: Final[list[ReplyRule]] = [*IDENTITY, *MICROSOFT, *EXCHANGE, *POLICY, *TRANSPORT]
 
-__all__ = ["EXCHANGE", "MICROSOFT", "POLICY", "REPLY_RULES", "TRANSPORT", "ReplyRule"]
+__all__ = ["EXCHANGE", "IDENTITY", "MICROSOFT", "OAUTH_LOG_ON", "POLICY", "REPLY_RULES", "TRANSPORT", "ReplyRule"]

@@ -304,7 +304,7 @@ POLICY_DOMAINS: Final = 50_000
 DOWNGRADE_ALARMS: Final = 100
 """Domains that stand in an alarm of their own at a time."""
 
-# --- tokens for smart hosts ---------------------------------------------------------------------------------------------
+# --- tokens for smart hosts -------------------------------------------------------------------------------------------
 HTTP_HEADER_BYTES: Final = 32 * 1024
 """What a server may say before the body of its answer."""
 HTTP_ANSWER_BYTES: Final = 256 * 1024

@@ -9,7 +9,7 @@ import os
 from pathlib import Path
 from typing import Final
 
-from bridgehead.mail.limits import SECRET_BYTES
+from bridgehead.mail.limits import SECRET_BYTES, SECRET_DOCUMENT_BYTES
 from bridgehead.mail.secret import Secret
 
 FORMS: Final = '"file:PATH", "env:NAME" or "credential:NAME"'
@@ -36,6 +36,19 @@ def read_secret(reference: str, directory: Path | None = None) -> Secret:
     return Secret(value)
 
 
+def read_document(reference: str, directory: Path | None = None) -> Secret:
+    """A whole file that is secret, as a service account's key file: "file:PATH" or "credential:NAME".
+    Raises ValueError, which never holds the secret."""
+    kind, _, where = reference.partition(":")
+    if kind == "file" and where:
+        file = (directory or Path()) / where
+    elif kind == "credential" and where:
+        file = credential_file(where)
+    else:
+        raise ValueError('a secret file is named by "file:PATH" or "credential:NAME"')
+    return Secret(_content(file, SECRET_DOCUMENT_BYTES, "key file"))
+
+
 def credential_file(name: str) -> Path:
     """Where systemd puts a credential. Raises ValueError without systemd, or for a name that is none."""
     folder = os.environ.get(_CREDENTIALS)
@@ -47,11 +60,15 @@ def credential_file(name: str) -> Path:
 
 
 def _first_line(file: Path) -> str:
+    return _content(file, SECRET_BYTES, "secret of one line").split("\n", 1)[0].rstrip("\r")
+
+
+def _content(file: Path, most: int, kind: str) -> str:
     try:
         with file.open("rb") as opened:
-            text = opened.read(SECRET_BYTES + 1).decode("utf-8")
+            text = opened.read(most + 1).decode("utf-8")
     except (OSError, UnicodeDecodeError) as error:
         raise ValueError(f"the secret cannot be read from {file}: {type(error).__name__}") from None
-    if len(text) > SECRET_BYTES:
-        raise ValueError(f"{file} holds more than {SECRET_BYTES} octets: that is no secret of one line")
-    return text.split("\n", 1)[0].rstrip("\r")
+    if len(text) > most:
+        raise ValueError(f"{file} holds more than {most} octets: that is no {kind}")
+    return text

@@ -9,6 +9,7 @@ from enum import StrEnum
 import msgspec
 
 from bridgehead.mail.units import UNLIMITED, ByteSize, Count, Duration
+from bridgehead.routing.oauth_settings import ConnectorOAuth
 
 
 class DomainType(StrEnum):
@@ -40,6 +41,10 @@ class SmartHostAuthMechanism(StrEnum):
     BASIC_AUTH = "BasicAuth"
     BASIC_AUTH_REQUIRE_TLS = "BasicAuthRequireTLS"
     EXTERNAL_AUTHORITATIVE = "ExternalAuthoritative"
+    OAUTH = "OAuth"
+    """XOAUTH2 or OAUTHBEARER with an access token; not Exchange's."""
+    CLIENT_CERTIFICATE = "ClientCertificate"
+    """SASL EXTERNAL with the certificate that we show; not Exchange's."""
 
 
 class TlsAuthLevel(StrEnum):
@@ -102,8 +107,9 @@ class SendConnector(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fi
     Attributes:
         address_spaces: "SMTP:*;1", "contoso.com;5", "*.contoso.com", "*"; type defaults to SMTP, cost to 1.
         smart_hosts: names (MX or A), "[192.0.2.1]", "192.0.2.1", each with an optional ":port"; empty with DNS routing.
-        authentication_username, authentication_password: for BasicAuth; the password as "file:PATH", "env:NAME"
-            or "credential:NAME" (systemd).
+        authentication_username, authentication_password: for BasicAuth, the name for OAuth and ClientCertificate too;
+            the password as "file:PATH", "env:NAME" or "credential:NAME" (systemd).
+        oauth: where access tokens come from, for OAuth.
         custom_failures: reply codes or enhanced codes that the error policies up- or downgrade.
         source_ip_addresses: one for each address family; empty: the system chooses.
         dns_servers: "192.0.2.53" or "192.0.2.53:5353"; empty: the server's.
@@ -154,6 +160,7 @@ class SendConnector(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fi
     smart_host_auth_mechanism: SmartHostAuthMechanism = SmartHostAuthMechanism.NONE
     authentication_username: str = ""
     authentication_password: str = ""
+    oauth: ConnectorOAuth = ConnectorOAuth()
     error_policies: list[ErrorPolicy] = msgspec.field(default_factory=lambda: [ErrorPolicy.DEFAULT])
     custom_failures: list[str] = []
     source_ip_addresses: list[str] = []

@@ -53,13 +53,15 @@ def tls_policy(
     if connector.domain_secure_enabled and recipient_domain in secure_domains:
         return TlsPolicy(TlsUse.REQUIRED, True, recipient_domain, connector.tls_ca_file, mutual=True)
     level = connector.tls_auth_level
-    if level is TlsAuthLevel.NONE and connector.smart_host_auth_mechanism is (
-        SmartHostAuthMechanism.BASIC_AUTH_REQUIRE_TLS
+    if level is TlsAuthLevel.NONE and connector.smart_host_auth_mechanism in (
+        SmartHostAuthMechanism.BASIC_AUTH_REQUIRE_TLS,
+        SmartHostAuthMechanism.OAUTH,
     ):
         level = TlsAuthLevel.DOMAIN_VALIDATION  # the smart host's certificate must carry its configured name
     basic = connector.smart_host_auth_mechanism in (
         SmartHostAuthMechanism.BASIC_AUTH,
         SmartHostAuthMechanism.BASIC_AUTH_REQUIRE_TLS,
+        SmartHostAuthMechanism.CLIENT_CERTIFICATE,
     )
     if connector.require_tls or connector.implicit_tls or level is not TlsAuthLevel.NONE or basic:
         verify = level in (TlsAuthLevel.CERTIFICATE_VALIDATION, TlsAuthLevel.DOMAIN_VALIDATION)

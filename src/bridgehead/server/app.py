@@ -58,6 +58,7 @@ from bridgehead.server.lockouts import Lockouts
 from bridgehead.server.log_snapshots import LogSnapshots
 from bridgehead.server.monitoring import Monitored
 from bridgehead.server.notify import Notifier
+from bridgehead.server.oauth import ServerOAuth
 from bridgehead.server.operations import Operations
 from bridgehead.server.outbound_tls import DomainTls
 from bridgehead.server.pressure import ResourceMonitor
@@ -105,7 +106,8 @@ class Application:
         queue_folder = loaded.within(configuration.queues.queue_database_path)
         self.store, self.safety_net = make_store(self, configuration.queues, queue_folder)
         self.domain_tls = DomainTls(loaded.data_directory, configuration.tls, self.alarms, self.clock)
-        self.rooms = Rooms(loaded, self.fqdn, self.clock, self.logs, self.domain_tls.shared)
+        self.oauth = ServerOAuth(self)
+        self.rooms = Rooms(loaded, self.fqdn, self.clock, self.logs, self.domain_tls.shared, self.oauth.keeper)
         self._tasks: set[asyncio.Task[None]] = set()
         self._directories: list[SubmissionDirectory] = []
         self._make_pipeline()
@@ -247,6 +249,7 @@ class Application:
         self._start_directories()
         self.connector_watch.start()
         self._tasks.add(asyncio.get_running_loop().create_task(self.lockouts.run()))
+        self._tasks.add(asyncio.get_running_loop().create_task(self.oauth.run()))
         self._every(CERTIFICATE_CHECK_SECONDS, self._refresh_certificates)
         self._every(SETTLE_SECONDS, self._settle)
         self._every(TIDY_SECONDS, lambda: mind_safety_net(self.safety_net, self.alarms))
@@ -282,6 +285,7 @@ class Application:
         await self.dispatcher.stop()
         await self.store.close()
         await asyncio.to_thread(self.safety_net.close)
+        self.oauth.keeper.close()
         await self.rooms.close()
         await self.domain_tls.stop()
         self.authenticator.close()

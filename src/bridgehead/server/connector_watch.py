@@ -63,7 +63,7 @@ class ConnectorWatch:
             raise AdminFault(FAILED, f"{PROBES_AT_ONCE} tests are running already", "wait until one is done")
         self._running += 1
         try:
-            result = await run_test(self._site(), request, self._mailer)
+            result = await run_test(self.site(), request, self._mailer)
         finally:
             self._running -= 1
         await self._keep(result)
@@ -134,7 +134,7 @@ class ConnectorWatch:
         for stale in [key for key in self._alarms if key.startswith(_EXPECTATION) and key not in present]:
             self._clear(stale)
         for kind, name in wanted:
-            result = await run_test(self._site(), ProbeRequest(kind=kind, name=name), trigger=trigger)
+            result = await run_test(self.site(), ProbeRequest(kind=kind, name=name), trigger=trigger)
             self._judge(kind, name, result)
             await self._keep(result)
 
@@ -147,7 +147,7 @@ class ConnectorWatch:
             self._clear(key)
 
     async def _audit(self) -> AuditReport:
-        report = self._report = await audit(self._site())
+        report = self._report = await audit(self.site())
         opened = [trick for trick in report.accepted_tricks if trick.verdict is Verdict.FAILURE]
         exposed = [one for one in report.exposures if one.verdict is Verdict.FAILURE]
         if opened:
@@ -180,11 +180,13 @@ class ConnectorWatch:
     def _settings(self) -> ConnectorTestSettings:
         return self._application.loaded.configuration.connector_tests
 
-    def _site(self) -> Site:
+    def site(self) -> Site:
+        """The configuration in force, for tests."""
         app = self._application
         return site_of(
             app.loaded.configuration, app.loaded.data_directory, fqdn=app.fqdn, directory=app.rooms.directory,
             clock=app.clock, random=random.random, by=BY_SERVER,
+            users=app.users.list_users(), tokens=app.oauth.keeper,
         )  # fmt: skip
 
     async def _keep(self, result: ProbeResult) -> None:

@@ -32,7 +32,7 @@ from bridgehead.receive.connector import ReceiveConnectors
 from bridgehead.receive.permissions import rights_of, session_principal
 from bridgehead.receive.settings import ReceiveConnector
 from bridgehead.routing.next_hop import DeliveryType, NextHop
-from bridgehead.routing.settings import SendConnector, TlsAuthLevel
+from bridgehead.routing.settings import SendConnector, SmartHostAuthMechanism, TlsAuthLevel
 
 if TYPE_CHECKING:
     from bridgehead.server.app import Application
@@ -162,6 +162,7 @@ class ServerDiagnostics:
             sources=tuple(connector.source_ip_addresses),
             smart_hosts=tuple(connector.smart_hosts),
             user=connector.authentication_username,
+            oauth=connector.smart_host_auth_mechanism is SmartHostAuthMechanism.OAUTH,
             max_message_size=int(connector.max_message_size),
         )
 

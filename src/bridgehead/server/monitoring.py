@@ -174,6 +174,7 @@ class Monitored:
         yield _condition("management_interface", f"the management interface {api}" if api else "", Severity.WARNING)
         recorded = f"changes by administrators are not recorded on disk: {audit}" if audit else ""
         yield _condition("audit_log", recorded, Severity.WARNING)
+        yield from app.oauth.conditions()
         yield from app.devices.conditions()
 
 

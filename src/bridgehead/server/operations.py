@@ -28,6 +28,7 @@ from bridgehead.server.devices import DeviceWatch
 from bridgehead.server.diagnostics import ServerDiagnostics
 from bridgehead.server.lockouts import Lockouts
 from bridgehead.server.monitoring import Monitored
+from bridgehead.server.oauth import ServerOAuth
 from bridgehead.server.queue_actions import queue_activity, resume_stage, suspend_stage
 from bridgehead.server.rooms import Rooms, secure_domains
 from bridgehead.server.trace import Traces
@@ -127,6 +128,11 @@ class Operations:
         """Delivered mail that is kept, and requests to resubmit it."""
         return self._application.resubmissions
 
+    @property
+    def oauth(self) -> ServerOAuth:
+        """Access tokens of send connectors."""
+        return self._application.oauth
+
     # --- configuration ----------------------------------------------------------------------------------------------
 
     async def reload(self) -> ReloadOutcome:
@@ -138,7 +144,7 @@ class Operations:
             return ReloadOutcome(problems=[str(problem) for problem in error.problems])
         connectors = loaded.configuration.receive_connectors
         try:
-            rooms = Rooms(loaded, app.fqdn, app.clock, app.logs, app.domain_tls.shared)
+            rooms = Rooms(loaded, app.fqdn, app.clock, app.logs, app.domain_tls.shared, app.oauth.keeper)
             opened = app.receive.bind(connectors)
         except (OSError, DirectoryUnavailable) as error:
             return ReloadOutcome(problems=[str(error)])
@@ -168,6 +174,7 @@ class Operations:
         app.categorizer.reconfigure(rooms.mail_flow, configuration.queues)
         app.resources.reconfigure(configuration.back_pressure)
         app.snapshots.reconfigured(configuration)
+        app.oauth.reconfigure(loaded)
         await former.close()
         app.certificates.refresh()
         app.connector_watch.configuration_changed()

@@ -17,6 +17,7 @@ from bridgehead.delivery.mailbox import MaildirCourier
 from bridgehead.delivery.ports import Courier, WorkSource
 from bridgehead.delivery.smtp_send.courier import SmtpCourierFactory
 from bridgehead.delivery.smtp_send.domain_policy import OutboundTls
+from bridgehead.delivery.smtp_send.log_on import TokenSource
 from bridgehead.delivery.smtp_send.security import client_pair
 from bridgehead.directory.file import FileDirectory
 from bridgehead.directory.lookup import Directory
@@ -55,7 +56,8 @@ class Rooms:
     """What one configuration is made into. Raises DirectoryUnavailable, OSError and what the parts raise."""
 
     def __init__(
-        self, loaded: Loaded, fqdn: str, clock: Clock, logs: OutboundLogs, outbound_tls: OutboundTls | None = None
+        self, loaded: Loaded, fqdn: str, clock: Clock, logs: OutboundLogs, outbound_tls: OutboundTls | None = None,
+        tokens: TokenSource | None = None,
     ) -> None:  # fmt: skip
         configuration = loaded.configuration
         self.loaded = loaded
@@ -95,6 +97,7 @@ class Rooms:
             client_pair=lambda connector: client_pair(connector, self.certificates),
             secure_domains=[domain_key(domain) for domain in configuration.tls.tls_send_domain_secure_list],
             flights=logs.flights,
+            tokens=tokens,
             outbound_tls=outbound_tls,
         )
 

@@ -11,11 +11,13 @@ from bridgehead.admin.cli.alarm import alarm
 from bridgehead.admin.cli.audit import audit
 from bridgehead.admin.cli.audit_log import audit_log
 from bridgehead.admin.cli.connector import connector
+from bridgehead.admin.cli.device import device
 from bridgehead.admin.cli.lockout import lockout
 from bridgehead.admin.cli.message import message
 from bridgehead.admin.cli.message_actions import MESSAGE_COMMANDS
 from bridgehead.admin.cli.message_export import export
 from bridgehead.admin.cli.monitor import monitor
+from bridgehead.admin.cli.oauth import oauth
 from bridgehead.admin.cli.pressure import back_pressure
 from bridgehead.admin.cli.queue import queue
 from bridgehead.admin.cli.recipient import recipient
@@ -36,7 +38,7 @@ def register(group: click.Group) -> None:
         message.add_command(verb)
     commands = (
         status, reload, alarm, monitor, back_pressure, queue, message, action, standing_rule, safety_net, why, trace,
-        connector, test, audit, user, lockout, recipient, administrator, audit_log,
+        connector, device, test, audit, user, lockout, oauth, recipient, administrator, audit_log,
     )  # fmt: skip
     for command in commands:
         group.add_command(command)

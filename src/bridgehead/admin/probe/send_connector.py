@@ -87,7 +87,7 @@ async def probe_send_connector(
     probe = SmtpProbe(
         connector, fqdn=site.fqdn, seconds=site.seconds, time=site.clock.monotonic, now=site.clock.now,
         sender=envelope.sender, recipients=envelope.recipients, guessed=envelope.guessed, implicit_tls=implicit_tls,
-        pair=site.client_pair, secure_domains=site.secure_domains,
+        pair=site.client_pair, secure_domains=site.secure_domains, tokens=site.tokens,
     )  # fmt: skip
     return await probe_targets(tree, probe, targets)
 

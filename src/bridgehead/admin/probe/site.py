@@ -13,8 +13,10 @@ import msgspec
 from bridgehead.admin.faults import NOT_FOUND, AdminFault
 from bridgehead.admin.probe.dns_query import system_servers
 from bridgehead.admin.probe.settings import ConnectorTestSettings
+from bridgehead.delivery.smtp_send.log_on import TokenSource
 from bridgehead.delivery.smtp_send.security import client_pair
 from bridgehead.directory.lookup import Directory
+from bridgehead.directory.user_record import User
 from bridgehead.mail.address import NULL, Mailbox, domain_key
 from bridgehead.net.certificate_store import CertificateStore
 from bridgehead.net.certificates import CertificatePair, self_signed_pair
@@ -22,7 +24,7 @@ from bridgehead.net.clock import Clock
 from bridgehead.net.ip_range import parse_binding
 from bridgehead.net.settings import Certificate, TlsSettings
 from bridgehead.receive.served_connector import server_tls
-from bridgehead.receive.settings import ReceiveConnector
+from bridgehead.receive.settings import Device, ReceiveConnector, SenderException
 from bridgehead.routing.accepted_domain import AcceptedDomains
 from bridgehead.routing.settings import AcceptedDomain, ForeignConnector, MailboxStore, SendConnector
 
@@ -59,6 +61,10 @@ class SiteConfiguration(Protocol):
     @property
     def receive_connectors(self) -> Sequence[ReceiveConnector]: ...
     @property
+    def devices(self) -> Sequence[Device]: ...
+    @property
+    def sender_exceptions(self) -> Sequence[SenderException]: ...
+    @property
     def send_connectors(self) -> Sequence[SendConnector]: ...
     @property
     def foreign_connectors(self) -> Sequence[ForeignConnector]: ...
@@ -80,6 +86,8 @@ class Site(msgspec.Struct, frozen=True, kw_only=True):
         by: `BY_SERVER` or `BY_COMMAND`.
         certificates: the pairs of [[certificates]].
         secure_domains: TLSSendDomainSecureList, lower case.
+        users: the logins of the user file, none where it cannot be read.
+        tokens: for connectors that log on with access tokens.
     """
 
     accepted_domains: Sequence[AcceptedDomain]
@@ -98,6 +106,10 @@ class Site(msgspec.Struct, frozen=True, kw_only=True):
     by: str = BY_SERVER
     certificates: Sequence[CertificatePair] = ()
     secure_domains: Collection[str] = ()
+    devices: Sequence[Device] = ()
+    sender_exceptions: Sequence[SenderException] = ()
+    users: Sequence[User] = ()
+    tokens: TokenSource | None = None
 
     @property
     def dns_seconds(self) -> float:
@@ -148,7 +160,7 @@ class Site(msgspec.Struct, frozen=True, kw_only=True):
 
 def site_of(
     configuration: SiteConfiguration, data_directory: Path, *, fqdn: str, directory: Directory | None, clock: Clock,
-    random: Callable[[], float], by: str,
+    random: Callable[[], float], by: str, users: Sequence[User] = (), tokens: TokenSource | None = None,
 ) -> Site:  # fmt: skip
     """The site of a configuration."""
     return Site(
@@ -171,6 +183,10 @@ def site_of(
             for one in configuration.certificates
         ],
         secure_domains=[domain_key(domain) for domain in configuration.tls.tls_send_domain_secure_list],
+        devices=configuration.devices,
+        sender_exceptions=configuration.sender_exceptions,
+        users=users,
+        tokens=tokens,
     )
 
 

@@ -22,14 +22,15 @@ from bridgehead.admin.probe.smtp_judgements import (
 )
 from bridgehead.admin.probe.steps import StepBuilder
 from bridgehead.delivery.smtp_send.destination import Target
+from bridgehead.delivery.smtp_send.log_on import TokenRefused, TokenSource, log_on, logs_on
 from bridgehead.delivery.smtp_send.security import (
     HostUnusable,
     TlsBroken,
     TlsMaker,
     begin_secure,
-    log_on,
     secure_session,
 )
+from bridgehead.diagnosis.replies import advice
 from bridgehead.mail.address import NULL, Mailbox
 from bridgehead.mail.envelope import EnvelopeRecipient
 from bridgehead.mail.reply import Reply
@@ -93,6 +94,7 @@ class SmtpProbe:
         implicit_tls: TLS before the greeting, also where the connector does not say so.
         pair: the certificate that a connector shows. Raises CertificateError.
         secure_domains: TLSSendDomainSecureList, lower case.
+        tokens: for connectors that log on with access tokens.
     """
 
     def __init__(
@@ -100,7 +102,9 @@ class SmtpProbe:
         now: Callable[[], float], sender: Mailbox = NULL, recipients: Sequence[Mailbox] = (), guessed: bool = False,
         implicit_tls: bool = False, lmtp: bool = False,
         pair: Callable[[SendConnector], CertificatePair | None] = lambda _: None, secure_domains: Collection[str] = (),
+        tokens: TokenSource | None = None,
     ) -> None:  # fmt: skip
+        self._tokens = tokens
         self._connector = connector
         self._fqdn = connector.fqdn or fqdn
         self._seconds = seconds
@@ -346,24 +350,32 @@ class SmtpProbe:
     ) -> bool:  # fmt: skip
         """AUTH with the connector's credentials; whether the test goes on."""
         offered = " ".join(hello.extensions.auth)
-        mechanism = self._connector.smart_host_auth_mechanism
-        basic = (SmartHostAuthMechanism.BASIC_AUTH, SmartHostAuthMechanism.BASIC_AUTH_REQUIRE_TLS)
-        if mechanism not in basic:
+        if not logs_on(self._connector):
             with above.step("") as step:
                 step.noted(f"No login is configured; the server offers {f'AUTH {offered}' if offered else 'none'}")
             return True
         with above.step(f"Logging on as {self._connector.authentication_username}") as step:
             before = len(conversation.lines)
             try:
-                await log_on(conversation.client, hello, self._connector, target.host)
+                await log_on(conversation.client, hello, self._connector, target.host, self._tokens)
             except HostUnusable as error:
                 seen.logged_on = False
-                step.failed(str(error), _LOG_ON_REMEDIES.get(error.status, ""))
+                step.failed(str(error), self._log_on_remedy(error, target))
                 step.add(*conversation.said(before))
                 return False
             seen.logged_on = True
             step.passed(f"{target.host} takes the log-on of {self._connector.authentication_username}")
         return True
+
+    def _log_on_remedy(self, error: HostUnusable, target: Target) -> str:
+        if isinstance(error, TokenRefused):
+            return error.remedy
+        oauth = self._connector.smart_host_auth_mechanism is SmartHostAuthMechanism.OAUTH
+        if oauth and error.reply is not None:
+            line = f"{error.reply.code} {error.reply.status} {error.reply.text}"
+            remedy = advice(line, connector=self._connector.name, who=target.host, oauth=True)[1]
+            return remedy or _LOG_ON_REMEDIES["4.7.8"]
+        return _LOG_ON_REMEDIES.get(error.status, "")
 
     async def _envelope(
         self, above: StepBuilder, conversation: Conversation, hello: HelloDone, seen: Observed

@@ -13,13 +13,13 @@ from bridgehead.delivery.settings import DeliverySettings
 from bridgehead.delivery.smtp_send.destination import Target
 from bridgehead.delivery.smtp_send.domain_policy import DomainPolicies
 from bridgehead.delivery.smtp_send.flight import FlightFacts
+from bridgehead.delivery.smtp_send.log_on import TokenRefused, TokenSource, log_on
 from bridgehead.delivery.smtp_send.security import (
     HostUnusable,
     TlsBroken,
     TlsMaker,
     begin_secure,
     check_keyword,
-    log_on,
     secure_session,
 )
 from bridgehead.delivery.smtp_send.session import SendSession
@@ -93,8 +93,9 @@ class SessionOpener:
         self, next_hop: NextHop, connector: SendConnector, *, fqdn: str, settings: DeliverySettings,
         maker: TlsMaker, secure_domains: Collection[str], hosts: HostMemory, random: Callable[[], float],
         protocol_log: ProtocolLog, connectivity_log: ConnectivityLog, flights: Flights, clock: Clock,
-        policies: DomainPolicies,
+        policies: DomainPolicies, tokens: TokenSource | None = None,
     ) -> None:  # fmt: skip
+        self._tokens = tokens
         self._policies = policies
         self._flights = flights
         self._flight = FlightFacts(next_hop, connector, clock)
@@ -117,6 +118,8 @@ class SessionOpener:
         for target in targets:
             try:
                 opened = await self._try(target)
+            except TokenRefused as error:  # it would be the same with every host
+                raise NoHost(str(error), error.status) from None
             except (DialError, ConnectionLost, HostUnusable) as error:
                 permanent = permanent and getattr(error, "permanent", False)
                 if not getattr(error, "permanent", False):
@@ -228,7 +231,7 @@ class SessionOpener:
             self._remember(client, target, policy)
             if transcript is not None and policy.evidence:
                 transcript("*", f"TLS policy {policy}: {'; '.join(policy.evidence)}")
-            await log_on(client, hello, self._connector, target.host)
+            await log_on(client, hello, self._connector, target.host, self._tokens)
         except BaseException as error:
             reason = str(error) or type(error).__name__
             if client is not None:

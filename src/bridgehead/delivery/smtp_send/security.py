@@ -1,30 +1,23 @@
 # SPDX-License-Identifier: MIT
-"""TLS and log-on of one outbound session, fail closed (RFC 3207, RFC 4954; TlsAuthLevel, SmartHostAuthMechanism).
-
-Credentials leave only over TLS, and only after the certificate satisfied the policy.
-"""
+"""TLS of one outbound session, fail closed (RFC 3207; TlsAuthLevel). The log-on that follows is in `log_on`."""
 
 import ssl
 from collections.abc import Callable
 from datetime import UTC, datetime
 
-from bridgehead.delivery.smtp_send.sasl import choose_mechanism
 from bridgehead.diagnosis.facts import How, Phase
 from bridgehead.mail.reply import Reply
 from bridgehead.net.certificate_store import CertificateStore, ServerTls
 from bridgehead.net.certificates import CertificateError, CertificatePair
 from bridgehead.net.chain import anchor_check, server_names
-from bridgehead.net.secrets import read_secret
 from bridgehead.net.smtp_client import SmtpClient, TlsFailed
 from bridgehead.net.tls import ClientContexts, ClientTls
 from bridgehead.routing.dane import judge
 from bridgehead.routing.domain_tls import DomainTlsPolicy
-from bridgehead.routing.settings import SendConnector, SmartHostAuthMechanism
+from bridgehead.routing.settings import SendConnector
 from bridgehead.routing.tls_policy import TlsPolicy, TlsUse, name_matches
-from bridgehead.smtp.client_events import Authenticated, AuthenticationFailed, HelloDone, Refused, TlsRefused
+from bridgehead.smtp.client_events import HelloDone, Refused, TlsRefused
 from bridgehead.tracking.tls_report import ResultType
-
-_BASIC = (SmartHostAuthMechanism.BASIC_AUTH, SmartHostAuthMechanism.BASIC_AUTH_REQUIRE_TLS)
 
 
 class HostUnusable(Exception):
@@ -198,26 +191,3 @@ def _check_names(client: SmtpClient, policy: TlsPolicy, host: str) -> None:
         shown = ", ".join(names[:5]) or "no name"
         reason = f"the certificate of {host} is for {shown}, not for {policy.match_name}"
         raise HostUnusable(reason, "4.7.5", Phase.HANDSHAKE, How.TLS, expected_name=policy.match_name)
-
-
-async def log_on(client: SmtpClient, hello: HelloDone, connector: SendConnector, host: str) -> None:
-    """Authenticate where the connector says so. Raises HostUnusable, ConnectionLost."""
-    if connector.smart_host_auth_mechanism not in _BASIC:
-        return
-    if not client.engine.secure:
-        raise HostUnusable(f"credentials are sent over TLS only, and {host} has none", "4.7.4", Phase.AUTH)
-    try:
-        password = read_secret(connector.authentication_password)
-        sasl = choose_mechanism(hello.extensions.auth, connector.authentication_username, password)
-    except ValueError as error:
-        raise HostUnusable(f"connector {connector.name}: {error}", "4.3.5", Phase.AUTH) from None
-    if sasl is None:
-        offered = " ".join(hello.extensions.auth) or "nothing"
-        reason = f"{host} offers {offered} for AUTH; SCRAM-SHA-256, PLAIN or LOGIN is needed"
-        raise HostUnusable(reason, "4.7.4", Phase.AUTH)
-    event = await client.authenticate(sasl)
-    if isinstance(event, AuthenticationFailed):
-        who = f"{connector.authentication_username} ({sasl.mechanism})"
-        raise HostUnusable(f"{host} refused the log-on of {who}: {event.reply}", "4.7.8", Phase.AUTH, reply=event.reply)
-    if not isinstance(event, Authenticated):
-        raise HostUnusable(f"{host} ended the session during AUTH", "4.7.0", Phase.AUTH, How.DROPPED)

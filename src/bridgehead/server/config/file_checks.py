@@ -12,6 +12,7 @@ from bridgehead.net.certificate_folder import CertificateFolder
 from bridgehead.net.certificate_store import CertificateStore, ServerTls
 from bridgehead.net.certificates import CertificateError, CertificatePair, self_signed_pair
 from bridgehead.net.secrets import credential_file
+from bridgehead.routing.oauth_settings import ConnectorOAuth
 from bridgehead.server.config.load import Loaded
 from bridgehead.server.config.positions import KeyPath
 
@@ -47,6 +48,19 @@ def check_files(loaded: Loaded) -> None:
         _check_pin(loaded, send.tls_certificate_name, (*path, "tls_certificate_name"))
         if send.authentication_password:
             _check_secret(loaded, send.authentication_password, (*path, "authentication_password"))
+        _check_oauth(loaded, send.oauth, (*path, "oauth"))
+    if configuration.delivery.token_store_key:
+        _check_secret(loaded, configuration.delivery.token_store_key, ("delivery", "token_store_key"))
+
+
+def _check_oauth(loaded: Loaded, oauth: ConnectorOAuth, table: KeyPath) -> None:
+    """Secrets, keys and trust anchors of access tokens."""
+    for name in ("client_secret", "service_account"):
+        if getattr(oauth, name):
+            _check_secret(loaded, getattr(oauth, name), (*table, name))
+    if oauth.ca_file:
+        _check_trust_anchors(loaded, oauth.ca_file, (*table, "ca_file"))
+    _check_pair(loaded, oauth.certificate_file, oauth.key_file, table, ("certificate_file", "key_file"))
 
 
 def _check_directory(loaded: Loaded) -> None:

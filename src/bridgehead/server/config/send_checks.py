@@ -6,7 +6,9 @@ import re
 
 from bridgehead.mail.address import AddressError, parse_domain
 from bridgehead.routing.address_space import SMTP, AddressSpaceError, parse_address_space
+from bridgehead.routing.oauth_settings import ConnectorOAuth
 from bridgehead.routing.settings import ErrorPolicy, SendConnector, SmartHostAuthMechanism, TlsAuthLevel
+from bridgehead.server.config.oauth_checks import check_oauth
 from bridgehead.server.config.positions import KeyPath
 from bridgehead.server.config.problem import Findings
 from bridgehead.server.config.receive_checks import check_name
@@ -141,8 +143,21 @@ def _check_authentication(connector: SendConnector, path: KeyPath, findings: Fin
                 findings.error(where, f"{mechanism.value} needs {name}", f"set {name}")
         if connector.ignore_starttls:
             findings.error(where, "passwords are sent over TLS only, and STARTTLS is ignored", "remove ignore_starttls")
+    elif mechanism is SmartHostAuthMechanism.OAUTH:
+        check_oauth(connector, path, findings)
+    elif mechanism is SmartHostAuthMechanism.CLIENT_CERTIFICATE:
+        if not connector.tls_certificate_file and not connector.tls_certificate_name:
+            remedy = "set tls_certificate_file and tls_key_file, or tls_certificate_name"
+            findings.error(where, f"{mechanism.value} needs a certificate to show", remedy)
+        if connector.ignore_starttls:
+            findings.error(where, "certificates are shown over TLS only, STARTTLS is ignored", "remove ignore_starttls")
     elif connector.authentication_username or connector.authentication_password:
         findings.warning(where, "a user name or password is given and never sent", 'set it to "BasicAuthRequireTLS"')
+
+
+    if mechanism is not SmartHostAuthMechanism.OAUTH and connector.oauth != ConnectorOAuth():
+        remedy = 'set smart_host_auth_mechanism = "OAuth"'
+        findings.warning((*path, "oauth"), "tokens are set up and never asked for", remedy)
 
 
 def _check_failures(connector: SendConnector, path: KeyPath, findings: Findings) -> None:
