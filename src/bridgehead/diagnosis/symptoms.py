@@ -81,7 +81,6 @@ NOTES: Final[dict[int, str]] = {
     19: "Here a connector names files, not issuer and subject; Exchange's text is explained where it is pasted.",
     23: "Not met: no revocation list is fetched and no OCSP server is asked.",
     24: "Not met: certificates are named by file and compared by name, and there is no subscription to replicate.",
-    25: "Explained where it is pasted or a server says it; sessions of our own use neither DANE nor MTA-STS.",
     30: "Explained where it is pasted or a server says it; extended Exchange verbs are not spoken here.",
     31: "Explained where it is pasted or a server says it; there is no front end before this transport.",
     42: "The server says so at its start and at a reload, naming the binding; the text is explained when pasted.",

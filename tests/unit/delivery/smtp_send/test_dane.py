@@ -4,7 +4,8 @@
 
 import pytest
 
-from bridgehead.diagnosis.facts import Phase
+from bridgehead.diagnosis.engine import diagnose
+from bridgehead.diagnosis.facts import Evidence, Owner, Phase
 from bridgehead.mail.item import TlsRequirement
 from bridgehead.net.secure_resolver import SecureResolver
 from bridgehead.routing.settings import SmtpDaneMode, TlsAuthLevel
@@ -271,3 +272,27 @@ async def test_dane_never_takes_a_tls_session_up_again(world):
     for _ in range(2):
         assert (await world.send("ee-key.dane.test", factory=factory)).error == ""
     assert [resumed for resumed, _ in sink.handshakes[before:]] == [False, False]
+
+
+@pytest.mark.parametrize(
+    ("case", "cause", "words"),
+    [
+        ("stale.dane.test", "dane-stale-record", "the records name the previous one"),
+        ("ta-expired.dane.test", "dane-stale-record", "To refuse is correct"),
+        ("clear.dane.test", "dane-no-tls", "does not offer or refuses STARTTLS"),
+        ("host-dead.dane.test", "dane-unknown", "cannot be told"),
+        ("bogus.test", "dnssec-bogus", "bogus"),
+        ("host-bogus.dane.test", "dnssec-bogus", "bogus"),
+    ],
+)
+async def test_why_names_the_cause(world, case, cause, words):
+    """Symptom 25: record against certificate."""
+    await world.send(case)
+    evidence = Evidence(now=world.clock.now(), subject=case, attempts=world.flights.failures)
+    first = diagnose(evidence)[0]
+    assert first.id == cause
+    assert words in first.finding.sentence
+    assert first.owner is Owner.FAR_SIDE
+    if cause == "dane-stale-record":
+        assert any(line.startswith("TLSA _") for line in first.finding.proof)
+        assert any(line.startswith("certificate shown: ") for line in first.finding.proof)

@@ -6,6 +6,8 @@ import sqlite3
 import msgspec
 import pytest
 
+from bridgehead.diagnosis.engine import diagnose
+from bridgehead.diagnosis.facts import Evidence
 from bridgehead.mail.item import TlsRequirement
 from bridgehead.mail.limits import STS_POLICY_BYTES
 from bridgehead.net.policy_host import FetchError, PolicyHosts
@@ -413,3 +415,21 @@ async def test_a_policy_that_vanishes_is_a_downgrade(world):
     assert "vouch" in world.alarms.raised["tls_downgrade/good.sts.test"]
     await world.send("good.sts.test")
     assert not world.alarms.raised
+
+
+@pytest.mark.parametrize(
+    ("case", "cause", "words"),
+    [
+        ("other-mx", "sts-host-not-named", "does not name its mail host mx.other-mx.sts.test"),
+        ("wrong", "sts-not-kept", "enforces MTA-STS"),
+        ("expired", "sts-not-kept", "has expired"),
+        ("clear", "sts-not-kept", "does not offer STARTTLS"),
+    ],
+)
+async def test_why_names_the_cause(world, case, cause, words):
+    """Symptom 25: policy with its id against host and certificate."""
+    await world.send(f"{case}.sts.test")
+    first = diagnose(Evidence(now=0, subject=f"{case}.sts.test", attempts=world.flights.failures))[0]
+    assert first.id == cause
+    assert words in first.finding.sentence
+    assert any("MTA-STS policy 1 of" in line for line in first.finding.proof)
