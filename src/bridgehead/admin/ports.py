@@ -24,6 +24,7 @@ if TYPE_CHECKING:  # a command that asks for queues does not load what traces an
     from bridgehead.admin.safety_net import SafetyNetDesk
     from bridgehead.admin.standing_rules import StandingRules
     from bridgehead.admin.tracking import TraceService
+    from bridgehead.admin.tls_policy import TlsPolicyDesk
     from bridgehead.admin.why.ports import Diagnostics
 
     class MonitoredServer(MetricsSource, Ready, Protocol):
@@ -167,6 +168,10 @@ class RunningServer(Protocol):
 
     async def queues(self) -> Sequence[QueueSummary]:
         """Every queue that holds a message or has a state other than Active."""
+    @property
+    def tls_policies(self) -> "TlsPolicyDesk":
+        """What recipient domains ask of TLS."""
+
 
     def activity(self, queue: QueueState) -> QueueActivity:
         """What a queue does at the moment; no I/O."""

@@ -32,6 +32,7 @@ from bridgehead.server.oauth import ServerOAuth
 from bridgehead.server.queue_actions import queue_activity, resume_stage, suspend_stage
 from bridgehead.server.rooms import Rooms, secure_domains
 from bridgehead.server.trace import Traces
+from bridgehead.server.tls_policies import TlsPolicies
 from bridgehead.tracking.events import EventId
 
 if TYPE_CHECKING:
@@ -139,6 +140,11 @@ class Operations:
         """Read the configuration anew: everything is made and every socket opened before anything is exchanged."""
         app = self._application
         try:
+    @property
+    def tls_policies(self) -> TlsPolicies:
+        """What recipient domains ask of TLS."""
+        return TlsPolicies(self._application)
+
             loaded = load_checked(app.path)
         except ConfigurationError as error:
             return ReloadOutcome(problems=[str(problem) for problem in error.problems])

@@ -26,6 +26,7 @@ from bridgehead.admin.cli.standing_rule import standing_rule
 from bridgehead.admin.cli.status import reload, status
 from bridgehead.admin.cli.test import test
 from bridgehead.admin.cli.trace import trace
+from bridgehead.admin.cli.tls_policy import tls_policy
 from bridgehead.admin.cli.user import user
 from bridgehead.admin.cli.why import why
 
@@ -38,7 +39,7 @@ def register(group: click.Group) -> None:
         message.add_command(verb)
     commands = (
         status, reload, alarm, monitor, back_pressure, queue, message, action, standing_rule, safety_net, why, trace,
-        connector, device, test, audit, user, lockout, oauth, recipient, administrator, audit_log,
+        connector, device, test, tls_policy, audit, user, lockout, oauth, recipient, administrator, audit_log,
     )  # fmt: skip
     for command in commands:
         group.add_command(command)

@@ -20,6 +20,7 @@ from bridgehead.admin.methods import (
     standing_rules,
     tests,
     trace,
+    tls_policy,
     why,
 )
 
@@ -37,6 +38,7 @@ METHODS: Final[dict[str, Method]] = {
     **why.METHODS,
     **tests.METHODS,
     **audit.METHODS,
+    **tls_policy.METHODS,
     **devices.METHODS,
     **oauth.METHODS,
     **lockouts.METHODS,
