@@ -113,6 +113,23 @@ TABLES: dict[str, tuple[str, str, str]] = {
             "that a client asks for, or the one that a connector pins by name."
         ),
     ),
+    "acme": (
+        "ACME",
+        "",
+        (
+            "One table: the authority that issues certificates by itself (RFC 8555), and how names are proved. Needs "
+            "`pip install 'bridgehead[acme]'`. [Certificates](../howto/certificates.md) shows how."
+        ),
+    ),
+    "acme.certificates": ("Certificates by ACME", "", "One table for each certificate that is fetched and renewed."),
+    "mta_sts": (
+        "MTA-STS policies of our domains",
+        "",
+        (
+            "One table: the policies that other servers fetch from us (RFC 8461). `bridgehead dns check` prints the "
+            "records that go with them."
+        ),
+    ),
     "tls": ("Domain Security", "Set-TransportConfig", "One table: partners who are known by their certificates."),
     "sender_exceptions": (
         "Sender exceptions",
@@ -120,6 +137,14 @@ TABLES: dict[str, tuple[str, str, str]] = {
         (
             "One table for each exception: who may send in your name from outside. "
             "[Mail in your own name](../explanation/spoofing.md) tells when that is asked."
+        ),
+    ),
+    "auth_servers": (
+        "Issuers of tokens",
+        "New-AuthServer",
+        (
+            "One table for each OpenID provider whose access tokens log in over OAUTHBEARER and XOAUTH2. "
+            "[Logins](../howto/logins.md) shows one."
         ),
     ),
     "lockout": (
@@ -169,7 +194,7 @@ TEXTS: dict[str, dict[str, str]] = {
         "enabled": "A disabled connector takes no connection.",
         "comment": "For people.",
         "auth_mechanism": "What clients may do to identify themselves. `Tls` offers STARTTLS. `BasicAuth` (PLAIN and "
-        "LOGIN) is offered over TLS only, `ScramSha256` over TLS with channel binding as well. `External` asks clients "
+        "LOGIN) is offered over TLS only, `ScramSha256` over TLS with channel binding as well. `OAuth` takes tokens of `auth_servers`, over TLS only. `External` asks clients "
         "for a certificate and takes the login that it is for. `ExternalAuthoritative` trusts every client in `remote_ip_ranges` like a "
         "server of ours; it goes with `Tls` only and needs the group `ExchangeServers`.",
         "permission_groups": "Who may send through this connector, and with which rights: see "
@@ -253,7 +278,7 @@ TEXTS: dict[str, dict[str, str]] = {
         "message_tracking_log_max_age": "Older files are removed.",
         "message_tracking_log_max_file_size": "A file of this size is followed by a new one.",
         "message_tracking_log_max_directory_size": "Oldest files go when the folder is larger.",
-        "message_tracking_index_max_size": "Beyond it the index of `bridgehead trace` leaves the oldest logs out; 0: no "
+        "message_tracking_index_max_size": "Beyond it the index of `bridgehead trace` leaves old logs out; 0: no "
         "index.",
         "receive_protocol_log_max_age": "Older files are removed.",
         "receive_protocol_log_max_file_size": "A file of this size is followed by a new one.",
@@ -310,6 +335,10 @@ OWN: dict[str, set[str]] = {
     },
     "Certificate": {"certificate_file", "key_file"},
     "TlsSettings": set(),
+    "AuthServer": {
+        "audiences", "scopes", "user_claims", "algorithms", "clock_skew", "key_refresh_interval", "max_key_age",
+        "ca_file",
+    },
     "LockoutSettings": {
         "account_lockout_threshold", "source_lockout_threshold", "lockout_observation_window", "lockout_duration",
         "max_lockout_duration", "exempt_ip_ranges", "alarm_accounts",
