@@ -14,7 +14,7 @@ from bridgehead.queues.store import ItemFilter, Problem, QueuedItem, QueueState,
 if TYPE_CHECKING:  # a command that asks for queues does not load what traces and tests need
     from bridgehead.admin.action_runner import ActionRunner
     from bridgehead.admin.alarms import AlarmKeeper
-    from bridgehead.admin.health import Ready
+    from bridgehead.admin.certificate_binding import CertificateDesk
     from bridgehead.admin.devices import DeviceDesk
     from bridgehead.admin.lockouts import LockoutDesk
     from bridgehead.admin.metrics import MetricsSource
@@ -116,6 +116,10 @@ class RunningServer(Protocol):
         """Accounts and sources that failed to log on too often."""
 
     @property
+    @property
+    def certificate_desk(self) -> "CertificateDesk":
+        """Certificates: who shows which, putting new ones in force, ACME."""
+
     def safety_net(self) -> "SafetyNetDesk":
         """Delivered mail that is kept, and requests to resubmit it."""
 

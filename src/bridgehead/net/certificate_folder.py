@@ -5,7 +5,7 @@
     certificates/mail.contoso.com/20261123T090000Z-5f2c/chain.pem, key.pem
 
 A version is complete on disk before `current` names it by one rename, so certificate and key change together or not at
-all, also where the power fails. Some versions before stay, for `roll_back`.
+all, also where the power fails. Some versions before stay.
 """
 
 import os
@@ -72,18 +72,8 @@ class CertificateFolder:
         self._forget_old(home)
         return self.pair(name)
 
-    def roll_back(self, name: str) -> str:
-        """Make the version before the current one; its id. Raises CertificateError, OSError."""
-        home = self._of(name)
-        current = self._current(home)
-        earlier = [one for one in self._versions(home) if one < current]
-        if not earlier:
-            raise CertificateError(f"no version of {name} before the current one is kept")
-        self._switch(home, earlier[-1])
-        return earlier[-1]
-
     def previous(self, name: str) -> CertificatePair | None:
-        """The pair that `roll_back` would bring back."""
+        """The pair before the current one, to be brought back."""
         home = self._of(name)
         earlier = [one for one in self._versions(home) if one < self._current(home)]
         return CertificatePair(home / earlier[-1] / _CHAIN, home / earlier[-1] / _KEY) if earlier else None

@@ -8,11 +8,9 @@ connectors (RFC 5077 tickets).
 """
 
 import logging
-import os
 import ssl
 import time
-from collections.abc import Callable, Collection, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Collection, Sequence
 from pathlib import Path
 
 import msgspec
@@ -24,6 +22,7 @@ from bridgehead.net.certificates import (
     CertificatePair,
     CertificateSummary,
     ContextOptions,
+    in_memory,
     make_server_context,
     read_summary,
     summary_of_pem,
@@ -209,7 +208,7 @@ class CertificateStore:
 
     def _make_of(self, tls: ServerTls, pair: CertificatePair, files: "_Files") -> ssl.SSLContext:
         """A context of what was read before, though the files have changed since."""
-        with _in_memory(files.certificate) as certificate, _in_memory(files.key) as key:
+        with in_memory(files.certificate) as certificate, in_memory(files.key) as key:
             return self._make(tls, CertificatePair(certificate, key), known_as=pair)
 
     def _make(
@@ -280,8 +279,8 @@ def choose(
     if tls.pin:
         found = [one for one in known() if fits_pin(one.facts, tls.pin)]
         if not found:
-            successor = next((one for one in known() if is_successor(one.facts, tls.pin)), None)
-            hint = f"; its successor is issued by {successor.facts.issuer}" if successor else ""
+            successors = [one for one in known() if is_successor(one.facts, tls.pin)]
+            hint = f"; its successor is issued by {_best(successors).facts.issuer}" if successors else ""
             raise CertificateError(f'no certificate fits tls_certificate_name = "{tls.pin}"{hint}')
         return _best(found).pair
     if not pairs or not tls.fqdn:
@@ -293,17 +292,6 @@ def choose(
 def _read_pair(pair: CertificatePair) -> _Files:
     """Both files. Raises CertificateError."""
     return _Files(read_bounded(pair.certificate), read_bounded(pair.key))
-
-
-@contextmanager
-def _in_memory(data: bytes) -> Iterator[Path]:
-    """A file that only this process sees, for OpenSSL, which reads keys from files alone."""
-    descriptor = os.memfd_create("certificate", os.MFD_CLOEXEC)
-    try:
-        os.write(descriptor, data)
-        yield Path(f"/proc/self/fd/{descriptor}")
-    finally:
-        os.close(descriptor)
 
 
 def _best(found: Sequence[KnownCertificate]) -> KnownCertificate:

@@ -49,11 +49,13 @@ from bridgehead.receive.submission_directory import SubmissionDirectory
 from bridgehead.server import api_process, privileges
 from bridgehead.server.alarm_channels import alarm_channels
 from bridgehead.server.api_process import ApiProcess
+from bridgehead.server.certificates import ServerCertificates
 from bridgehead.server.config.file_checks import certificate_pairs
 from bridgehead.server.config.load import Loaded
 from bridgehead.server.connector_watch import ConnectorWatch
 from bridgehead.server.devices import DEVICES_FILE, DeviceWatch
 from bridgehead.server.diagnostics import ServerDiagnostics
+from bridgehead.server.early_sockets import EarlySockets
 from bridgehead.server.lockouts import Lockouts
 from bridgehead.server.log_snapshots import LogSnapshots
 from bridgehead.server.monitoring import Monitored
@@ -61,6 +63,7 @@ from bridgehead.server.notify import Notifier
 from bridgehead.server.oauth import ServerOAuth
 from bridgehead.server.operations import Operations
 from bridgehead.server.outbound_tls import DomainTls
+from bridgehead.server.policy_host import PolicyHost
 from bridgehead.server.pressure import ResourceMonitor
 from bridgehead.server.queue_actions import make_actions, make_standing_rules, restore_suspensions
 from bridgehead.server.queue_store import TIDY_SECONDS, make_store, mind_safety_net
@@ -84,8 +87,9 @@ class Application:
         loaded: the configuration to start with.
         path: its main file, read again by `reload`; None for the embedded default.
     """
+        early: sockets that were bound while ports below 1024 could be had.
 
-    def __init__(self, loaded: Loaded, path: Path | None) -> None:
+    def __init__(self, loaded: Loaded, path: Path | None, early: EarlySockets) -> None:
         configuration = loaded.configuration
         self.loaded, self.path = loaded, path
         self.clock = SystemClock()
@@ -134,6 +138,8 @@ class Application:
         self.diagnostics = ServerDiagnostics(self)
         self.operations = Operations(self)
         self._make_management()
+        self.certificate_desk = ServerCertificates(self, early.acme)
+        self.policy_host = PolicyHost(self, early.policy)
 
     def _make_management(self) -> None:
         """The internal channel, the process of the interface that speaks it, and the record of what they change."""
@@ -191,8 +197,9 @@ class Application:
         self.users = UserFile(loaded.within(configuration.directory.users_file))
         self.server_pair = _server_pair(loaded, self.fqdn)
         self.certificates = CertificateStore(
-            loaded.data_directory, self.server_pair, log.error, certificate_pairs(loaded)
-        )
+            loaded.data_directory, self.server_pair, log.error, certificate_pairs(loaded),
+            lambda pair, reason: self.certificate_desk.refused(pair, reason),
+        )  # fmt: skip
         self.lockouts = Lockouts(
             configuration.lockout, loaded.data_directory / "lockout.json", self.alarms, self.clock.now
         )
@@ -264,6 +271,8 @@ class Application:
         """Accept no more, finish what is under way, give the rest back to the disk."""
         self.notifier.stopping()
         await self.watch.stop()
+        await self.policy_host.start()
+        self.certificate_desk.renewals.run()
         await self.api.stop()
         await self.traces.stop()
         await self.control.close()
@@ -272,6 +281,8 @@ class Application:
         for directory in self._directories:
             directory.stop()
         await self.receive.stop(STOP_GRACE_SECONDS)
+        await self.policy_host.stop()
+        await self.certificate_desk.renewals.stop()
         await self.resources.stop()
         await self.snapshots.stop()
         for task in self._tasks:
@@ -391,12 +402,14 @@ async def _serve(loaded: Loaded, path: Path | None) -> int:
         probe_socket = api_process.bind("monitoring.probe_listen", loaded.configuration.monitoring.probe_listen)
         if account is not None:
             privileges.become(account)
-        application = Application(loaded, path)
+    early = EarlySockets()
+        application = Application(loaded, path, early)
         await application.start(opened, api_socket, probe_socket)
     except (
         OSError, StoreFault, AdminFault, DirectoryUnavailable, UserFileError, CertificateError,
         privileges.PrivilegeError,
     ) as error:  # fmt: skip
+        early.bind(loaded.configuration)
         for listening in opened.values():
             listening.close()
         log.critical("the server cannot start: %s", error)
@@ -407,6 +420,7 @@ async def _serve(loaded: Loaded, path: Path | None) -> int:
     _announce(application)
     await application.stop_requested.wait()
     log.info("stopping")
+        early.close()
     await application.stop()
     log.info("stopped")
     return 0

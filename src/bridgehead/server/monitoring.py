@@ -16,6 +16,7 @@ from bridgehead.queues.overview import QueueOverview
 from bridgehead.queues.store import QueueStatus
 from bridgehead.receive.connector import ReceiveConnectors
 from bridgehead.routing.next_hop import DeliveryType
+from bridgehead.server.config.file_checks import certificate_pairs
 from bridgehead.server.config.load import Loaded
 from bridgehead.tracking.alarms import Severity
 
@@ -190,8 +191,11 @@ def _certificate_files(loaded: Loaded, own: Path) -> dict[Path, str]:
         if connector.enabled and connector.tls_certificate_file:
             file = loaded.within(connector.tls_certificate_file)
             users.setdefault(file, []).append(f'receive connector "{connector.name}"')
-    for certificate in configuration.certificates:
-        users.setdefault(loaded.within(certificate.certificate_file), []).append("connectors that choose it by name")
+    for pair in certificate_pairs(loaded):
+        users.setdefault(pair.certificate, []).append("connectors that choose it by name")
+    for send in configuration.send_connectors:
+        if send.enabled and send.tls_certificate_file:
+            users.setdefault(loaded.within(send.tls_certificate_file), []).append(f'send connector "{send.name}"')
     if configuration.api.tls_certificate_file:
         file = loaded.within(configuration.api.tls_certificate_file)
         users.setdefault(file, []).append("the management interface")

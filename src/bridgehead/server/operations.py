@@ -19,6 +19,7 @@ from bridgehead.monitoring.watch import Watch
 from bridgehead.queues.store import ItemFilter, Problem, QueuedItem, QueueKind, QueueState, QueueSummary
 from bridgehead.receive.sender_exceptions import SenderExceptions
 from bridgehead.server.alarm_channels import alarm_channels
+from bridgehead.server.certificates import ServerCertificates
 from bridgehead.server.config.check import load_checked
 from bridgehead.server.config.file_checks import certificate_pairs
 from bridgehead.server.config.load import Loaded
@@ -45,7 +46,7 @@ _AT_START_ONLY: Final = ("server", "logs", "pickup", "api", "monitoring")
 _RELOADED: Final = (
     "accepted_domains", "receive_connectors", "send_connectors", "foreign_connectors", "mailbox_store", "categorizer",
     "delivery", "queues", "alarms", "back_pressure", "directory", "connector_tests", "sender_exceptions",
-    "tls", "certificates", "devices", "lockout",
+    "tls", "certificates", "acme", "mta_sts", "devices", "lockout", "auth_servers",
 )  # fmt: skip
 
 
@@ -125,6 +126,11 @@ class Operations:
         return self._application.devices
 
     @property
+    def certificate_desk(self) -> ServerCertificates:
+        """Certificates, and their renewal."""
+        return self._application.certificate_desk
+
+    @property
     def safety_net(self) -> Resubmissions:
         """Delivered mail that is kept, and requests to resubmit it."""
         return self._application.resubmissions
@@ -182,7 +188,8 @@ class Operations:
         app.snapshots.reconfigured(configuration)
         app.oauth.reconfigure(loaded)
         await former.close()
-        app.certificates.refresh()
+        app.certificate_desk.put_in_force(())
+        app.policy_host.reconfigure()
         app.connector_watch.configuration_changed()
         channels = alarm_channels(loaded, app.fqdn, app.clock.now, app.random_bytes)
         await app.watch.reconfigure(configuration.alarms, channels)

@@ -10,6 +10,7 @@ from bridgehead.admin.cli.administrator import administrator
 from bridgehead.admin.cli.alarm import alarm
 from bridgehead.admin.cli.audit import audit
 from bridgehead.admin.cli.audit_log import audit_log
+from bridgehead.admin.cli.certificate import certificate
 from bridgehead.admin.cli.connector import connector
 from bridgehead.admin.cli.device import device
 from bridgehead.admin.cli.lockout import lockout
@@ -39,7 +40,8 @@ def register(group: click.Group) -> None:
         message.add_command(verb)
     commands = (
         status, reload, alarm, monitor, back_pressure, queue, message, action, standing_rule, safety_net, why, trace,
-        connector, device, test, tls_policy, audit, user, lockout, oauth, recipient, administrator, audit_log,
+        certificate, connector, device, test, tls_policy, audit, user, lockout, oauth, recipient, administrator,
+        audit_log,
     )  # fmt: skip
     for command in commands:
         group.add_command(command)

@@ -15,6 +15,8 @@ from bridgehead.categorizer.settings import CategorizerSettings
 from bridgehead.delivery.settings import DeliverySettings
 from bridgehead.mail.units import UNLIMITED, ByteSize, Duration
 from bridgehead.monitoring.settings import AlarmSettings, MonitoringSettings
+from bridgehead.net.acme_settings import AcmeSettings
+from bridgehead.net.sts_settings import MtaStsSettings
 from bridgehead.queues.settings import (
     BackPressureSettings,
     DatabaseUsedSpace,
@@ -226,6 +228,12 @@ BOUNDS: Final[dict[type[msgspec.Struct], dict[str, Bound]]] = {
         "check_interval": _time(timedelta(milliseconds=100), _HOUR),
         "reminder_interval": _time(timedelta(0), 365 * _DAY),
         "all_clear_delay": _time(timedelta(0), _DAY),
+    AcmeSettings: {
+        "renew_before": _time(_HOUR, 365 * _DAY),
+        "timeout": _time(_SECOND, _HOUR),
+        "dns_propagation_timeout": _time(timedelta(0), _HOUR),
+    },
+    MtaStsSettings: {"max_age": _time(timedelta(0), 365 * _DAY)},
         "hold_time": _time(timedelta(0), _DAY),
         "oldest_message_age": _time(timedelta(0), 90 * _DAY),
         "time_to_drain": _time(timedelta(0), 90 * _DAY),

@@ -13,6 +13,7 @@ import msgspec
 from bridgehead.server.config.alarm_checks import check_alarms
 from bridgehead.server.config.api_checks import check_api
 from bridgehead.server.config.bounds import BOUNDS
+from bridgehead.server.config.certificate_checks import check_certificates
 from bridgehead.server.config.default import default
 from bridgehead.server.config.device_checks import check_devices
 from bridgehead.server.config.domain_checks import check_accepted_domains
@@ -56,6 +57,7 @@ def check(loaded: Loaded) -> list[Problem]:
     check_devices(configuration, findings)
     check_logins(configuration, findings)
     check_tls(configuration, findings)
+    check_certificates(configuration, findings)
     check_send_connectors(configuration, findings)
     check_expectations(configuration, findings)
     check_queues(configuration, findings)

@@ -24,6 +24,7 @@ def check_files(loaded: Loaded) -> None:
     configuration = loaded.configuration
     _check_directory(loaded)
     _check_alarms(loaded)
+    _check_acme(loaded)
     _check_pair(loaded, configuration.server.tls_certificate_file, configuration.server.tls_key_file, ("server",))
     _check_pair(loaded, configuration.api.tls_certificate_file, configuration.api.tls_key_file, ("api",))
     for index, certificate in enumerate(configuration.certificates):
@@ -86,6 +87,16 @@ def _check_directory(loaded: Loaded) -> None:
         loaded.findings.warning(
             ("directory", "users_file"), f"{users} is not for you to read", "check it as the server"
         )
+
+
+def _check_acme(loaded: Loaded) -> None:
+    """Secrets and trust anchors."""
+    acme = loaded.configuration.acme
+    for name in ("external_account_secret", "dns_key_secret"):
+        if acme.certificates and getattr(acme, name):
+            _check_secret(loaded, getattr(acme, name), ("acme", name))
+    if acme.certificates and acme.ca_file:
+        _check_trust_anchors(loaded, acme.ca_file, ("acme", "ca_file"))
 
 
 def _check_alarms(loaded: Loaded) -> None:

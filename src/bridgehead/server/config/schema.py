@@ -9,7 +9,9 @@ from bridgehead.categorizer.settings import CategorizerSettings
 from bridgehead.delivery.settings import DeliverySettings
 from bridgehead.directory.settings import DirectorySettings
 from bridgehead.monitoring.settings import AlarmSettings, MonitoringSettings
+from bridgehead.net.acme_settings import AcmeSettings
 from bridgehead.net.settings import Certificate, TlsSettings
+from bridgehead.net.sts_settings import MtaStsSettings
 from bridgehead.queues.settings import BackPressureSettings, QueueSettings
 from bridgehead.receive.authentication_settings import LockoutSettings
 from bridgehead.receive.settings import Device, PickupSettings, ReceiveConnector, SenderException
@@ -59,6 +61,8 @@ class Configuration(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fi
     tls: TlsSettings = TlsSettings()
     certificates: list[Certificate] = []
     accepted_domains: list[AcceptedDomain] = []
+    acme: AcmeSettings = AcmeSettings()
+    mta_sts: MtaStsSettings = MtaStsSettings()
     receive_connectors: list[ReceiveConnector] = []
     sender_exceptions: list[SenderException] = []
     devices: list[Device] = []

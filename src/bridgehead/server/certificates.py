@@ -1,0 +1,89 @@
+# SPDX-License-Identifier: MIT
+"""What the running server does for certificates: who shows which, what DNS has of their keys, putting them in force.
+
+Implements `admin.certificate_binding.CertificateDesk`.
+"""
+
+import logging
+import socket
+from collections.abc import Collection
+from typing import TYPE_CHECKING
+
+from bridgehead.admin.certificate_check import PublishedKeys
+from bridgehead.admin.certificate_site import CertificateSite, CertificateUser, users_of
+from bridgehead.net.certificate_folder import folder_name
+from bridgehead.net.certificate_store import ServerTls
+from bridgehead.net.certificates import CertificatePair
+from bridgehead.net.ip_range import Binding
+from bridgehead.net.resolver import Outcome
+from bridgehead.routing.dane import tlsa_record
+from bridgehead.server.acme import AcmeKeeper
+from bridgehead.server.config.file_checks import certificate_pairs
+from bridgehead.tracking.alarms import Severity
+
+if TYPE_CHECKING:
+    from bridgehead.server.app import Application
+
+log = logging.getLogger("bridgehead.server")
+
+_REFUSED = "certificate_refused"
+
+
+class ServerCertificates:
+    """Of one running server.
+
+    Args:
+        sockets: for ACME, bound before privileges were dropped.
+    """
+
+    def __init__(self, application: "Application", sockets: dict[Binding, socket.socket] | None = None) -> None:
+        self._application = application
+        self.renewals = AcmeKeeper(application, self, sockets)
+
+    def site(self) -> CertificateSite:
+        """Connectors and certificates of this moment."""
+        app = self._application
+        configuration = app.loaded.configuration
+        users = users_of(configuration.receive_connectors, configuration.send_connectors, app.fqdn)
+        if configuration.api.binding:
+            api = configuration.api
+            tls = ServerTls(owner="api", certificate_file=api.tls_certificate_file, key_file=api.tls_key_file)
+            users.append(CertificateUser(label="the management interface", tls=tls))
+        users += [
+            CertificateUser(label=f"the policy host {host}", tls=app.policy_host.tls(host), fqdn=host)
+            for host in app.policy_host.hosts
+        ]
+        return CertificateSite(
+            users=users,
+            default=app.server_pair,
+            pairs=certificate_pairs(app.loaded),
+            data_directory=app.loaded.data_directory,
+            now=app.clock.now(),
+            acme_names=[folder_name(one.name) for one in configuration.acme.certificates],
+        )
+
+    async def tlsa(self, host: str, port: int) -> PublishedKeys:
+        """TLSA records that DNS has now, validated or not."""
+        found = await self._application.rooms.resolver.records(f"_{port}._tcp.{host}", "TLSA")
+        if found.outcome is Outcome.TEMPORARY_FAILURE:
+            return PublishedKeys(problem=found.reason)
+        records = [tlsa_record(one.data) for one in found.data]
+        return PublishedKeys(records=tuple(one for one in records if one is not None))
+
+    def put_in_force(self, forced: Collection[CertificatePair]) -> None:
+        """Choose among the certificates on the disk from now on."""
+        app = self._application
+        pairs = certificate_pairs(app.loaded)
+        for store in (app.certificates, app.rooms.certificates):
+            store.use(app.server_pair, pairs)
+            store.look_again()
+        app.certificates.refresh(forced)
+
+    def refused(self, pair: CertificatePair, reason: str) -> None:
+        """A changed file that is not taken, or, with "", that is well again."""
+        id = f"{_REFUSED}/{pair.certificate}"
+        if reason:
+            remedy = "bridgehead certificate check FILE KEY; `certificate bind --force` takes it nevertheless"
+            self._application.alarms.raise_(id, Severity.WARNING, reason, remedy)
+        else:
+            self._application.alarms.clear(id)
