@@ -53,7 +53,8 @@ class TlsaRecord(msgspec.Struct, frozen=True, order=True):
         if self.usage not in (2, 3) or self.selector not in _SELECTORS or self.matching not in _DIGESTS:
             return False
         if self.matching == 0:
-            return 0 < len(self.data) <= TLSA_DATA_BYTES and element(self.data, 0) is not None
+            whole = element(self.data, 0) if len(self.data) <= TLSA_DATA_BYTES else None
+            return whole is not None and whole[0] == _SEQUENCE and whole[2] == len(self.data)
         return len(self.data) == _LENGTHS[self.matching]
 
     def matches(self, certificate: bytes) -> bool:
