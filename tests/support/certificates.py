@@ -2,6 +2,7 @@
 """A certification authority for tests: makes certificates for whatever name a test needs."""
 
 import datetime
+import ipaddress
 import ssl
 from pathlib import Path
 from typing import NamedTuple
@@ -53,9 +54,7 @@ class Authority:
             .add_extension(x509.BasicConstraints(ca=is_root, path_length=None), critical=True)
         )
         if names:
-            alternatives = x509.SubjectAlternativeName(
-                [x509.RFC822Name(name) if "@" in name else x509.DNSName(name) for name in names]
-            )
+            alternatives = x509.SubjectAlternativeName([_alternative(name) for name in names])
             builder = builder.add_extension(alternatives, critical=False)
         return builder.sign(self._key, hashes.SHA256())
 
@@ -72,6 +71,14 @@ class Authority:
             )
         )
         return pair
+
+
+def _alternative(name: str) -> x509.GeneralName:
+    if "@" in name:
+        return x509.RFC822Name(name)
+    if name.replace(".", "").isdigit():
+        return x509.IPAddress(ipaddress.ip_address(name))
+    return x509.DNSName(name)
 
 
 def intermediate(root: Authority, name: str = "Test Intermediate") -> Authority:

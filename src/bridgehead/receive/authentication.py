@@ -20,10 +20,11 @@ from bridgehead.mail.secret import Secret
 from bridgehead.net.channel_binding import channel_bindings
 from bridgehead.net.tls import certificate_identities
 from bridgehead.receive.lockout import LockoutTable
-from bridgehead.receive.permissions import Principal, PrincipalKind, rights_of
+from bridgehead.receive.permissions import Principal, PrincipalKind, grant_key, rights_of
 from bridgehead.receive.settings import AuthMechanism, ReceiveConnector, Right
 from bridgehead.smtp import replies
 from bridgehead.smtp.sasl import Exchange, External, Login, Plain, ScramCredential, ScramSha256, VerifyPassword
+from bridgehead.smtp.sasl_oauth import OAuthBearer, TokenJudge, TokenVerdict, XOAuth2
 
 _VERIFIERS: Final = 2
 """Threads for slow hashes: enough for a rush, too few to starve the event loop."""
@@ -79,6 +80,8 @@ def mechanisms(
         offered = ("EXTERNAL",)
     if AuthMechanism.SCRAM_SHA_256 in configured:
         offered += ("SCRAM-SHA-256-PLUS", "SCRAM-SHA-256") if tls and binding else ("SCRAM-SHA-256",)
+    if tls and AuthMechanism.OAUTH in configured:
+        offered += ("OAUTHBEARER", "XOAUTH2")
     if tls and _takes_passwords(connector):
         offered += ("PLAIN", "LOGIN")
     return offered
@@ -89,6 +92,10 @@ def _takes_passwords(connector: ReceiveConnector) -> bool:
     return AuthMechanism.BASIC_AUTH in configured or AuthMechanism.BASIC_AUTH_REQUIRE_TLS in configured
 
 
+async def _no_issuers(token: Secret, claimed: str) -> TokenVerdict:
+    return TokenVerdict(reason="there are no [[auth_servers]]")
+
+
 class Authenticator:
     """Judges logins for all sessions.
 
@@ -96,6 +103,9 @@ class Authenticator:
         random_bytes: good randomness, for nonces.
         lockout: accounts and sources that failed too often.
         now: Unix time.
+
+    Attributes:
+        judge_token: finds out whose token it is; to be set where issuers are configured.
     """
 
     def __init__(
@@ -105,6 +115,7 @@ class Authenticator:
         self._credentials = credentials
         self._random_bytes = random_bytes
         self.lockout, self._now = lockout, now
+        self.judge_token: TokenJudge = _no_issuers
         self._threads = ThreadPoolExecutor(_VERIFIERS, thread_name_prefix="authentication")
 
     def exchange(self, mechanism: str, connector: ReceiveConnector, channel: Channel) -> Exchange | Reply:
@@ -117,6 +128,10 @@ class Authenticator:
             return Plain()
         if mechanism == "LOGIN":
             return Login()
+        if mechanism == "OAUTHBEARER":
+            return OAuthBearer(self.judge_token)
+        if mechanism == "XOAUTH2":
+            return XOAuth2(self.judge_token)
         if mechanism == "EXTERNAL":
             names = [user.name for user in self._credentials.find_by_certificate(channel.identities)]
             return External(names, lambda name, wanted: name == canonical_name(wanted))
@@ -169,17 +184,10 @@ def principal_of(user: User) -> Principal:
         PrincipalKind.USER,
         user.name,
         frozenset(parse_mailbox(address).key for address in user.addresses),
-        frozenset(_grant_key(grant) for grant in user.send_as),
+        frozenset(map(grant_key, user.send_as)),
+        send_on_behalf=frozenset(map(grant_key, user.send_on_behalf)),
+        primary_address=user.addresses[0] if user.addresses else "",
     )
-
-
-def _grant_key(grant: str) -> str:
-    """A send_as entry as `Principal.may_send_as` compares it."""
-    if grant == "*":
-        return grant
-    if grant.startswith("*@"):
-        return "*@" + parse_mailbox(f"x{grant[1:]}").domain_key
-    return parse_mailbox(grant).key
 
 
 class LogonFailures:

@@ -68,6 +68,7 @@ from bridgehead.server.pressure import ResourceMonitor
 from bridgehead.server.queue_actions import make_actions, make_standing_rules, restore_suspensions
 from bridgehead.server.queue_store import TIDY_SECONDS, make_store, mind_safety_net
 from bridgehead.server.rooms import Rooms, secure_domains
+from bridgehead.server.token_issuers import TokenIssuers
 from bridgehead.server.trace import Traces
 from bridgehead.tracking.counters import CountingTracker
 from bridgehead.tracking.logs import Logs
@@ -86,8 +87,8 @@ class Application:
     Args:
         loaded: the configuration to start with.
         path: its main file, read again by `reload`; None for the embedded default.
-    """
         early: sockets that were bound while ports below 1024 could be had.
+    """
 
     def __init__(self, loaded: Loaded, path: Path | None, early: EarlySockets) -> None:
         configuration = loaded.configuration
@@ -137,9 +138,9 @@ class Application:
         self.watch = Watch(self.monitored, self.alarms, configuration.alarms, channels, loaded.data_directory)
         self.diagnostics = ServerDiagnostics(self)
         self.operations = Operations(self)
-        self._make_management()
         self.certificate_desk = ServerCertificates(self, early.acme)
         self.policy_host = PolicyHost(self, early.policy)
+        self._make_management()
 
     def _make_management(self) -> None:
         """The internal channel, the process of the interface that speaks it, and the record of what they change."""
@@ -203,8 +204,14 @@ class Application:
         self.lockouts = Lockouts(
             configuration.lockout, loaded.data_directory / "lockout.json", self.alarms, self.clock.now
         )
+        self.token_issuers = TokenIssuers(
+            self.users, self.clock, lambda: self.rooms.resolver,
+            lambda name: str(self.loaded.within(name)), self.alarms,
+        )  # fmt: skip
+        self.token_issuers.configure(configuration.auth_servers)
         self.authenticator = Authenticator(self.users, os.urandom, self.lockouts.table, self.clock.now)
         self.devices = DeviceWatch(configuration.devices, loaded.within(DEVICES_FILE), self.clock.now)
+        self.authenticator.judge_token = self.token_issuers.checker.judge
         self.receive = ReceiveServer(
             ReceiveServices(
                 fqdn=self.fqdn,
@@ -264,6 +271,8 @@ class Application:
             self._every(interval, self.notifier.watchdog)
         self.snapshots.start()
         self.api.start()
+        await self.policy_host.start()
+        self.certificate_desk.renewals.run()
         self.traces.start()
         await self.watch.start()
 
@@ -271,9 +280,9 @@ class Application:
         """Accept no more, finish what is under way, give the rest back to the disk."""
         self.notifier.stopping()
         await self.watch.stop()
-        await self.policy_host.start()
-        self.certificate_desk.renewals.run()
         await self.api.stop()
+        await self.policy_host.stop()
+        await self.certificate_desk.renewals.stop()
         await self.traces.stop()
         await self.control.close()
         self.audit.close()
@@ -281,8 +290,6 @@ class Application:
         for directory in self._directories:
             directory.stop()
         await self.receive.stop(STOP_GRACE_SECONDS)
-        await self.policy_host.stop()
-        await self.certificate_desk.renewals.stop()
         await self.resources.stop()
         await self.snapshots.stop()
         for task in self._tasks:
@@ -299,6 +306,7 @@ class Application:
         self.oauth.keeper.close()
         await self.rooms.close()
         await self.domain_tls.stop()
+        await self.token_issuers.checker.close()
         self.authenticator.close()
         self.lockouts.save()
         self.logs.close()
@@ -394,24 +402,25 @@ async def _serve(loaded: Loaded, path: Path | None) -> int:
     opened: dict[Binding, socket.socket] = {}
     api_socket: socket.socket | None = None
     probe_socket: socket.socket | None = None
+    early = EarlySockets()
     try:
         account = privileges.account_for(server.user, server.group)
         privileges.prepare_directory(loaded.data_directory, account)
         opened = ReceiveServer.bind_all(loaded.configuration.receive_connectors)
         api_socket = api_process.bind("api.binding", loaded.configuration.api.binding)
         probe_socket = api_process.bind("monitoring.probe_listen", loaded.configuration.monitoring.probe_listen)
+        early.bind(loaded.configuration)
         if account is not None:
             privileges.become(account)
-    early = EarlySockets()
         application = Application(loaded, path, early)
         await application.start(opened, api_socket, probe_socket)
     except (
         OSError, StoreFault, AdminFault, DirectoryUnavailable, UserFileError, CertificateError,
         privileges.PrivilegeError,
     ) as error:  # fmt: skip
-        early.bind(loaded.configuration)
         for listening in opened.values():
             listening.close()
+        early.close()
         log.critical("the server cannot start: %s", error)
         return 1
     # Whoever hears that the server is ready may tell it to stop at once: signals are handled before anybody is told.
@@ -420,7 +429,6 @@ async def _serve(loaded: Loaded, path: Path | None) -> int:
     _announce(application)
     await application.stop_requested.wait()
     log.info("stopping")
-        early.close()
     await application.stop()
     log.info("stopped")
     return 0

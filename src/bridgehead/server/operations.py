@@ -32,8 +32,8 @@ from bridgehead.server.monitoring import Monitored
 from bridgehead.server.oauth import ServerOAuth
 from bridgehead.server.queue_actions import queue_activity, resume_stage, suspend_stage
 from bridgehead.server.rooms import Rooms, secure_domains
-from bridgehead.server.trace import Traces
 from bridgehead.server.tls_policies import TlsPolicies
+from bridgehead.server.trace import Traces
 from bridgehead.tracking.events import EventId
 
 if TYPE_CHECKING:
@@ -140,17 +140,17 @@ class Operations:
         """Access tokens of send connectors."""
         return self._application.oauth
 
+    @property
+    def tls_policies(self) -> TlsPolicies:
+        """What recipient domains ask of TLS."""
+        return TlsPolicies(self._application)
+
     # --- configuration ----------------------------------------------------------------------------------------------
 
     async def reload(self) -> ReloadOutcome:
         """Read the configuration anew: everything is made and every socket opened before anything is exchanged."""
         app = self._application
         try:
-    @property
-    def tls_policies(self) -> TlsPolicies:
-        """What recipient domains ask of TLS."""
-        return TlsPolicies(self._application)
-
             loaded = load_checked(app.path)
         except ConfigurationError as error:
             return ReloadOutcome(problems=[str(problem) for problem in error.problems])
@@ -171,6 +171,10 @@ class Operations:
         services.sender_exceptions = SenderExceptions(loaded.configuration.sender_exceptions)
         services.secure_domains = frozenset(secure_domains(loaded))
         app.lockouts.reconfigure(loaded.configuration.lockout)
+        former_checker = app.token_issuers.configure(loaded.configuration.auth_servers)
+        app.authenticator.judge_token = app.token_issuers.checker.judge
+        if former_checker is not None:
+            await former_checker.close()
         app.certificates.use(app.server_pair, certificate_pairs(loaded))
         app.devices.reconfigure(loaded.configuration.devices)
         await app.receive.configure(connectors, opened, loaded.configuration.devices)

@@ -107,6 +107,7 @@ MUST_STARTTLS: Final = Reply(530, "5.7.0", "Must issue a STARTTLS command first"
 # --- AUTH (RFC 4954) ------------------------------------------------------------------------------------
 AUTH_OK: Final = Reply(235, "2.7.0", "Authentication successful")
 AUTH_FAILED: Final = Reply(535, "5.7.8", "Authentication unsuccessful")
+AUTH_TEMPORARY: Final = Reply(454, "4.7.0", "Temporary authentication failure")
 AUTH_CANCELLED: Final = Reply(501, "5.7.0", "Authentication cancelled")
 BAD_BASE64: Final = Reply(501, "5.5.2", "Invalid base64 data")
 MECHANISM_UNRECOGNIZED: Final = Reply(504, "5.5.4", "Unrecognized authentication type")

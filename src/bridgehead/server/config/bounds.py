@@ -27,7 +27,7 @@ from bridgehead.queues.settings import (
     SystemMemory,
     UsedDiskSpace,
 )
-from bridgehead.receive.authentication_settings import LockoutSettings
+from bridgehead.receive.authentication_settings import AuthServer, LockoutSettings
 from bridgehead.receive.settings import Device, PickupSettings, ReceiveConnector
 from bridgehead.routing.settings import ForeignConnector, MailboxStore, SendConnector
 from bridgehead.tracking.settings import LogSettings
@@ -215,6 +215,11 @@ BOUNDS: Final[dict[type[msgspec.Struct], dict[str, Bound]]] = {
         "admin_audit_log_max_directory_size": _LOG_DIRECTORY,
         "flush_interval": _time(timedelta(milliseconds=10), _MINUTE),
     },
+    AuthServer: {
+        "clock_skew": _time(timedelta(0), 10 * _MINUTE),
+        "key_refresh_interval": _time(_MINUTE, 30 * _DAY),
+        "max_key_age": _time(_MINUTE, 365 * _DAY),
+    },
     LockoutSettings: {
         "account_lockout_threshold": Bound(0, 999),
         "source_lockout_threshold": Bound(0, 100_000),
@@ -223,17 +228,17 @@ BOUNDS: Final[dict[type[msgspec.Struct], dict[str, Bound]]] = {
         "max_lockout_duration": _time(_SECOND, 30 * _DAY),
         "alarm_accounts": Bound(0, 1000),
     },
-    AlarmSettings: {
-        "channel_timeout": _time(_SECOND, 10 * _MINUTE),
-        "check_interval": _time(timedelta(milliseconds=100), _HOUR),
-        "reminder_interval": _time(timedelta(0), 365 * _DAY),
-        "all_clear_delay": _time(timedelta(0), _DAY),
     AcmeSettings: {
         "renew_before": _time(_HOUR, 365 * _DAY),
         "timeout": _time(_SECOND, _HOUR),
         "dns_propagation_timeout": _time(timedelta(0), _HOUR),
     },
     MtaStsSettings: {"max_age": _time(timedelta(0), 365 * _DAY)},
+    AlarmSettings: {
+        "channel_timeout": _time(_SECOND, 10 * _MINUTE),
+        "check_interval": _time(timedelta(milliseconds=100), _HOUR),
+        "reminder_interval": _time(timedelta(0), 365 * _DAY),
+        "all_clear_delay": _time(timedelta(0), _DAY),
         "hold_time": _time(timedelta(0), _DAY),
         "oldest_message_age": _time(timedelta(0), 90 * _DAY),
         "time_to_drain": _time(timedelta(0), 90 * _DAY),

@@ -13,7 +13,7 @@ from bridgehead.net.acme_settings import AcmeSettings
 from bridgehead.net.settings import Certificate, TlsSettings
 from bridgehead.net.sts_settings import MtaStsSettings
 from bridgehead.queues.settings import BackPressureSettings, QueueSettings
-from bridgehead.receive.authentication_settings import LockoutSettings
+from bridgehead.receive.authentication_settings import AuthServer, LockoutSettings
 from bridgehead.receive.settings import Device, PickupSettings, ReceiveConnector, SenderException
 from bridgehead.routing.settings import AcceptedDomain, ForeignConnector, MailboxStore, SendConnector
 from bridgehead.tracking.settings import LogSettings
@@ -58,11 +58,12 @@ class Configuration(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fi
     connector_tests: ConnectorTestSettings = ConnectorTestSettings()
     pickup: PickupSettings = PickupSettings()
     lockout: LockoutSettings = LockoutSettings()
+    auth_servers: list[AuthServer] = []
     tls: TlsSettings = TlsSettings()
     certificates: list[Certificate] = []
-    accepted_domains: list[AcceptedDomain] = []
     acme: AcmeSettings = AcmeSettings()
     mta_sts: MtaStsSettings = MtaStsSettings()
+    accepted_domains: list[AcceptedDomain] = []
     receive_connectors: list[ReceiveConnector] = []
     sender_exceptions: list[SenderException] = []
     devices: list[Device] = []
