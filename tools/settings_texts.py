@@ -334,7 +334,7 @@ OWN: dict[str, set[str]] = {
         "tls_ca_file", "tls_crl_file", "anti_spoofing_enabled", "non_compliant_sender_policy",
     },
     "Certificate": {"certificate_file", "key_file"},
-    "TlsSettings": set(),
+    "TlsSettings": {"dnssec_resolvers", "mta_sts_ca_file", "mta_sts_port"},
     "AuthServer": {
         "audiences", "scopes", "user_claims", "algorithms", "clock_skew", "key_refresh_interval", "max_key_age",
         "ca_file",
@@ -353,7 +353,7 @@ OWN: dict[str, set[str]] = {
     "SendConnector": {
         "authentication_username", "authentication_password", "oauth", "custom_failures", "dns_servers", "tls_ca_file",
         "preserve_routing_headers", "max_outbound_connections_per_domain", "expect", "tls_crl_file",
-        "tls_certificate_file", "tls_key_file", "tls_minimum_version", "tls_ciphers", "implicit_tls",
+        "tls_certificate_file", "tls_key_file", "tls_minimum_version", "tls_ciphers", "implicit_tls", "tls_downgrade_mode",
     },
     "ForeignConnector": set(),
     "MailboxStore": {"name", "protocol", "path", "address"},
