@@ -39,6 +39,7 @@ from bridgehead.queues.store import (
 )  # fmt: skip
 from bridgehead.receive.authentication_settings import LockoutSettings
 from bridgehead.routing.next_hop import DeliveryType, NextHop
+from bridgehead.server.devices import DeviceWatch
 from bridgehead.server.lockouts import Lockouts
 from bridgehead.tracking.message_tracking import NoTracking
 from support.diagnosed_store import DiagnosedStore
@@ -86,6 +87,7 @@ class StoreServer:
         self.net.open()
         self.safety_net = Resubmissions(store, self.net, NoTracking(), Times(now), Nobody())
         self.lockouts = Lockouts(LockoutSettings(), Path(self.net_folder.name) / "lockout.json", book, now)
+        self.devices = DeviceWatch([], Path(self.net_folder.name) / "devices.json", now)
         self.pressure = PressureFacts()
         self.traces = FolderTraces(Path(self.net_folder.name) / "logs")
         self.outcome = ReloadOutcome(changes=["receive_connectors changed"], needs_restart=["logs"])

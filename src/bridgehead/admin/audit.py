@@ -10,6 +10,12 @@ from collections.abc import Iterator, Sequence
 from datetime import UTC, datetime
 from typing import Final
 
+from bridgehead.admin.audit_identities import (
+    identity_exposures,
+    is_wide_text,
+    misleading_authors,
+    shared_names,
+)
 from bridgehead.admin.audit_report import AuditReport, ClassAudit, ConnectorAudit, Exposure, TrickResult
 from bridgehead.admin.probe.certificate import Certificate, expires_soon, read_file, why_untrusted
 from bridgehead.admin.probe.site import Site
@@ -19,8 +25,7 @@ from bridgehead.admin.receive_rights import ClientClass, client_classes, powers
 from bridgehead.admin.relay_self_test import try_relaying
 from bridgehead.mail.units import UNLIMITED
 from bridgehead.net.certificates import CertificateError
-from bridgehead.net.ip_range import RangeError, is_wide, parse_range
-from bridgehead.receive.connector import is_protected
+from bridgehead.receive.connector import is_internet_facing, is_protected
 from bridgehead.receive.permissions import PrincipalKind
 from bridgehead.receive.settings import AuthMechanism, MessageRateSource, PermissionGroup, ReceiveConnector, Right
 from bridgehead.routing.settings import TlsVersion
@@ -43,6 +48,7 @@ async def audit(site: Site) -> AuditReport:
         if connector.enabled
         for exposure in exposures_of(connector, certificates[connector.name], site.clock.now())
     ]
+    exposures += identity_exposures(site.devices, site.sender_exceptions, site.users, site.clock.now())
     return AuditReport(
         at=datetime.fromtimestamp(site.clock.now(), UTC),
         verdict=worst([*(one.verdict for one in exposures), *(trick.verdict for trick in tricks)]),
@@ -98,15 +104,18 @@ def _certificates(site: Site) -> dict[str, list[Certificate]]:
 
 def exposures_of(connector: ReceiveConnector, certificates: Sequence[Certificate], now: float) -> Iterator[Exposure]:
     """What one enabled connector exposes, by its settings. `now`: Unix time."""
-    wide = [] if is_loopback_only(connector) else [text for text in connector.remote_ip_ranges if _wide(text)]
+    wide = [] if is_loopback_only(connector) else [text for text in connector.remote_ip_ranges if is_wide_text(text)]
     present = [one for one in client_classes(connector) if not one.absent]
     for one in present:
         yield from _relaying(connector, one, wide)
-    if wide:
+    if wide or is_internet_facing(connector):
         for one in present:
-            yield from _openness(connector, one, ", ".join(wide))
+            yield from _openness(connector, one, ", ".join(wide or connector.remote_ip_ranges))
+    if wide:
         yield from _limits(connector, present, ", ".join(wide))
     yield from _proxies(connector)
+    yield from misleading_authors(connector, present)
+    yield from shared_names(connector)
     if not is_loopback_only(connector):
         yield from _encryption(connector, present, certificates, now)
 
@@ -118,7 +127,10 @@ def _relaying(connector: ReceiveConnector, one: ClientClass, wide: Sequence[str]
     if one.principal.kind is PrincipalKind.PARTNER:
         who = one.principal.name or "partners of tls_receive_domain_secure_list"
         sentence = f"{who}, known by certificate, may relay to anywhere: granted by the configuration"
-        yield _exposure(connector, Verdict.NOTE, sentence, "extended_rights", "remove it where it is no longer needed")
+        yield _exposure(
+            connector, "partner-may-relay", Verdict.NOTE, sentence, "extended_rights",
+            "remove it where it is no longer needed",
+        )  # fmt: skip
         return
     trusted = one.principal.kind is PrincipalKind.EXTERNALLY_SECURED
     setting = 'auth_mechanism "ExternalAuthoritative"' if trusted else "extended_rights"
@@ -126,11 +138,14 @@ def _relaying(connector: ReceiveConnector, one: ClientClass, wide: Sequence[str]
     if wide:
         sentence = f"anybody in {ranges} may relay to anywhere without a login: an open relay"
         remedy = "narrow remote_ip_ranges to the machines that are meant"
-        yield _exposure(connector, Verdict.FAILURE, sentence, setting, remedy)
+        yield _exposure(connector, "open-relay", Verdict.FAILURE, sentence, setting, remedy)
     else:
         reach = " on this machine" if is_loopback_only(connector) else ""
         sentence = f"clients in {ranges}{reach} may relay to anywhere without a login: granted by the configuration"
-        yield _exposure(connector, Verdict.NOTE, sentence, setting, "remove it where no device needs it any longer")
+        yield _exposure(
+            connector, "relay-by-address", Verdict.NOTE, sentence, setting,
+            "remove it where no device needs it any longer",
+        )  # fmt: skip
 
 
 def _openness(connector: ReceiveConnector, one: ClientClass, ranges: str) -> Iterator[Exposure]:
@@ -139,19 +154,21 @@ def _openness(connector: ReceiveConnector, one: ClientClass, ranges: str) -> Ite
     any_of_ours = one.may_submit and Right.ACCEPT_AUTHORITATIVE_DOMAIN_SENDER in one.rights
     if anonymous and any_of_ours and not is_protected(connector):
         yield _exposure(
-            connector, Verdict.WARNING, f"anybody in {ranges} may send as an address of our own domains",
+            connector, "our-domains-from-outside", Verdict.WARNING,
+            f"anybody in {ranges} may send as an address of our own domains",
             "anti_spoofing_enabled", "set it to true, or deny ms-Exch-SMTP-Accept-Authoritative-Domain-Sender",
         )  # fmt: skip
     if anonymous and one.may_submit and not connector.reject_unknown_recipients:
         yield _exposure(
-            connector, Verdict.WARNING,
+            connector, "unknown-recipients-taken", Verdict.WARNING,
             f"anybody in {ranges} may send to recipients that do not exist, whose reports go to forged senders",
             "reject_unknown_recipients", "set it to true",
         )  # fmt: skip
     organization = {Right.ACCEPT_HEADERS_ORGANIZATION, Right.ACCEPT_HEADERS_FOREST}
     if one.principal.kind in _BY_ADDRESS and one.rights & organization:
         yield _exposure(
-            connector, Verdict.FAILURE, f"anybody in {ranges} may set the organization's own header fields",
+            connector, "internal-headers-taken", Verdict.FAILURE,
+            f"anybody in {ranges} may set the organization's own header fields",
             "extended_rights", "remove ms-Exch-Accept-Headers-Organization and -Forest, or narrow remote_ip_ranges",
         )  # fmt: skip
 
@@ -163,28 +180,31 @@ def _limits(connector: ReceiveConnector, present: Sequence[ClientClass], ranges:
     )  # fmt: skip
     if users and unlimited:
         yield _exposure(
-            connector, Verdict.WARNING, f"a login from {ranges} may send without limit, also one that was stolen",
+            connector, "logins-without-rate-limit", Verdict.WARNING,
+            f"a login from {ranges} may send without limit, also one that was stolen",
             "message_rate_limit", 'set message_rate_limit, for example 5, and message_rate_source = "User"',
         )  # fmt: skip
     if users and connector.max_logon_failures == 0:
         yield _exposure(
-            connector, Verdict.WARNING, f"anybody in {ranges} may guess passwords without end in one session",
+            connector, "endless-password-guesses", Verdict.WARNING,
+            f"anybody in {ranges} may guess passwords without end in one session",
             "max_logon_failures", "set it to 3",
         )  # fmt: skip
     if connector.max_inbound_connection_per_source >= UNLIMITED and (
         connector.max_inbound_connection_percentage_per_source == 100
     ):
         yield _exposure(
-            connector, Verdict.WARNING, f"one client in {ranges} may take all connections",
+            connector, "one-client-takes-all", Verdict.WARNING, f"one client in {ranges} may take all connections",
             "max_inbound_connection_per_source", "set it to 20 and max_inbound_connection_percentage_per_source to 2",
         )  # fmt: skip
 
 
 def _proxies(connector: ReceiveConnector) -> Iterator[Exposure]:
-    wide = [text for text in connector.proxy_protocol_sources if _wide(text)]
+    wide = [text for text in connector.proxy_protocol_sources if is_wide_text(text)]
     if wide:
         yield _exposure(
-            connector, Verdict.FAILURE, f"anybody in {', '.join(wide)} may take any client's address upon itself",
+            connector, "proxies-wide", Verdict.FAILURE,
+            f"anybody in {', '.join(wide)} may take any client's address upon itself",
             "proxy_protocol_sources", "name the addresses of your proxies",
         )  # fmt: skip
 
@@ -195,49 +215,58 @@ def _encryption(
     if _TLS not in connector.auth_mechanism and not connector.implicit_tls:
         if any(one.may_submit for one in present):
             yield _exposure(
-                connector, Verdict.WARNING, "mail comes in clear, for everybody on the way to read",
+                connector, "mail-in-clear", Verdict.WARNING, "mail comes in clear, for everybody on the way to read",
                 "auth_mechanism", 'add "Tls"',
             )  # fmt: skip
         return
     if connector.tls_minimum_version in _OLD_TLS:
         yield _exposure(
-            connector, Verdict.WARNING, f"TLS {connector.tls_minimum_version.value} is taken, which can be broken",
+            connector, "old-tls", Verdict.WARNING,
+            f"TLS {connector.tls_minimum_version.value} is taken, which can be broken",
             "tls_minimum_version", 'set it to "1.2", or narrow remote_ip_ranges to the devices that need it',
         )  # fmt: skip
     if connector.tls_ciphers:
         yield _exposure(
-            connector, Verdict.NOTE, f"ciphers are chosen by hand: {connector.tls_ciphers}", "tls_ciphers",
+            connector, "hand-picked-ciphers", Verdict.NOTE,
+            f"ciphers are chosen by hand: {connector.tls_ciphers}", "tls_ciphers",
             "remove it to have forward secrecy and authenticated encryption only",
         )  # fmt: skip
     users = any(one.principal.kind is PrincipalKind.USER and one.may_submit for one in present)
+    if users and AuthMechanism.BASIC_AUTH in connector.auth_mechanism and connector.tls_minimum_version in _OLD_TLS:
+        version = connector.tls_minimum_version.value
+        yield _exposure(
+            connector, "passwords-over-old-tls", Verdict.WARNING,
+            f"passwords of logins may come over TLS {version}, which can be broken, and be read", "tls_minimum_version",
+            'set it to "1.2"; give old devices a [[devices]] table with a tls_minimum_version of its own',
+        )  # fmt: skip
     if users and not connector.require_tls and not connector.implicit_tls:
         only = PermissionGroup.ANONYMOUS_USERS not in connector.permission_groups
         scram = AuthMechanism.SCRAM_SHA_256 in connector.auth_mechanism
         if only and scram:
             yield _exposure(
-                connector, Verdict.WARNING, "users may log in by SCRAM and send without TLS: their mail can be read",
+                connector, "logins-without-tls", Verdict.WARNING,
+                "users may log in by SCRAM and send without TLS: their mail can be read",
                 "require_tls", "set it to true",
             )  # fmt: skip
     reason = why_untrusted(certificates, now) if certificates else "the certificate cannot be read"
     if "expired" in reason or "only from" in reason or not certificates:
         yield _exposure(
-            connector, Verdict.WARNING, f"clients that look refuse TLS: {reason}", "tls_certificate_file", "renew it"
+            connector, "certificate-refused", Verdict.WARNING,
+            f"clients that look refuse TLS: {reason}", "tls_certificate_file", "renew it"
         )
     elif certificates[0].self_signed:
         yield _exposure(
-            connector, Verdict.WARNING, "the certificate is signed by itself: nobody can tell this server from another",
+            connector, "self-signed-certificate", Verdict.WARNING,
+            "the certificate is signed by itself: nobody can tell this server from another",
             "tls_certificate_file", "set tls_certificate_file and tls_key_file",
         )  # fmt: skip
     elif soon := expires_soon(certificates, now):
-        yield _exposure(connector, Verdict.WARNING, soon, "tls_certificate_file", "renew it")
+        yield _exposure(connector, "certificate-expires", Verdict.WARNING, soon, "tls_certificate_file", "renew it")
 
 
-def _exposure(connector: ReceiveConnector, verdict: Verdict, sentence: str, setting: str, remedy: str) -> Exposure:
-    return Exposure(connector=connector.name, verdict=verdict, sentence=sentence, setting=setting, remedy=remedy)
-
-
-def _wide(text: str) -> bool:
-    try:
-        return is_wide(parse_range(text))
-    except RangeError:
-        return False
+def _exposure(
+    connector: ReceiveConnector, name: str, verdict: Verdict, sentence: str, setting: str, remedy: str
+) -> Exposure:  # fmt: skip
+    return Exposure(
+        connector=connector.name, name=name, verdict=verdict, sentence=sentence, setting=setting, remedy=remedy
+    )

@@ -35,6 +35,8 @@ class Exposure(msgspec.Struct, frozen=True, kw_only=True):
     """Something that is open.
 
     Attributes:
+        connector: its name; of a device, an exception or a login, "device printer-3" and the like.
+        name: what kind of exposure it is, in a word that does not change: "old-tls".
         verdict: FAILURE open to the world; WARNING worth closing; NOTE granted on purpose to few.
         sentence: what is open to whom.
         setting: the setting that opens it.
@@ -42,6 +44,7 @@ class Exposure(msgspec.Struct, frozen=True, kw_only=True):
     """
 
     connector: str
+    name: str
     verdict: Verdict
     sentence: str
     setting: str

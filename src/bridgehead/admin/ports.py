@@ -16,6 +16,7 @@ if TYPE_CHECKING:  # a command that asks for queues does not load what traces an
     from bridgehead.admin.alarms import AlarmKeeper
     from bridgehead.admin.certificate_binding import CertificateDesk
     from bridgehead.admin.devices import DeviceDesk
+    from bridgehead.admin.health import Ready
     from bridgehead.admin.lockouts import LockoutDesk
     from bridgehead.admin.metrics import MetricsSource
     from bridgehead.admin.oauth import OAuthDesk
@@ -23,8 +24,8 @@ if TYPE_CHECKING:  # a command that asks for queues does not load what traces an
     from bridgehead.admin.probe.ports import ConnectorTests
     from bridgehead.admin.safety_net import SafetyNetDesk
     from bridgehead.admin.standing_rules import StandingRules
-    from bridgehead.admin.tracking import TraceService
     from bridgehead.admin.tls_policy import TlsPolicyDesk
+    from bridgehead.admin.tracking import TraceService
     from bridgehead.admin.why.ports import Diagnostics
 
     class MonitoredServer(MetricsSource, Ready, Protocol):
@@ -116,10 +117,10 @@ class RunningServer(Protocol):
         """Accounts and sources that failed to log on too often."""
 
     @property
-    @property
     def certificate_desk(self) -> "CertificateDesk":
         """Certificates: who shows which, putting new ones in force, ACME."""
 
+    @property
     def safety_net(self) -> "SafetyNetDesk":
         """Delivered mail that is kept, and requests to resubmit it."""
 
@@ -167,15 +168,15 @@ class RunningServer(Protocol):
     def oauth(self) -> "OAuthDesk":
         """Access tokens of send connectors."""
 
+    @property
+    def tls_policies(self) -> "TlsPolicyDesk":
+        """What recipient domains ask of TLS."""
+
     async def reload(self) -> ReloadOutcome:
         """Read the configuration anew, all or nothing."""
 
     async def queues(self) -> Sequence[QueueSummary]:
         """Every queue that holds a message or has a state other than Active."""
-    @property
-    def tls_policies(self) -> "TlsPolicyDesk":
-        """What recipient domains ask of TLS."""
-
 
     def activity(self, queue: QueueState) -> QueueActivity:
         """What a queue does at the moment; no I/O."""

@@ -29,6 +29,7 @@ from bridgehead.net.smtp_client import ConnectionLost, SmtpClient, TlsFailed
 from bridgehead.net.tls import ClientContexts, ClientTls
 from bridgehead.receive.address_check import check_recipient, check_sender, with_domain
 from bridgehead.receive.connector import ReceiveConnectors
+from bridgehead.receive.devices import Devices
 from bridgehead.receive.permissions import rights_of, session_principal
 from bridgehead.receive.settings import MessageRateSource, ReceiveConnector, Right
 from bridgehead.routing.settings import DomainType
@@ -181,7 +182,7 @@ def _judge(site: Site, connector: ReceiveConnector, binding: str, said: _Said, r
         reply = evaluate(site, connector, said.mail or f"<{_NOT_OURS}>", said.rcpt)
     verdict, reason = Verdict.PASS, ""
     if reply.is_positive:
-        verdict, reason = _acceptance(site, connector, said)
+        verdict, reason = _device_acceptance(site, connector, binding) or _acceptance(site, connector, said)
     name = said.trick.name
     if said.domain_type not in (None, DomainType.AUTHORITATIVE):
         name = f"{name} ({said.domain_type})"
@@ -206,6 +207,16 @@ def _acceptance(site: Site, connector: ReceiveConnector, said: _Said) -> tuple[V
             f"it is taken for a mailbox in {owner.domain_name}, which is ours alone: nothing is relayed",
         )
     return Verdict.FAILURE, "mail would be relayed for anybody, and no setting grants that"
+
+
+def _device_acceptance(site: Site, connector: ReceiveConnector, binding: str) -> tuple[Verdict, str] | None:
+    """What it means where this machine itself is a device, whose rights are not the connector's."""
+    address = parse_binding(binding).address
+    client = "::1" if address.version == 6 else "127.0.0.1" if int(address) == 0 else str(address)
+    found = Devices(site.devices).match(connector.name, client)
+    if found is None or Right.ACCEPT_ANY_RECIPIENT not in found[0].principal.rights:
+        return None
+    return Verdict.NOTE, f'this machine is the device "{found[0].settings.name}", whose settings let it send there'
 
 
 def _unquoted(path: str) -> str:

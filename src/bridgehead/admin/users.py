@@ -20,6 +20,7 @@ class UserView(msgspec.Struct, frozen=True, kw_only=True):
     enabled: bool
     addresses: list[str]
     send_as: list[str]
+    send_on_behalf: list[str] = []
     certificates: list[str] = []
     comment: str = ""
 
@@ -38,14 +39,33 @@ def list_users(path: Path) -> list[UserView]:
 
 def add_user(
     path: Path, name: str, password: Secret, *, addresses: Sequence[str] = (), send_as: Sequence[str] = (),
-    certificates: Sequence[str] = (), comment: str = "",
+    send_on_behalf: Sequence[str] = (), certificates: Sequence[str] = (), comment: str = "",
 ) -> UserView:  # fmt: skip
     """Add a login. Raises AdminFault."""
     users = _open(path)
     try:
         user = users.add(
-            name, password, addresses=addresses, send_as=send_as, certificates=certificates, comment=comment
-        )
+            name, password, addresses=addresses, send_as=send_as, send_on_behalf=send_on_behalf,
+            certificates=certificates, comment=comment,
+        )  # fmt: skip
+    except (UserFileError, OSError) as error:
+        raise _refused(error) from None
+    keep_owner(path.parent, path)
+    return _view(user)
+
+
+def update_user(
+    path: Path, name: str, *, addresses: Sequence[str] | None = None, send_as: Sequence[str] | None = None,
+    send_on_behalf: Sequence[str] | None = None, certificates: Sequence[str] | None = None,
+    comment: str | None = None, enabled: bool | None = None,
+) -> UserView:  # fmt: skip
+    """Change what is given of a login; None leaves as it is. Raises AdminFault."""
+    users = _open(path)
+    try:
+        user = users.update(
+            name, addresses=addresses, send_as=send_as, send_on_behalf=send_on_behalf, certificates=certificates,
+            comment=comment, enabled=enabled,
+        )  # fmt: skip
     except (UserFileError, OSError) as error:
         raise _refused(error) from None
     keep_owner(path.parent, path)
@@ -109,6 +129,7 @@ def _view(user: User) -> UserView:
         enabled=user.enabled,
         addresses=list(user.addresses),
         send_as=list(user.send_as),
+        send_on_behalf=list(user.send_on_behalf),
         certificates=list(user.certificates),
         comment=user.comment,
     )

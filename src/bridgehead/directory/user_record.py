@@ -31,6 +31,7 @@ class User(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True
         name: unique without regard to case, prepared by SASLprep (RFC 4013), in lower case.
         addresses: the addresses that are its own.
         send_as: further ones it may send as: addresses, "*@domain", or "*" for any.
+        send_on_behalf: in whose name it may write (From), while Sender shows an address of its own; as `send_as`.
         certificates: client certificates that log it in (AUTH EXTERNAL): a DNS name, an IP address or a mail address
             that the certificate carries, or "sha256:HEX" for one certificate.
     """
@@ -40,6 +41,7 @@ class User(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True
     comment: str = ""
     addresses: tuple[str, ...] = ()
     send_as: tuple[str, ...] = ()
+    send_on_behalf: tuple[str, ...] = ()
     certificates: tuple[str, ...] = ()
 
 
@@ -79,24 +81,35 @@ def problem_with(user: User) -> str:
             parse_mailbox(address)
         except AddressError as error:
             return f"addresses: {address!r} is no address: {error}"
-    for grant in user.send_as:
-        try:
-            if grant.startswith("*@"):
-                parse_domain(grant[2:])
-            elif grant != "*":
-                parse_mailbox(grant)
-        except AddressError as error:
-            return f'send_as: an address, "*@domain" or "*" was expected, not {grant!r}: {error}'
+    for field, grants in (("send_as", user.send_as), ("send_on_behalf", user.send_on_behalf)):
+        for grant in grants:
+            if fault := _fault_of_grant(grant):
+                return f'{field}: an address, "*@domain" or "*" was expected, not {grant!r}: {fault}'
+    if user.send_on_behalf and not user.addresses:
+        return "send_on_behalf: it needs an address of its own, which Sender shows"
     for certificate in user.certificates:
         if not _CERTIFICATE.fullmatch(certificate):
             return f'certificates: a DNS name, an address or "sha256:" with 64 hex digits, not {certificate!r}'
     return ""
 
 
+def _fault_of_grant(grant: str) -> str:
+    """What is wrong with an address, "*@domain" or "*"; "" for nothing."""
+    try:
+        if grant.startswith("*@"):
+            parse_domain(grant[2:])
+        elif grant != "*":
+            parse_mailbox(grant)
+    except AddressError as error:
+        return str(error) or "malformed"
+    return ""
+
+
 def from_record(where: str, name: str, record: UserRecord) -> tuple[User, ScramCredential]:
     user = User(
         name=canonical_name(name), enabled=record.enabled, comment=record.comment,
-        addresses=record.addresses, send_as=record.send_as, certificates=record.certificates,
+        addresses=record.addresses, send_as=record.send_as, send_on_behalf=record.send_on_behalf,
+        certificates=record.certificates,
     )  # fmt: skip
     if problem := problem_with(user):
         raise UserFileError(f"{where}: {problem}")
@@ -136,6 +149,7 @@ def record_table(user: User, credential: ScramCredential) -> str:
         f"comment = {quoted(user.comment)}\n"
         f"addresses = {quoted(user.addresses)}\n"
         f"send_as = {quoted(user.send_as)}\n"
+        f"send_on_behalf = {quoted(user.send_on_behalf)}\n"
         f"certificates = {quoted(user.certificates)}\n"
         f"salt = {encoded(credential.salt)}\n"
         f"iterations = {credential.iterations}\n"

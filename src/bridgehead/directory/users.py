@@ -122,13 +122,13 @@ class UserFile:
 
     def add(
         self, name: str, password: Secret, *, addresses: Sequence[str] = (), send_as: Sequence[str] = (),
-        certificates: Sequence[str] = (), comment: str = "",
+        send_on_behalf: Sequence[str] = (), certificates: Sequence[str] = (), comment: str = "",
     ) -> User:  # fmt: skip
         """Add a login. Raises UserFileError where the name is taken or anything is malformed."""
         key = canonical_name(name)
         user = User(
-            name=key, addresses=tuple(addresses), send_as=tuple(send_as), certificates=tuple(certificates),
-            comment=comment,
+            name=key, addresses=tuple(addresses), send_as=tuple(send_as), send_on_behalf=tuple(send_on_behalf),
+            certificates=tuple(certificates), comment=comment,
         )  # fmt: skip
         problem = problem_with(user)
         if problem:
@@ -141,7 +141,8 @@ class UserFile:
 
     def update(
         self, name: str, *, addresses: Sequence[str] | None = None, send_as: Sequence[str] | None = None,
-        certificates: Sequence[str] | None = None, comment: str | None = None, enabled: bool | None = None,
+        send_on_behalf: Sequence[str] | None = None, certificates: Sequence[str] | None = None,
+        comment: str | None = None, enabled: bool | None = None,
     ) -> User:  # fmt: skip
         """Change what is given of a login. Raises UserFileError."""
         with self._changing():
@@ -152,6 +153,7 @@ class UserFile:
                 comment=former.comment if comment is None else comment,
                 addresses=former.addresses if addresses is None else tuple(addresses),
                 send_as=former.send_as if send_as is None else tuple(send_as),
+                send_on_behalf=former.send_on_behalf if send_on_behalf is None else tuple(send_on_behalf),
                 certificates=former.certificates if certificates is None else tuple(certificates),
             )
             if problem := problem_with(user):

@@ -106,7 +106,9 @@ class DeviceBook:
 
     def keep_only(self, configured: set[str]) -> None:
         """Forget devices that are configured no longer, those that came last excepted, while there are too many."""
-        gone = sorted((name for name in self._uses if name not in configured), key=lambda name: self._uses[name].connected)
+        gone = sorted(
+            (name for name in self._uses if name not in configured), key=lambda name: self._uses[name].connected
+        )
         for name in gone[: max(0, len(self._uses) - CAPACITY)]:
             del self._uses[name]
 

@@ -84,7 +84,9 @@ def _addresses(index: int, device: Device) -> Iterator[Finding]:
         if problem is None and not sender.isascii():
             problem = "an address in ASCII was expected, since it is put into mail of all kinds"
         if problem is not None:
-            yield Finding(index, "rewrite_sender", -1, f'"{sender}": {problem}', "an address such as scanner@contoso.com")
+            yield Finding(
+                index, "rewrite_sender", -1, f'"{sender}": {problem}', "an address such as scanner@contoso.com"
+            )
     if device.default_domain and (problem := _problem(parse_domain, device.default_domain)) is not None:
         yield Finding(index, "default_domain", -1, f'"{device.default_domain}": {problem}', "such as contoso.com")
 
@@ -120,5 +122,7 @@ def _overlaps(one: Device, other: int, ranges: list[IPRange], other_ranges: list
                 message = f'{theirs.text} is the device "{one.name}" already'
                 yield Finding(other, "remote_ip_ranges", element, message, "an address belongs to one device")
             elif not mine.covers(theirs) and not theirs.covers(mine):
-                message = f'{theirs.text} and {mine.text} of the device "{one.name}" overlap, and neither contains the other'
+                message = (
+                    f'{theirs.text} and {mine.text} of the device "{one.name}" overlap, and neither contains the other'
+                )
                 yield Finding(other, "remote_ip_ranges", element, message, "divide them")

@@ -1,9 +1,9 @@
 # SPDX-License-Identifier: MIT
 """As whom a device's message leaves: its sender and author as they are, rewritten, or refused (pure).
 
-What is allowed stays octet for octet. Else the device's `rewrite_sender` takes the place of MAIL and From, and who stood
-in From goes to Reply-To unless there is one. A DKIM signature covers From, so that rewriting breaks it: such a message
-is refused, or loses its signatures where the device's settings say so.
+What is allowed stays octet for octet. Else the device's `rewrite_sender` takes the place of MAIL and From, and who
+stood in From goes to Reply-To unless there is one. A DKIM signature covers From, so that rewriting breaks it: such a
+message is refused, or loses its signatures where the device's settings say so.
 """
 
 from typing import Final, NamedTuple

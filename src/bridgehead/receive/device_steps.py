@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""What is different in sessions of devices: MAIL may be rewritten, RCPT knows the device's list. The rest is `steps`."""
+"""What differs in sessions of devices: MAIL may be rewritten, RCPT knows the device's list. The rest is `steps`."""
 
 from typing import TYPE_CHECKING, Any, Final
 

@@ -11,6 +11,7 @@ from bridgehead.directory.user_record import User
 from bridgehead.mail.address import parse_mailbox
 from bridgehead.mail.units import ByteSize
 from bridgehead.receive.settings import (
+    Device,
     ExtendedRight,
     Grantee,
     PermissionGroup,
@@ -29,6 +30,7 @@ class Settings:
     ) -> None:  # fmt: skip
         self.accepted_domains = [AcceptedDomain(domain_name="contoso.com")]
         self.receive_connectors, self.send_connectors, self.foreign_connectors = receive, send, foreign
+        self.devices: list[Device] = []
 
 
 INTERNET = ReceiveConnector(

@@ -26,8 +26,8 @@ from bridgehead.admin.cli.safety_net import safety_net
 from bridgehead.admin.cli.standing_rule import standing_rule
 from bridgehead.admin.cli.status import reload, status
 from bridgehead.admin.cli.test import test
-from bridgehead.admin.cli.trace import trace
 from bridgehead.admin.cli.tls_policy import tls_policy
+from bridgehead.admin.cli.trace import trace
 from bridgehead.admin.cli.user import user
 from bridgehead.admin.cli.why import why
 

@@ -60,7 +60,7 @@ def _text(report: "AuditReport", rights: bool) -> str:
         lines = ["What is open:"]
         for one in report.exposures:
             mark, color = MARKS[one.verdict.value]
-            lines.append(f'  {paint(mark, color)} "{one.connector}": {one.sentence}')
+            lines.append(f'  {paint(mark, color)} {one.name}, "{one.connector}": {one.sentence}')
             lines.append(f"      {one.setting}: {one.remedy}")
         parts.append("\n".join(lines))
     lines = [f"Open-relay self-test: {report.self_test}"]

@@ -19,9 +19,10 @@ if TYPE_CHECKING:
     from bridgehead.admin.settings import ApiSettings
     from bridgehead.categorizer.settings import CategorizerSettings
     from bridgehead.directory.settings import DirectorySettings
+    from bridgehead.directory.user_record import User
     from bridgehead.net.settings import Certificate, TlsSettings
     from bridgehead.queues.settings import QueueSettings
-    from bridgehead.receive.settings import ReceiveConnector
+    from bridgehead.receive.settings import Device, ReceiveConnector, SenderException
     from bridgehead.routing.settings import AcceptedDomain, ForeignConnector, MailboxStore, SendConnector
     from bridgehead.tracking.settings import LogSettings
 
@@ -64,6 +65,10 @@ class Configuration(Protocol):
     def accepted_domains(self) -> "Sequence[AcceptedDomain]": ...
     @property
     def receive_connectors(self) -> "Sequence[ReceiveConnector]": ...
+    @property
+    def devices(self) -> "Sequence[Device]": ...
+    @property
+    def sender_exceptions(self) -> "Sequence[SenderException]": ...
     @property
     def send_connectors(self) -> "Sequence[SendConnector]": ...
     @property
@@ -124,8 +129,18 @@ class CliContext:
         configuration = self.configuration
         return site_of(
             configuration, self.data_directory, fqdn=configuration.server.fqdn or socket.getfqdn(), directory=directory,
-            clock=SystemClock(), random=random.random, by=BY_COMMAND,
+            clock=SystemClock(), random=random.random, by=BY_COMMAND, users=self._users(),
         )  # fmt: skip
+
+    def _users(self) -> "list[User]":
+        """The logins; none where their file cannot be read."""
+        from bridgehead.directory.user_record import UserFileError
+        from bridgehead.directory.users import UserFile
+
+        try:
+            return UserFile(self.within_data_directory(self.configuration.directory.users_file)).list_users()
+        except UserFileError:
+            return []
 
     def control(self, timeout: float = 60.0) -> "ControlClient":
         """A connection to the running server, made at its first call; to be closed by the caller."""

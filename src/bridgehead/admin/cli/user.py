@@ -24,6 +24,10 @@ def user() -> None:
     "--send-as", multiple=True, help="A further address it may send as, '*@domain', or '*'; may be given several times."
 )
 @click.option(
+    "--send-on-behalf", multiple=True,
+    help="An address, '*@domain' or '*' that may stand in From while Sender shows its own; several times.",
+)
+@click.option(
     "--certificate", "certificates", multiple=True,
     help="A client certificate that logs it in: a name or address that it carries, or sha256:HEX; several times.",
 )
@@ -33,7 +37,7 @@ def user() -> None:
 @click.pass_context
 def add(
     context: click.Context, name: str, addresses: tuple[str, ...], send_as: tuple[str, ...],
-    certificates: tuple[str, ...], comment: str, password_stdin: bool, as_json: bool,
+    send_on_behalf: tuple[str, ...], certificates: tuple[str, ...], comment: str, password_stdin: bool, as_json: bool,
 ) -> None:  # fmt: skip
     """Add a login. It sends only as its own addresses, unless --send-as grants more.
 
@@ -48,10 +52,52 @@ def add(
     path = _file(context.obj)
     view = add_user(
         path, name, read_password(password_stdin), addresses=addresses, send_as=send_as,
-        certificates=certificates, comment=comment,
+        send_on_behalf=send_on_behalf, certificates=certificates, comment=comment,
     )  # fmt: skip
     granted = ", ".join((*view.addresses, *view.send_as)) or "nobody yet"
     emit(view, as_json, lambda: f"Added {view.name}; it may send as {granted}.")
+
+
+@user.command("set", cls=AdminCommand)
+@click.argument("name")
+@click.option("--address", "addresses", multiple=True, help="Its own addresses from now on; several times.")
+@click.option("--send-as", multiple=True, help="What it may send as from now on; several times, '' for nothing.")
+@click.option(
+    "--send-on-behalf", multiple=True, help="On whose behalf it may write from now on; several times, '' for nobody's."
+)
+@click.option("--certificate", "certificates", multiple=True, help="Its certificates from now on; '' for none.")
+@click.option("--comment", help="Free text.")
+@click.option("--enable/--disable", "enabled", default=None, help="Whether it may log on.")
+@json_option
+@click.pass_context
+def set_(
+    context: click.Context, name: str, addresses: tuple[str, ...], send_as: tuple[str, ...],
+    send_on_behalf: tuple[str, ...], certificates: tuple[str, ...], comment: str | None, enabled: bool | None,
+    as_json: bool,
+) -> None:  # fmt: skip
+    """Change a login: what is given replaces what was there, the rest stays.
+
+    With --send-on-behalf boss@contoso.com it may write From: boss@contoso.com; Sender shows an address of its own, and
+    is added where the program left it out.
+
+    \b
+    Examples:
+      bridgehead user set assistant --send-on-behalf boss@contoso.com
+      bridgehead user set erp --send-as '' --comment 'sends as itself only'
+      bridgehead user set scanner --disable
+    """
+    from bridgehead.admin.users import update_user
+
+    def given(values: tuple[str, ...]) -> "tuple[str, ...] | None":
+        return tuple(value for value in values if value) if values else None
+
+    view = update_user(
+        _file(context.obj), name, addresses=given(addresses), send_as=given(send_as),
+        send_on_behalf=given(send_on_behalf), certificates=given(certificates), comment=comment, enabled=enabled,
+    )  # fmt: skip
+    behalf = f"; on behalf of {', '.join(view.send_on_behalf)}" if view.send_on_behalf else ""
+    granted = ", ".join((*view.addresses, *view.send_as)) or "nobody"
+    emit(view, as_json, lambda: f"{view.name} ({_STATE[view.enabled]}) may send as {granted}{behalf}.")
 
 
 @user.command("list", cls=AdminCommand)
@@ -68,10 +114,12 @@ def list_(context: click.Context, as_json: bool) -> None:
 
     users = list_users(_file(context.obj))
     rows = [
-        (one.name, _STATE[one.enabled], " ".join(one.addresses), " ".join(one.send_as), one.comment) for one in users
-    ]
-    headings = ("NAME", "STATE", "ADDRESSES", "SEND AS", "COMMENT")
-    emit(users, as_json, lambda: table(headings, rows, flexible=(2, 3, 4)) if rows else "There are no logins.")
+        (one.name, _STATE[one.enabled], " ".join(one.addresses), " ".join(one.send_as),
+         " ".join(one.send_on_behalf), one.comment)
+        for one in users
+    ]  # fmt: skip
+    headings = ("NAME", "STATE", "ADDRESSES", "SEND AS", "ON BEHALF OF", "COMMENT")
+    emit(users, as_json, lambda: table(headings, rows, flexible=(2, 3, 4, 5)) if rows else "There are no logins.")
 
 
 @user.command(cls=AdminCommand)

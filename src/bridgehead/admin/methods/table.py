@@ -20,8 +20,8 @@ from bridgehead.admin.methods import (
     server,
     standing_rules,
     tests,
-    trace,
     tls_policy,
+    trace,
     why,
 )
 
@@ -38,10 +38,9 @@ METHODS: Final[dict[str, Method]] = {
     **trace.METHODS,
     **why.METHODS,
     **tests.METHODS,
-    **audit.METHODS,
+    **tls_policy.METHODS,
     **audit.METHODS,
     **certificates.METHODS,
-    **tls_policy.METHODS,
     **devices.METHODS,
     **oauth.METHODS,
     **lockouts.METHODS,

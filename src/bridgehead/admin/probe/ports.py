@@ -10,6 +10,7 @@ from bridgehead.admin.probe.steps import ProbeResult
 
 if TYPE_CHECKING:
     from bridgehead.admin.audit_report import AuditReport
+    from bridgehead.admin.probe.site import Site
 
 SEND_CONNECTOR: Final = "send-connector"
 RECEIVE_CONNECTOR: Final = "receive-connector"
@@ -53,6 +54,9 @@ class ConnectorTests(Protocol):
 
     def results(self) -> Sequence[ProbeResult]:
         """The last ones, newest first."""
+
+    def site(self) -> "Site":
+        """The configuration in force with all that a test needs."""
 
     async def audit(self, *, again: bool) -> "AuditReport":
         """The last audit; a new one where there is none, or `again`."""

@@ -45,7 +45,10 @@ def _check_connectors(configuration: Configuration, device: Device, path: KeyPat
     try:
         mine = [parse_range(text) for text in device.remote_ip_ranges]
         reached = [
-            one for one in known for text in one.remote_ip_ranges if any(parse_range(text).overlaps(each) for each in mine)
+            one
+            for one in known
+            for text in one.remote_ip_ranges
+            if any(parse_range(text).overlaps(each) for each in mine)
         ]
     except RangeError:
         return  # it is told elsewhere

@@ -1,0 +1,243 @@
+# SPDX-License-Identifier: MIT
+"""Devices known by their address, at a running server: what they send, what they may not, old TLS, silence."""
+
+import smtplib
+import socket
+import ssl
+import warnings
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+
+from support.configuration import receive_connector
+from support.ports import free_port, wait_until
+from support.server import Server
+from support.sink import Sink
+
+PRINTER = "127.0.0.17"
+STRANGER = "127.0.0.99"
+SCAN = b"To: x@fabrikam.test\r\nFrom: Scanner\r\nSubject:  Scan \tof the day\r\nX-Fold:a\r\n\tb\r\n\r\nHello\r\n..\r\n"
+DEVICE: dict[str, Any] = {
+    "name": "printer-3", "remote_ip_ranges": [PRINTER], "owner": "Anna", "rewrite_sender": "devices@contoso.test",
+    "allowed_senders": ["scanner@contoso.test"], "allowed_recipients": ["*@fabrikam.test", "anna@contoso.test"],
+}  # fmt: skip
+
+
+def client(server: Server, address: str, connector: str = "anonymous") -> smtplib.SMTP:
+    """A client at another address of this machine."""
+    return smtplib.SMTP(
+        "127.0.0.1", server.port(connector), local_hostname="printer", timeout=30, source_address=(address, 0)
+    )
+
+
+def said(server: Server, address: str, *commands: str) -> list[str]:
+    """The replies to these commands, in a session without a body."""
+    with client(server, address) as session:
+        session.ehlo()
+        return [f"{code} {text.decode()}" for code, text in map(session.docmd, commands)]
+
+
+def start(make_server: Callable[..., Server], sink: Sink, *devices: dict[str, Any], **changes: Any) -> Server:
+    server = make_server(sink.port, devices=list(devices) or [DEVICE], **changes)
+    server.start()
+    return server
+
+
+def test_a_printer_without_login_is_rewritten_and_relayed_octet_for_octet(
+    make_server: Callable[..., Server], sink: Sink
+) -> None:
+    server = start(make_server, sink)
+    with client(server, PRINTER) as session:
+        session.helo("printer")
+        assert session.docmd("MAIL FROM:<scanner>")[0] == 250
+        assert session.docmd("RCPT TO:<x@fabrikam.test>")[0] == 250
+        assert session.data(SCAN)[0] == 250
+    (arrived,) = sink.wait(1)
+    assert arrived.reverse_path == "devices@contoso.test"
+    assert arrived.forward_paths == ["x@fabrikam.test"]
+    trace, _, own = arrived.data.partition(b"To: ")
+    assert b"To: " + own == (
+        b'To: x@fabrikam.test\r\nFrom: "Scanner" <devices@contoso.test>\r\nSubject:  Scan \tof the day\r\n'
+        b"X-Fold:a\r\n\tb\r\n" + added(own) + b"\r\nHello\r\n..\r\n"
+    )
+    assert trace.startswith(b"Received: from printer ")
+    line = server.wait_for_event("RECEIVE")
+    for text in (
+        "S:Principal=device:printer-3",
+        "S:Device=printer-3",
+        "S:OriginalSender=scanner",
+        "S:RewrittenFrom=Scanner",
+    ):
+        assert text in line["custom-data"]
+    assert line["return-path"] == "devices@contoso.test"
+
+
+def added(own: bytes) -> bytes:
+    """Message-ID and Date, which the device had left out."""
+    lines = own.partition(b"\r\n\r\n")[0].split(b"\r\n")[-2:]
+    assert lines[0].startswith(b"Message-ID: <")
+    assert lines[1].startswith(b"Date: ")
+    return b"\r\n".join(lines) + b"\r\n"
+
+
+def test_reply_to_is_who_wrote_and_an_allowed_author_stays(make_server: Callable[..., Server], sink: Sink) -> None:
+    server = start(make_server, sink)
+    for author in ("boss@contoso.test", "scanner@contoso.test"):
+        with client(server, PRINTER) as session:
+            message = f"From: B <{author}>\r\nMessage-ID: <1@x>\r\nDate: now\r\n\r\nx\r\n".encode()
+            session.sendmail(author, "x@fabrikam.test", message)
+    first, second = sink.wait(2)
+    assert first.data.endswith(
+        b"From: B <devices@contoso.test>\r\nReply-To: B <boss@contoso.test>\r\nMessage-ID: <1@x>\r\nDate: now\r\n\r\nx\r\n"
+    )
+    assert second.data.endswith(b"\r\nFrom: B <scanner@contoso.test>\r\nMessage-ID: <1@x>\r\nDate: now\r\n\r\nx\r\n")
+    assert (first.reverse_path, second.reverse_path) == ("devices@contoso.test", "scanner@contoso.test")
+
+
+def test_d14_a_device_cannot_send_as_others_and_a_second_tenant_in_its_range_is_refused(
+    make_server: Callable[..., Server], sink: Sink
+) -> None:
+    tenant = {
+        "name": "tenant", "remote_ip_ranges": ["127.0.0.16/28"], "allowed_senders": ["*@contoso.test"],
+        "allowed_recipients": ["*"],
+    }  # fmt: skip
+    server = start(make_server, sink, tenant)
+    replies = said(server, PRINTER, "MAIL FROM:<ceo@fabrikam.test>")
+    assert replies[0].startswith("550 5.7.60 ")
+    with client(server, PRINTER) as session, pytest.raises(smtplib.SMTPDataError, match="5\\.7\\.60"):
+        session.sendmail("a@contoso.test", "x@woodgrove.test", b"From: ceo@fabrikam.test\r\n\r\nx\r\n")
+    with client(server, PRINTER) as session:
+        session.sendmail("a@contoso.test", "x@woodgrove.test", b"From: a@contoso.test\r\n\r\nx\r\n")
+    (arrived,) = sink.wait(1)
+    assert arrived.reverse_path == "a@contoso.test"
+
+
+def test_d15_beside_a_device_strangers_in_our_name_are_refused_still(
+    make_server: Callable[..., Server], sink: Sink
+) -> None:
+    server = make_server(sink.port, devices=[DEVICE])
+    server.settings["receive_connectors"][0]["anti_spoofing_enabled"] = True
+    server.configure(server.settings)
+    server.start()
+    with client(server, STRANGER) as session, pytest.raises(smtplib.SMTPDataError):
+        session.sendmail("scanner@contoso.test", "anna@contoso.test", b"From: scanner@contoso.test\r\n\r\nx\r\n")
+    with client(server, PRINTER) as session:
+        session.sendmail("scanner@contoso.test", "anna@contoso.test", b"From: scanner@contoso.test\r\n\r\nx\r\n")
+
+
+def test_limits_and_recipients_of_a_device_are_its_own(make_server: Callable[..., Server], sink: Sink) -> None:
+    limited = {**DEVICE, "max_message_size": "64KB", "max_recipients_per_message": 1, "message_rate_limit": 2}
+    server = start(make_server, sink, limited)
+    replies = said(
+        server, PRINTER, "MAIL FROM:<scanner@contoso.test>", "RCPT TO:<x@woodgrove.test>", "RCPT TO:<x@fabrikam.test>",
+        "RCPT TO:<y@fabrikam.test>", "RSET", "MAIL FROM:<scanner@contoso.test> SIZE=70000", "AUTH PLAIN AGEAYg==",
+        "MAIL FROM:<scanner@contoso.test>", "RSET", "MAIL FROM:<scanner@contoso.test>",
+    )  # fmt: skip
+    assert replies[1].startswith("550 5.7.1 This device may not send")
+    assert replies[2].startswith("250 ")
+    assert replies[3].startswith("452 4.5.3")
+    assert replies[5].startswith("552 5.3.4")
+    assert replies[6].startswith("50")
+    assert replies[7].startswith("250 ")
+    assert replies[9].startswith("421 4.4.2")
+    others = said(server, STRANGER, "MAIL FROM:<scanner@contoso.test>", "RCPT TO:<x@fabrikam.test>")
+    assert others[1].startswith("550 5.7.1 Unable to relay")
+
+
+def test_signed_mail_is_refused_and_not_broken(make_server: Callable[..., Server], sink: Sink) -> None:
+    server = start(make_server, sink)
+    message = b"DKIM-Signature: v=1; d=contoso.test; b=abc\r\nFrom: boss@contoso.test\r\n\r\nx\r\n"
+    with client(server, PRINTER) as session, pytest.raises(smtplib.SMTPDataError, match="breaks the DKIM signature"):
+        session.sendmail("scanner@contoso.test", "x@fabrikam.test", message)
+
+
+def handshake(server: Server, address: str) -> str:
+    """The version of TLS that a client of another age gets; it knows 1.0 alone."""
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+    context.check_hostname, context.verify_mode = False, ssl.CERT_NONE
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", DeprecationWarning)
+        context.minimum_version = context.maximum_version = ssl.TLSVersion.TLSv1
+    context.set_ciphers("ALL:@SECLEVEL=0")
+    with client(server, address) as session:
+        session.ehlo()
+        session.starttls(context=context)
+        assert isinstance(session.sock, ssl.SSLSocket)
+        version = session.sock.version()
+        session.ehlo()
+        session.sendmail("scanner@contoso.test", "x@fabrikam.test", b"From: scanner@contoso.test\r\n\r\nx\r\n")
+        return str(version)
+
+
+def test_old_tls_is_for_the_device_alone(make_server: Callable[..., Server], sink: Sink) -> None:
+    server = start(make_server, sink, {**DEVICE, "tls_minimum_version": "1.0"})
+    assert handshake(server, PRINTER) == "TLSv1"
+    with pytest.raises((ssl.SSLError, smtplib.SMTPException, ConnectionError)):
+        handshake(server, STRANGER)
+    assert "S:TlsVersion=TLSv1;" in server.wait_for_event("RECEIVE")["custom-data"]
+
+
+def test_a_device_without_tls_where_others_need_it(make_server: Callable[..., Server], sink: Sink) -> None:
+    server = make_server(sink.port, devices=[{**DEVICE, "tls": "Off"}])
+    server.settings["receive_connectors"].append(
+        receive_connector("strict", free_port(), auth_mechanism=["Tls"], require_tls=True)
+    )
+    server.configure(server.settings)
+    server.start()
+    with client(server, PRINTER, "strict") as session:
+        session.ehlo()
+        assert not session.has_extn("starttls")
+        assert session.mail("scanner@contoso.test")[0] == 250
+    with client(server, STRANGER, "strict") as session:
+        session.ehlo()
+        assert session.has_extn("starttls")
+        assert session.mail("scanner@contoso.test")[0] == 530
+
+
+def test_bare_line_feeds_are_mended_for_the_device_alone(make_server: Callable[..., Server], sink: Sink) -> None:
+    server = start(make_server, sink, {**DEVICE, "bare_linefeed_repair": True})
+    raw = b"EHLO p\nMAIL FROM:<scanner@contoso.test>\nRCPT TO:<anna@contoso.test>\nDATA\n"
+    assert talk(server, PRINTER, raw, b"From: scanner@contoso.test\n\nx\n.\nQUIT\n").count(b"250 2.6.0") == 1
+    assert b"250 2.6.0" not in talk(server, STRANGER, raw, b"From: scanner@contoso.test\n\nx\n.\nQUIT\n")
+
+
+def talk(server: Server, address: str, *parts: bytes) -> bytes:
+    """What the server says to raw octets."""
+    with socket.create_connection(("127.0.0.1", server.port("anonymous")), 10, (address, 0)) as connection:
+        answer = connection.recv(4096)
+        for part in parts:
+            connection.sendall(part)
+        connection.settimeout(3)
+        while True:
+            try:
+                data = connection.recv(4096)
+            except TimeoutError:
+                return answer
+            if not data:
+                return answer
+            answer += data
+
+
+def test_silence_raises_an_alarm_and_mail_clears_it(make_server: Callable[..., Server], sink: Sink) -> None:
+    server = make_server(
+        sink.port, devices=[{**DEVICE, "silence_after": "0:00:01"}], alarms={"check_interval": "0:00:01"}
+    )
+    server.start()
+
+    def alarms() -> list[str]:
+        return [one["id"] for one in server.ask("alarm", "list")]
+
+    wait_until(lambda: "device_silent/printer-3" in alarms(), 20, lambda: f"an alarm: {alarms()}")
+
+
+def test_counts_and_the_page_outlive_a_restart(make_server: Callable[..., Server], sink: Sink) -> None:
+    server = start(make_server, sink)
+    with client(server, PRINTER) as session:
+        session.sendmail("scanner@contoso.test", "anna@contoso.test", b"From: boss@contoso.test\r\n\r\nx\r\n")
+        assert session.mail("scanner@contoso.test")[0] == 250
+        assert session.rcpt("x@woodgrove.test")[0] == 550
+    server.restart()
+    (one,) = server.ask("device", "list")["devices"]
+    assert (one["name"], one["messages"], one["rewritten"], one["errors"]) == ("printer-3", 1, 1, 1)
+    assert one["last_error"].startswith("550 5.7.1 This device")
