@@ -24,6 +24,8 @@ from support.configuration import (
     receive_connector,
     send_connector,
 )
+from support.identity_provider import CLIENT as APPLICATION
+from support.identity_provider import TENANT, IdentityProvider
 from support.ports import free_port, wait_until
 from support.server import Server
 from support.sink import Behaviour, Sink
@@ -325,3 +327,79 @@ def assert_enough_was_logged(logs: Path) -> None:
     assert b"535 5.7.8" in send
     for pattern in ("MSGTRK*.log", "MSGTRK*.jsonl", "RECV*.jsonl", "AGENTLOG*.log", "CONNECTLOG*.log", "*.xml"):
         assert list(logs.rglob(pattern)), pattern
+
+
+# --- access tokens -------------------------------------------------------------------------------------------------------
+
+
+def test_tokens_and_their_secrets_appear_nowhere(make_server: Callable[..., Server], tmp_path: Path) -> None:
+    """One smart host takes our tokens, one refuses them, and one provider repeats the wrong secret that we sent it."""
+    authority = Authority(tmp_path / "certificates", days=90)
+    pair = authority.issue("localhost", days=90)
+    good, wrong = tmp_path / "good.secret", tmp_path / "wrong.secret"
+    refused = ("{}", "535 5.7.3 Authentication unsuccessful")
+    with (
+        IdentityProvider(pair.server_context()) as provider,
+        Sink(Behaviour(context=pair.server_context(), on_token=provider.check)) as taking,
+        Sink(Behaviour(context=pair.server_context(), on_token=lambda *_: refused)) as refusing,
+    ):
+        canaries = [Canary("clientsecret"), Canary("wrongclientsecret")]
+        provider.secret = canaries[0].text
+        good.write_text(canaries[0].text)
+        wrong.write_text(canaries[1].text)
+
+        def connector(name: str, sink: Sink, **oauth: str) -> dict[str, object]:
+            return send_connector(
+                name, sink.port, spaces=(f"{name.lower()}.test",), smart_host_auth_mechanism="OAuth",
+                authentication_username="ann@contoso.test", tls_domain="localhost", require_tls=True,
+                tls_auth_level="DomainValidation", tls_ca_file=str(authority.root), protocol_logging_level="Verbose",
+                oauth={"tenant": TENANT, "client_id": APPLICATION, "token_url": provider.token_url,
+                       "device_authorization_url": provider.device_url, "ca_file": str(authority.root), **oauth},
+            )  # fmt: skip
+
+        server = make_server(
+            logs={"json_log_enabled": True, "queue_log_interval": 0.2},
+            receive_connectors=[receive_connector("secured", free_port(), **EXTERNALLY_SECURED)],
+            send_connectors=[
+                connector("Taking", taking, client_secret=f"file:{good}"),
+                connector("Refusing", refusing, client_secret=f"file:{good}"),
+                connector("Wrong", taking, client_secret=f"file:{wrong}"),
+                connector("Kept", taking, grant="RefreshToken"),
+                connector("Coded", taking, grant="DeviceCode"),
+            ],
+        ).start()  # fmt: skip
+        world = World(server, ssl.create_default_context(), [good, wrong])
+        world.command("oauth", "login", "Kept", "--refresh-token-stdin", data=provider.new_refresh_token().encode())
+        world.command("oauth", "login", "Kept", "--refresh-token-stdin", data=canaries[1].text.encode())
+        world.command("oauth", "login", "Coded", "--no-wait", "--json")
+        provider.entered = True
+        world.command("oauth", "login", "Coded", "--json")
+        domains = [f"x@{name}.test" for name in ("taking", "refusing", "wrong", "kept", "coded")]
+        server.send("ann@fabrikam.test", domains, MESSAGE, "secured")
+        taking.wait(3)
+        wait_until(lambda: sum(bool(one["last_error"]) for one in server.queues()) >= 2, 15, "two that fail")
+        for command in (
+            "status", "queue list", "why x@refusing.test", "why x@wrong.test", "why x@wrong.test --transcript",
+            "oauth status", "oauth refresh Taking", "oauth refresh Wrong", "test send-connector Refusing",
+            "test send-connector Wrong", "test send-connector Kept", "alarm list", "audit-log", "connector list",
+        ):  # fmt: skip
+            world.command(*command.split())
+            if "--transcript" not in command:
+                world.command(*command.split(), "--json")
+        server.stop()
+
+        tokens = {text for _, form in provider.requests for name, text in form.items()
+                  if name in ("refresh_token", "device_code", "client_assertion")}  # fmt: skip
+        tokens |= {*provider.issued, *provider.refresh_tokens}
+        assert len(tokens) >= 8
+        for number, text in enumerate(tokens):
+            canary = Canary(f"token {number}")
+            canary.text = text[-60:]  # the signature of a token; a piece is as bad as the whole
+            canaries.append(canary)
+        found = leaks_in_files(server.directory.parent, canaries, [good, wrong, authority.directory])
+        found += [f"printed: {leak}" for text in world.printed for leak in leaks(text, canaries)]
+        assert not found, "\n".join(found)
+        sent = b"".join(file.read_bytes() for file in (server.data / "logs/Hub/ProtocolLog/SmtpSend").glob("*.log"))
+        assert b"AUTH XOAUTH2" in sent
+        assert b"535 5.7.3" in sent
+        assert b"AADSTS7000215" in b"".join(world.printed)

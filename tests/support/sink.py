@@ -90,6 +90,9 @@ class Behaviour:
         on_content: called with the transaction; the reply to the whole message (LMTP: to each recipient in turn).
         pair: certificate and key files; with them STARTTLS is offered.
         users: login to password; with them AUTH is offered (under TLS where there is a pair).
+        on_token: called with (user, access token): None takes it, else (the JSON of the challenge, the reply).
+        token_mechanisms: offered where there is `on_token`.
+        external: AUTH EXTERNAL is offered to clients with a certificate.
         lmtp: LHLO and one reply for each recipient.
     """
 
@@ -105,6 +108,9 @@ class Behaviour:
     context: ssl.SSLContext | None = None
     implicit_tls: bool = False
     users: dict[str, str] = field(default_factory=dict)
+    on_token: Callable[[str, str], tuple[str, str] | None] | None = None
+    token_mechanisms: tuple[str, ...] = ("XOAUTH2",)
+    external: bool = False
     lmtp: bool = False
     hello_refused: bool = False
 
@@ -300,8 +306,11 @@ class _Session:
         lines = [self.behaviour.name, *self.behaviour.extensions]
         if self.behaviour.context and not self.tls:
             lines.append("STARTTLS")
-        if self.behaviour.users and (self.tls or not self.behaviour.context):
-            lines.append("AUTH PLAIN LOGIN")
+        mechanisms = ["PLAIN", "LOGIN"] if self.behaviour.users else []
+        mechanisms += self.behaviour.token_mechanisms if self.behaviour.on_token else ()
+        mechanisms += ["EXTERNAL"] if self.behaviour.external else []
+        if mechanisms and (self.tls or not self.behaviour.context):
+            lines.append(f"AUTH {' '.join(mechanisms)}")
         self.say("\r\n".join(["250-" + line for line in lines[:-1]] + ["250 " + lines[-1]]))
 
     do_lhlo = do_ehlo
@@ -317,6 +326,14 @@ class _Session:
 
     def do_auth(self, argument: str) -> None:
         mechanism, _, initial = argument.partition(" ")
+        if mechanism.upper() in ("XOAUTH2", "OAUTHBEARER"):
+            self.take_token(mechanism.upper(), initial)
+            return
+        if mechanism.upper() == "EXTERNAL":
+            names = self.sink.handshakes[-1][1] if self.tls else ()
+            self.user = base64.b64decode(initial.removeprefix("=")).decode() or (names[0] if names else "")
+            self.say("235 2.7.0 welcome" if names else "535 5.7.8 no certificate")
+            return
         if mechanism.upper() == "PLAIN":
             if not initial:
                 self.say("334 ")
@@ -334,6 +351,35 @@ class _Session:
             self.say("235 2.7.0 welcome")
         else:
             self.say("535 5.7.8 wrong")
+
+    def take_token(self, mechanism: str, initial: str) -> None:
+        """Google's and Microsoft's exchange, or that of RFC 7628."""
+        assert self.behaviour.on_token is not None
+        if not initial:
+            self.say("334 ")
+            initial = self.line()
+        text = base64.b64decode(initial, validate=True).decode()
+        if mechanism == "XOAUTH2":
+            found = re.fullmatch(r"user=([^\x01]*)\x01auth=Bearer ([^\x01]+)\x01\x01", text)
+        else:
+            found = re.fullmatch(
+                r"n,a=([^,]*),\x01host=[^\x01]+\x01port=[0-9]+\x01auth=Bearer ([^\x01]+)\x01\x01", text
+            )
+        if found is None:
+            self.say("501 5.5.4 malformed")
+            return
+        user = found[1].replace("=2C", ",").replace("=3D", "=")
+        refusal = self.behaviour.on_token(user, found[2])
+        if refusal is None:
+            self.user = user
+            self.say("235 2.7.0 welcome")
+            return
+        challenge, reply = refusal
+        if challenge:
+            self.say("334 " + base64.b64encode(challenge.encode()).decode())
+            dummy = self.line()
+            assert base64.b64decode(dummy) == (b"" if mechanism == "XOAUTH2" else b"\x01")
+        self.say(reply)
 
     def do_mail(self, argument: str) -> None:
         if self.say(self.behaviour.on_mail(argument) or "250 2.1.0 sender ok"):

@@ -9,6 +9,7 @@ import errno
 from typing import Final, cast
 
 from bridgehead.delivery.smtp_send.destination import Target, Unresolvable
+from bridgehead.delivery.smtp_send.log_on import TokenRefused
 from bridgehead.delivery.smtp_send.prepare import Outgoing
 from bridgehead.delivery.smtp_send.security import HostUnusable
 from bridgehead.diagnosis.facts import AttemptFacts, How, Phase
@@ -158,6 +159,8 @@ def _stage(error: Exception, client: SmtpClient | None) -> tuple[Phase, How]:
 def _add_unusable(facts: AttemptFacts, error: HostUnusable, client: SmtpClient | None) -> None:
     if error.reply is not None:
         _add_reply(facts, error.reply)
+    if isinstance(error, TokenRefused):
+        facts.text = error.answer
     chain: tuple[bytes, ...] = ()
     if error.tls is not None:
         facts.alert, facts.verify_code, chain = error.tls.alert, error.tls.verify_code, error.tls.chain

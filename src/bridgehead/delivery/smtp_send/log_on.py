@@ -40,12 +40,11 @@ class TokenSource(Protocol):
 
 
 class TokenRefused(HostUnusable):
-    """The identity provider gives no token. `remedy`: what helps, "" where that is not known."""
+    """There is no token. `answer`: what the identity provider said, `remedy`: what helps; "" for nothing."""
 
     def __init__(self, reason: str, fault: TokenFault) -> None:
-        reply = Reply(0, "", fault.answer) if fault.how is How.REPLY and fault.answer else None
-        super().__init__(reason, "4.7.0", Phase.TOKEN, fault.how, reply=reply)
-        self.remedy = fault.remedy
+        super().__init__(reason, "4.7.0", Phase.TOKEN, fault.how)
+        self.answer, self.remedy = fault.answer, fault.remedy
 
 
 def logs_on(connector: SendConnector) -> bool:
