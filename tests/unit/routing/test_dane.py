@@ -48,7 +48,7 @@ def test_which_records_are_usable(rdata, usable):
 
 
 @given(st.lists(st.binary(max_size=80), max_size=20), st.lists(st.binary(max_size=200), max_size=3))
-def test_incident_d4_no_record_and_no_certificate_raises(rdatas, chain):
+def test_d4_no_record_and_no_certificate_raises(rdatas, chain):
     records = usable_records(one for rdata in rdatas if (one := tlsa_record(rdata)) is not None)
     assert len(records) <= TLSA_RECORDS
     judge(records, chain, [], ["mx.contoso.test"], lambda *_: "no")
@@ -57,7 +57,7 @@ def test_incident_d4_no_record_and_no_certificate_raises(rdatas, chain):
 
 
 @given(st.data())
-def test_incident_d4_no_damage_to_a_certificate_raises(certificate, data):
+def test_d4_no_damage_to_a_certificate_raises(certificate, data):
     position = data.draw(st.integers(0, len(certificate) - 1))
     damaged = certificate[:position] + data.draw(st.binary(min_size=1, max_size=3)) + certificate[position + 1 :]
     public_key_of(damaged)

@@ -2,12 +2,15 @@
 """DANE on the wire: zones of a real NSD, validated by a real Unbound, and mail hosts with real certificates
 (RFC 7671, RFC 7672)."""
 
+import ssl
+
 import pytest
 
 from bridgehead.diagnosis.engine import diagnose
 from bridgehead.diagnosis.facts import Evidence, Owner, Phase
 from bridgehead.mail.item import TlsRequirement
 from bridgehead.net.secure_resolver import SecureResolver
+from bridgehead.net.tls import ClientContexts, ClientTls
 from bridgehead.routing.settings import SmtpDaneMode, TlsAuthLevel
 from bridgehead.tracking.tls_report import PolicyType, ResultType
 from support.policy_world import PolicyWorld, der_of, tlsa, with_chain
@@ -158,7 +161,7 @@ async def test_rfc7672_case(world, case, error, note):
 
 
 @pytest.mark.parametrize("case", ["host-bogus.dane.test", "host-expired.dane.test", "bogus.test", "expired.test"])
-async def test_bogus_is_a_temporary_failure(world, case):
+async def test_d12_bogus_is_not_absence(world, case):
     """Bogus is never absence: neither MX nor TLSA nor addresses, and nothing is sent."""
     before = sum(sink.sessions for sink in world.sinks)
     sent = await world.send(case)
@@ -188,7 +191,7 @@ async def test_mx_records_that_are_not_signed_leave_dane_out(world):
     assert world.by_address[GOOD].to("b@plain.test")
 
 
-async def test_unvalidating_resolver_is_not_believed(world):
+async def test_d12_a_resolver_that_is_not_trusted_is_not_believed(world):
     """A resolver elsewhere could be anybody: its AD bit counts only where an administrator says so."""
     far = SecureResolver(["192.0.2.53"], clock=world.clock)
     assert not far.is_trusted
@@ -202,7 +205,7 @@ async def test_unvalidating_resolver_is_not_believed(world):
     assert "no DNS server is trusted" in sent.error
 
 
-async def test_unvalidating_resolver_leaves_the_ad_bit_out(world):
+async def test_d12_an_unvalidating_resolver_vouches_for_nothing(world):
     """NSD itself answers without validation: nothing is secure."""
     nsd = SecureResolver([f"127.0.0.1:{world.dns._ports[0]}"], clock=world.clock, hosts={})
     found = await nsd.mx("ee-key.dane.test")
@@ -264,7 +267,7 @@ async def test_the_session_is_logged_with_its_policy(world):
     assert "policy dane" in world.log.text
 
 
-async def test_dane_never_takes_a_tls_session_up_again(world):
+async def test_d12_dane_never_takes_a_tls_session_up_again(world):
     """Each handshake under DANE shows its certificates anew (session tickets across services)."""
     sink = world.by_address[GOOD]
     factory = world.factory()
@@ -296,3 +299,29 @@ async def test_why_names_the_cause(world, case, cause, words):
     if cause == "dane-stale-record":
         assert any(line.startswith("TLSA _") for line in first.finding.proof)
         assert any(line.startswith("certificate shown: ") for line in first.finding.proof)
+
+
+@pytest.mark.parametrize(
+    ("case", "taken"),
+    [
+        ("alias", False),  # signed all the way: the records of the name that it leads to count
+        ("alias-own", False),  # there are none there: those of the alias itself count
+        ("alias-out", False),  # it leads into a zone without signatures, and is signed itself: likewise
+        ("alias-out-none", True),
+    ],
+)
+async def test_d12_mx_hosts_that_are_aliases(world, case, taken):
+    """CNAME MX zones (RFC 7672 §2.2.2): each of these records is of another key than the host shows."""
+    sent = await world.send(f"{case}.dane.test")
+    assert (sent.error == "") is taken
+
+
+def test_d12_our_client_hello_fits_into_one_packet():
+    """One that does not breaks on middleboxes that look at the first packet only."""
+    for scope in ("", "dane", "mta-sts"):
+        outgoing = ssl.MemoryBIO()
+        context = ClientContexts().get(ClientTls(owner="out", scope=scope))
+        connection = context.wrap_bio(ssl.MemoryBIO(), outgoing, server_hostname="mx." + "a" * 60 + ".test")
+        with pytest.raises(ssl.SSLWantReadError):
+            connection.do_handshake()
+        assert 0 < len(outgoing.read()) < 1400

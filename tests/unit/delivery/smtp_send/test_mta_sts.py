@@ -236,7 +236,7 @@ async def test_a_dead_policy_host_is_told(world):
         await hosts.fetch("nowhere.sts.test", world.resolver)
 
 
-async def test_sts_testing_is_not_enforced_and_is_reported(world):
+async def test_d12_sts_testing_is_not_enforced_and_is_reported(world):
     """D12: testing never blocks; what would have failed is told."""
     assert (await world.send("testing-wrong.sts.test")).error == ""
     assert world.sink[WRONG].to("b@testing-wrong.sts.test")[-1].tls
@@ -253,7 +253,7 @@ async def test_sts_testing_with_a_host_that_fails_costs_one_connection_once_know
     assert world.sink[WRONG].sessions == before + 1
 
 
-async def test_sts_is_fetched_once_and_kept_over_a_restart(world):
+async def test_d12_sts_is_fetched_once_and_kept_over_a_restart(world):
     """D12: the cache outlives the process, and DNS and policy host may be gone."""
     await world.send("good.sts.test")
     await world.send("good.sts.test")
@@ -266,7 +266,7 @@ async def test_sts_is_fetched_once_and_kept_over_a_restart(world):
     assert len(world.hosts.requests) == asked
 
 
-async def test_sts_cache_holds_while_dns_and_policy_host_are_down(world):
+async def test_d12_sts_cache_holds_while_dns_and_policy_host_are_down(world):
     """D12: STS cache failure = policy off. What is known holds until it ends, whoever is silent."""
     world.factory()
     assert (await world.send("clear.sts.test")).error
@@ -277,7 +277,7 @@ async def test_sts_cache_holds_while_dns_and_policy_host_are_down(world):
     await dead.close()
 
 
-async def test_sts_lost_cache_keeps_mail_waiting_while_nobody_can_tell(world):
+async def test_d12_sts_lost_cache_keeps_mail_waiting_while_nobody_can_tell(world):
     """D12, cache outage: the file is damaged and DNS says nothing: the domain's mail waits, it does not go in clear."""
     await world.send("silent.sts.test")  # with a whole file and nothing known: RFC 8461 says that there is no policy
     assert world.sink[CLEAR].to("b@silent.sts.test")
@@ -305,7 +305,7 @@ async def test_sts_a_file_that_cannot_be_written_is_told_and_stops_nothing(world
     assert world.shared.sts.known("good.sts.test") is not None
 
 
-async def test_sts_policy_per_domain_where_hosts_are_shared(world):
+async def test_d12_sts_policy_per_domain_where_hosts_are_shared(world):
     """D12, shared-MX aliasing: two domains on one host, one enforces, one has no policy; over one factory."""
     world.dns.zone(
         "strict.test", "@ MX 10 mx.shared.test.", "mta-sts A 127.0.0.1", '_mta-sts TXT "v=STSv1; id=7;"', how=PLAIN
@@ -320,7 +320,7 @@ async def test_sts_policy_per_domain_where_hosts_are_shared(world):
     assert not world.sink[SHARED].to("b@strict.test")
 
 
-async def test_sts_does_not_beat_dane(world):
+async def test_d12_sts_does_not_beat_dane(world):
     """D12: the TLSA record fails, the policy and the certificate would be content: refused. And the other way round."""
     sent = await world.send("both.test")
     assert sent.error.startswith("DANE: ")
@@ -373,7 +373,7 @@ async def test_policies_in_use_are_fetched_anew_before_they_end(world):
     assert second.expires_at > first.expires_at
 
 
-async def test_a_session_takes_no_message_once_its_policy_has_ended(world):
+async def test_d12_a_session_takes_no_message_once_its_policy_has_ended(world):
     """The policy is part of what the pool lends a connection for: after it ended, a new session looks it up anew."""
     source = MemorySource([queued(recipients=["b@good.sts.test"])])
     courier = world.factory().courier(NextHop(DeliveryType.DNS_CONNECTOR, "good.sts.test", "out"), source)

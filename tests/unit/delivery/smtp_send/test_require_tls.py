@@ -102,7 +102,7 @@ async def test_a_report_goes_where_it_can_be_read_by_nobody_else(world):
     assert "not valid" in (await world.send("unknown.require.test", REPORT, sender="")).error
 
 
-async def test_an_opportunistic_session_is_not_used_for_requiretls_mail(world):
+async def test_d12_an_opportunistic_session_is_not_used_for_requiretls_mail(world):
     """D12: an idle connection to the very host that offers REQUIRETLS, opened without checking, stays where it is."""
     factory = world.factory()
     usual = MemorySource([queued(recipients=["b@offers.require.test"])])
@@ -122,7 +122,7 @@ async def test_an_opportunistic_session_is_not_used_for_requiretls_mail(world):
     await courier.close()
 
 
-async def test_requiretls_mail_does_not_take_a_tls_session_up_again(world):
+async def test_d12_requiretls_mail_does_not_take_a_tls_session_up_again(world):
     """D12: session tickets across services."""
     factory = world.factory()
     for _ in range(2):
@@ -138,7 +138,7 @@ async def test_requiretls_reaches_the_level_that_is_remembered(world):
     assert world.shared.memory.seen("offers.require.test").best is TlsLevel.VERIFIED
 
 
-def test_the_next_hop_is_what_the_pool_lends_by():
+def test_d12_the_next_hop_is_what_the_pool_lends_by():
     """Another requirement, connector (and with it credentials, source and TLS settings) or domain: another pool."""
     hop = NextHop(DeliveryType.DNS_CONNECTOR, "contoso.test", "out")
     others = [
