@@ -154,6 +154,11 @@ class DnsResponder:
         address, port = _endpoint(server)
         try:
             return dns.query.tcp(message, address, timeout=_SECONDS, port=port)
+        except (dns.tsig.PeerError, dns.tsig.BadSignature, dns.message.UnknownTSIGKey) as error:
+            said = clean_text(str(error), 100)
+            raise ChallengeFailed(
+                f"{server} and we differ about the TSIG key ({said}): compare its name, algorithm, secret and the clocks"
+            ) from None
         except (dns.exception.DNSException, OSError, EOFError, ValueError) as error:
             said = clean_text(str(error) or type(error).__name__, 200)
             raise ChallengeFailed(f"{server} does not answer as it should: {said}") from None

@@ -226,7 +226,7 @@ class AcmeKeeper:
             secret = settings.external_account_secret
             authority = AcmeAuthority(
                 directory_url=settings.directory_url,
-                account_folder=self._folder / "accounts" / account_name(settings.directory_url),
+                account_folder=self._account_folder(settings.directory_url),
                 contact=settings.contact,
                 terms_agreed=settings.terms_of_service_agreed,
                 ca_file=str(loaded.within(settings.ca_file)) if settings.ca_file else "",
@@ -234,13 +234,19 @@ class AcmeKeeper:
                 external_secret=read_secret(secret, loaded.data_directory) if secret else None,
             )
             responder = self._responder(challenge, settings)
-        except ValueError as error:
+        except (OSError, ValueError) as error:
             raise AcmeFailed(str(error), "see [acme]") from None
         order = AcmeOrder(
             names=wanted.all_names, challenge=challenge, key_type=settings.key_type, seconds=seconds, say=say,
             stopped=self._stopped,
         )  # fmt: skip
         return obtain(authority, order, responder)
+
+    def _account_folder(self, directory_url: str) -> Path:
+        """One for each authority. Raises OSError."""
+        for folder in (self._folder, self._folder / "accounts"):
+            folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+        return self._folder / "accounts" / account_name(directory_url)
 
     def _responder(self, challenge: AcmeChallenge, settings: AcmeSettings) -> Responder:
         """Raises ValueError."""
