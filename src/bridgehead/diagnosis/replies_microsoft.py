@@ -45,6 +45,15 @@ MICROSOFT: Final[list[ReplyRule]] = [
         "{smtp_auth_remedy}",
     ),
     reply_rule(
+        "mailbox-not-opened",
+        (28,),
+        YOU,
+        r"MapiExceptionLogonFailed|mailbox logon failure",
+        "{who} took the log-on, but the application may not open the mailbox that it sends as.",
+        "Add-MailboxPermission -Identity MAILBOX -User SERVICE-PRINCIPAL -AccessRights FullAccess; it takes up to half "
+        "an hour to count",
+    ),
+    reply_rule(
         "security-defaults",
         (28,),
         YOU,
