@@ -11,7 +11,7 @@ from typing import Final
 import msgspec
 
 from bridgehead.mail.envelope import RecipientState
-from bridgehead.mail.item import Handling, Priority
+from bridgehead.mail.item import Handling, Priority, TlsRequirement
 from bridgehead.queues.states import Event, IllegalTransition, next_status
 from bridgehead.queues.store import MessageStatus, QueuedItem, QueueKind
 from bridgehead.routing.next_hop import DeliveryType, NextHop, with_requirement
@@ -211,8 +211,9 @@ def _redirect(entry: QueuedItem, change: ItemChange) -> QueuedItem:
     if not target.domain:
         target = NextHop(DeliveryType.DNS_CONNECTOR, _only_domain(entry), target.connector)
     if entry.item.tls_requirement:
-        if target.delivery_type is DeliveryType.NON_SMTP_GATEWAY:
-            raise Unchanged("it must go over TLS that its sender asked for (REQUIRETLS), which a gateway cannot promise")
+        required = entry.item.tls_requirement is TlsRequirement.REQUIRED
+        if required and target.delivery_type is DeliveryType.NON_SMTP_GATEWAY:
+            raise Unchanged("its sender asked for TLS all the way (REQUIRETLS), which a gateway cannot promise")
         target = with_requirement(target, entry.item.tls_requirement)
     if target == entry.next_hop:
         raise Unchanged("on its way there already")

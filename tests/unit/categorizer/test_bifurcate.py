@@ -8,6 +8,7 @@ import pytest
 from bridgehead.categorizer.bifurcate import Part, bifurcate
 from bridgehead.categorizer.resolution import Copy
 from bridgehead.mail.envelope import EnvelopeRecipient
+from bridgehead.mail.item import TlsRequirement
 from bridgehead.mail.units import ByteSize
 from bridgehead.routing.settings import ForeignConnector, SendConnector
 from support.categorizing import SENDER, a, mail_flow, to
@@ -93,3 +94,18 @@ def test_each_reverse_path_has_its_own_copy() -> None:
     copies = [Copy(a(SENDER), [to("a@dns.example")], []), Copy(a("boss@contoso.com"), [to("b@dns.example")], [])]
     parts = bifurcate(copies, 1, mail_flow(connectors=CONNECTORS))
     assert [(str(part.reverse_path), len(part.recipients)) for part in parts] == [(SENDER, 1), ("boss@contoso.com", 1)]
+
+
+def test_what_a_message_asks_of_tls_has_queues_of_its_own() -> None:
+    """REQUIRETLS mail never meets a connection that was opened for other mail; a gateway cannot promise it."""
+    copy = Copy(a(SENDER), [to("a@dns.example"), to("b@x.smart.example"), local("anna"), to("f@fax.example")], [])
+    flow = mail_flow(connectors=CONNECTORS, foreign=FOREIGN)
+    parts = bifurcate([copy], 1000, flow, TlsRequirement.REQUIRED)
+    assert [name for name, _ in shown(parts)] == [
+        "DnsConnectorDelivery dns/dns.example (RequireTLS)",
+        "SmartHostConnectorDelivery smart/hub.example,[192.0.2.9] (RequireTLS)",
+        "SmtpDeliveryToMailbox Mailboxes/Mailboxes",
+    ]
+    assert [(str(who.forward_path), status.status) for who, status in copy.results] == [("f@fax.example", "5.7.30")]
+    copy = Copy(a(SENDER), [to("f@fax.example")], [])
+    assert len(bifurcate([copy], 1000, flow, TlsRequirement.OPTIONAL)) == 1

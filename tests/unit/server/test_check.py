@@ -164,6 +164,23 @@ def test_only_one_domain_is_the_default(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
+    ("tls", "connector", "sound"),
+    [
+        ("", 'dns_servers = ["127.0.0.1"]', True),
+        ('dnssec_resolvers = ["192.0.2.53"]', 'dns_servers = ["192.0.2.53:53"]', True),
+        ('dnssec_resolvers = ["192.0.2.54"]', 'dns_servers = ["192.0.2.53"]', False),
+        ('dnssec_resolvers = ["resolver.test"]', 'dns_servers = ["127.0.0.1"]', False),
+        ("mta_sts_port = 0", 'dns_servers = ["127.0.0.1"]', False),
+    ],
+)
+def test_mandatory_dane_needs_a_resolver_that_is_believed(
+    tmp_path: Path, tls: str, connector: str, sound: bool
+) -> None:  # fmt: skip
+    text = f'{DOMAIN}{CONNECTOR}{SEND}smtp_dane_mode = "Mandatory"\n{connector}\n[tls]\n{tls}\n'
+    assert (findings(tmp_path, text) == []) is sound
+
+
+@pytest.mark.parametrize(
     ("extra", "path", "message"),
     [
         ("ignore_starttls = true\nrequire_tls = true", "ignore_starttls", "STARTTLS ignored"),
@@ -191,6 +208,14 @@ def test_only_one_domain_is_the_default(tmp_path: Path) -> None:
         ('source_ip_addresses = ["192.0.2.1", "192.0.2.2"]', "source_ip_addresses[1]", "IPv4 address already"),
         ('dns_servers = ["192.0.2.53:0"]', "dns_servers[0]", "no address of a DNS server"),
         ("port = 0", "port", "out of range"),
+        ('smtp_dane_mode = "Mandatory"\nignore_starttls = true', "smtp_dane_mode", "STARTTLS is ignored"),
+        ('smtp_dane_mode = "Mandatory"\nsmart_hosts = ["a.test"]', "smtp_dane_mode", "not for smart hosts"),
+        ('smtp_dane_mode = "Mandatory"\ndns_servers = ["192.0.2.53"]', "smtp_dane_mode", "no DNS server is believed"),
+        (
+            'smtp_dane_mode = "Mandatory"\nrequire_tls = true\ntls_auth_level = "CertificateValidation"',
+            "smtp_dane_mode",
+            "instead of DANE",
+        ),
     ],
 )
 def test_send_connector_rules(tmp_path: Path, extra: str, path: str, message: str) -> None:

@@ -7,6 +7,7 @@ import pytest
 
 from bridgehead.mail.reply import Reply
 from bridgehead.smtp import replies
+from bridgehead.smtp.commands import parse_mail
 from bridgehead.smtp.errors import LocalProtocolError
 from bridgehead.smtp.events import (
     Auth,
@@ -22,7 +23,7 @@ from bridgehead.smtp.events import (
     StartTls,
     Violation,
 )
-from bridgehead.smtp.extensions import Features
+from bridgehead.smtp.extensions import Features, ehlo_lines
 from bridgehead.smtp.server import ServerConnection
 from bridgehead.smtp.states import VERBS, State
 
@@ -331,6 +332,16 @@ def test_auth_exchange_and_cancel() -> None:
 ])  # fmt: skip
 def test_mail_arguments(line: bytes, code: int) -> None:
     assert codes(ready(Driver()).feed(line + b"\r\n")) == [code]
+
+
+@pytest.mark.parametrize(("parameter", "offered", "code"), [
+    (b"REQUIRETLS", True, 250), (b"requiretls", True, 250), (b"REQUIRETLS=YES", True, 555), (b"REQUIRETLS", False, 555),
+    (b"REQUIRETLS REQUIRETLS", True, 501),
+])  # fmt: skip
+def test_requiretls_is_taken_where_it_is_offered_and_without_a_value(parameter: bytes, offered: bool, code: int) -> None:
+    parsed = parse_mail(b"FROM:<a@a.test> " + parameter, Features(require_tls=offered))
+    assert (250 if isinstance(parsed, Mail) and parsed.require_tls else parsed.code) == code
+    assert ("REQUIRETLS" in ehlo_lines(Features(require_tls=offered))) is offered
 
 
 @pytest.mark.parametrize(("line", "code"), [
