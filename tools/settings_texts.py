@@ -131,6 +131,14 @@ TABLES: dict[str, tuple[str, str, str]] = {
         ),
     ),
     "tls": ("Domain Security", "Set-TransportConfig", "One table: partners who are known by their certificates."),
+    "tls_reports": (
+        "TLS reports",
+        "",
+        (
+            "One table: reports on how TLS went, to others and from them (RFC 8460). "
+            "[TLS reports](../howto/tls-report.md) tells the rest."
+        ),
+    ),
     "sender_exceptions": (
         "Sender exceptions",
         "New-TenantAllowBlockListSpoofItems",
@@ -334,6 +342,10 @@ OWN: dict[str, set[str]] = {
         "tls_ca_file", "tls_crl_file", "anti_spoofing_enabled", "non_compliant_sender_policy",
     },
     "Certificate": {"certificate_file", "key_file"},
+    "TlsReportSettings": {
+        "sending_enabled", "organization_name", "contact_info", "sender_address", "report_address", "max_age",
+        "https_ca_file",
+    },
     "TlsSettings": {"dnssec_resolvers", "mta_sts_ca_file", "mta_sts_port"},
     "AuthServer": {
         "audiences", "scopes", "user_claims", "algorithms", "clock_skew", "key_refresh_interval", "max_key_age",

@@ -25,6 +25,7 @@ if TYPE_CHECKING:  # a command that asks for queues does not load what traces an
     from bridgehead.admin.safety_net import SafetyNetDesk
     from bridgehead.admin.standing_rules import StandingRules
     from bridgehead.admin.tls_policy import TlsPolicyDesk
+    from bridgehead.admin.tls_reports import TlsReportDesk
     from bridgehead.admin.tracking import TraceService
     from bridgehead.admin.why.ports import Diagnostics
 
@@ -115,6 +116,10 @@ class RunningServer(Protocol):
     @property
     def lockouts(self) -> "LockoutDesk":
         """Accounts and sources that failed to log on too often."""
+
+    @property
+    def tls_reports(self) -> "TlsReportDesk":
+        """Reports on how TLS went."""
 
     @property
     def certificate_desk(self) -> "CertificateDesk":

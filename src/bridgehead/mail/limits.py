@@ -43,6 +43,12 @@ FAMILIAR_SOURCES_KEPT: Final = 20_000
 """Pairs of account and source of good logons that are remembered."""
 GUESSED_ACCOUNTS_SHOWN: Final = 1000
 """Names that are remembered of the failed logons of one source."""
+LDAP_WAITING: Final = 200
+"""Logons that wait for an LDAP directory; more are put off."""
+LDAP_ADDRESSES: Final = 500
+"""Addresses of one login of an LDAP directory."""
+REMOTE_LOGINS_KEPT: Final = 1000
+"""Logins of an LDAP directory that are logged in or about to be."""
 SOURCES_ALARMED: Final = 20
 """Sources that guess passwords with an alarm of their own at a time."""
 TOKEN_BYTES: Final = 12_000
@@ -318,3 +324,21 @@ SECRET_DOCUMENT_BYTES: Final = 64 * 1024
 TOKEN_STORE_BYTES: Final = 4 * 1024 * 1024
 RETRY_AFTER_SECONDS_MAX: Final = 3_600.0
 """How long an identity provider may ask us to wait."""
+
+# --- TLS reports (RFC 8460) -------------------------------------------------------------------------------------------
+TLS_REPORT_MAIL_BYTES: Final = 4 * 1024 * 1024
+"""A message with a report in it; larger ones are not read."""
+TLS_REPORT_BYTES: Final = 8 * 1024 * 1024
+"""A report, decompressed; RFC 8460 §3 leaves the bound to the receiver."""
+TLS_REPORT_POLICIES: Final = 1_000
+TLS_REPORT_FAILURES: Final = 5_000
+"""Kinds of failure of all policies of one report that are kept."""
+TLS_REPORT_TEXT: Final = 500
+TLS_REPORTED_DOMAINS: Final = 20_000
+"""Recipient domains of a day whose sessions are counted."""
+TLS_REPORTED_FAILURES: Final = 200
+"""Kinds of failure of a domain and day that are told apart."""
+TLS_REPORTS_KEPT: Final = 10_000
+"""Reports of others that are kept."""
+TLS_REPORT_ADDRESSES: Final = 5
+"""Addresses that one domain's reports are sent to."""

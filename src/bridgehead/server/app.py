@@ -68,6 +68,7 @@ from bridgehead.server.pressure import ResourceMonitor
 from bridgehead.server.queue_actions import make_actions, make_standing_rules, restore_suspensions
 from bridgehead.server.queue_store import TIDY_SECONDS, make_store, mind_safety_net
 from bridgehead.server.rooms import Rooms, secure_domains
+from bridgehead.server.tls_reports import TlsReports
 from bridgehead.server.token_issuers import TokenIssuers
 from bridgehead.server.trace import Traces
 from bridgehead.tracking.counters import CountingTracker
@@ -110,9 +111,20 @@ class Application:
         self.metrics = Metrics(configuration.monitoring.destinations)
         queue_folder = loaded.within(configuration.queues.queue_database_path)
         self.store, self.safety_net = make_store(self, configuration.queues, queue_folder)
-        self.domain_tls = DomainTls(loaded.data_directory, configuration.tls, self.alarms, self.clock)
+        self.tls_reports = TlsReports(self)
+        self.domain_tls = DomainTls(
+            loaded.data_directory, configuration.tls, self.alarms, self.clock, self.tls_reports
+        )  # fmt: skip
         self.oauth = ServerOAuth(self)
-        self.rooms = Rooms(loaded, self.fqdn, self.clock, self.logs, self.domain_tls.shared, self.oauth.keeper)
+        self.rooms = Rooms(
+            loaded,
+            self.fqdn,
+            self.clock,
+            self.logs,
+            self.domain_tls.shared,
+            self.oauth.keeper,
+            self.tls_reports.reading,
+        )
         self._tasks: set[asyncio.Task[None]] = set()
         self._directories: list[SubmissionDirectory] = []
         self._make_pipeline()
@@ -264,6 +276,7 @@ class Application:
         self.connector_watch.start()
         self._tasks.add(asyncio.get_running_loop().create_task(self.lockouts.run()))
         self._tasks.add(asyncio.get_running_loop().create_task(self.oauth.run()))
+        self._tasks.add(asyncio.get_running_loop().create_task(self.tls_reports.run()))
         self._every(CERTIFICATE_CHECK_SECONDS, self._refresh_certificates)
         self._every(SETTLE_SECONDS, self._settle)
         self._every(TIDY_SECONDS, lambda: mind_safety_net(self.safety_net, self.alarms))
@@ -306,6 +319,7 @@ class Application:
         self.oauth.keeper.close()
         await self.rooms.close()
         await self.domain_tls.stop()
+        await self.tls_reports.close()
         await self.token_issuers.checker.close()
         self.authenticator.close()
         self.lockouts.save()

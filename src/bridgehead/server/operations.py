@@ -33,6 +33,7 @@ from bridgehead.server.oauth import ServerOAuth
 from bridgehead.server.queue_actions import queue_activity, resume_stage, suspend_stage
 from bridgehead.server.rooms import Rooms, secure_domains
 from bridgehead.server.tls_policies import TlsPolicies
+from bridgehead.server.tls_reports import TlsReports
 from bridgehead.server.trace import Traces
 from bridgehead.tracking.events import EventId
 
@@ -136,6 +137,11 @@ class Operations:
         return self._application.resubmissions
 
     @property
+    def tls_reports(self) -> TlsReports:
+        """Reports on how TLS went."""
+        return self._application.tls_reports
+
+    @property
     def oauth(self) -> ServerOAuth:
         """Access tokens of send connectors."""
         return self._application.oauth
@@ -156,7 +162,9 @@ class Operations:
             return ReloadOutcome(problems=[str(problem) for problem in error.problems])
         connectors = loaded.configuration.receive_connectors
         try:
-            rooms = Rooms(loaded, app.fqdn, app.clock, app.logs, app.domain_tls.shared, app.oauth.keeper)
+            rooms = Rooms(
+                loaded, app.fqdn, app.clock, app.logs, app.domain_tls.shared, app.oauth.keeper, app.tls_reports.reading
+            )
             opened = app.receive.bind(connectors)
         except (OSError, DirectoryUnavailable) as error:
             return ReloadOutcome(problems=[str(error)])

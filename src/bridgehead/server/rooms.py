@@ -6,7 +6,7 @@ They are made as a whole before any is put into force, so that a configuration t
 
 import logging
 import random
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Protocol
 
@@ -39,6 +39,10 @@ from bridgehead.tracking.ports import ConnectivityLog, Flights, ProtocolLog
 log = logging.getLogger("bridgehead.server")
 
 
+ReadReports = Callable[[WorkSource, str], WorkSource]
+"""Reads, on its way to the mailboxes, the mail to an address."""
+
+
 class OutboundLogs(Protocol):
     """Where couriers write their transcripts."""
 
@@ -57,10 +61,11 @@ class Rooms:
 
     def __init__(
         self, loaded: Loaded, fqdn: str, clock: Clock, logs: OutboundLogs, outbound_tls: OutboundTls | None = None,
-        tokens: TokenSource | None = None,
+        tokens: TokenSource | None = None, read_reports: ReadReports | None = None,
     ) -> None:  # fmt: skip
         configuration = loaded.configuration
         self.loaded = loaded
+        self._read_reports = read_reports if configuration.tls_reports.report_address else None
         self._fqdn, self._clock, self._logs = fqdn, clock, logs
         self.accepted_domains = AcceptedDomains(configuration.accepted_domains)
         self.directory = open_directory(
@@ -104,6 +109,8 @@ class Rooms:
     def courier_for(self, next_hop: NextHop, source: WorkSource) -> Courier:
         """The courier of a delivery queue. Raises KeyError where the connector is no longer configured."""
         store = self.loaded.configuration.mailbox_store
+        if next_hop.delivery_type is DeliveryType.MAILBOX and self._read_reports is not None:
+            source = self._read_reports(source, self.loaded.configuration.tls_reports.report_address)
         match next_hop.delivery_type:
             case DeliveryType.MAILBOX if store.protocol is StoreProtocol.LMTP:
                 return LmtpCourier(

@@ -13,6 +13,7 @@ from bridgehead.admin.cli.audit_log import audit_log
 from bridgehead.admin.cli.certificate import certificate
 from bridgehead.admin.cli.connector import connector
 from bridgehead.admin.cli.device import device
+from bridgehead.admin.cli.dns import dns
 from bridgehead.admin.cli.lockout import lockout
 from bridgehead.admin.cli.message import message
 from bridgehead.admin.cli.message_actions import MESSAGE_COMMANDS
@@ -27,6 +28,7 @@ from bridgehead.admin.cli.standing_rule import standing_rule
 from bridgehead.admin.cli.status import reload, status
 from bridgehead.admin.cli.test import test
 from bridgehead.admin.cli.tls_policy import tls_policy
+from bridgehead.admin.cli.tls_report import tls_report
 from bridgehead.admin.cli.trace import trace
 from bridgehead.admin.cli.user import user
 from bridgehead.admin.cli.why import why
@@ -40,7 +42,7 @@ def register(group: click.Group) -> None:
         message.add_command(verb)
     commands = (
         status, reload, alarm, monitor, back_pressure, queue, message, action, standing_rule, safety_net, why, trace,
-        certificate, connector, device, test, tls_policy, audit, user, lockout, oauth, recipient, administrator,
+        certificate, dns, connector, device, test, tls_policy, tls_report, audit, user, lockout, oauth, recipient, administrator,
         audit_log,
     )  # fmt: skip
     for command in commands:

@@ -31,6 +31,7 @@ from bridgehead.receive.authentication_settings import AuthServer, LockoutSettin
 from bridgehead.receive.settings import Device, PickupSettings, ReceiveConnector
 from bridgehead.routing.settings import ForeignConnector, MailboxStore, SendConnector
 from bridgehead.tracking.settings import LogSettings
+from bridgehead.tracking.tls_report_settings import TlsReportSettings
 
 _KB: Final = 1024
 _MB: Final = 1024**2
@@ -233,6 +234,7 @@ BOUNDS: Final[dict[type[msgspec.Struct], dict[str, Bound]]] = {
         "timeout": _time(_SECOND, _HOUR),
         "dns_propagation_timeout": _time(timedelta(0), _HOUR),
     },
+    TlsReportSettings: {"max_age": _time(_DAY, 3650 * _DAY)},
     MtaStsSettings: {"max_age": _time(timedelta(0), 365 * _DAY)},
     AlarmSettings: {
         "channel_timeout": _time(_SECOND, 10 * _MINUTE),

@@ -29,6 +29,7 @@ from bridgehead.server.config.send_checks import check_send_connectors
 from bridgehead.server.config.sender_checks import check_sender_exceptions
 from bridgehead.server.config.server_checks import check_logs, check_server
 from bridgehead.server.config.tls_checks import check_tls
+from bridgehead.server.config.tls_report_checks import check_tls_reports
 
 
 def load_checked(path: Path | None) -> Loaded:
@@ -56,6 +57,7 @@ def check(loaded: Loaded) -> list[Problem]:
     check_sender_exceptions(configuration, findings)
     check_devices(configuration, findings)
     check_logins(configuration, findings)
+    check_tls_reports(configuration, findings)
     check_tls(configuration, findings)
     check_certificates(configuration, findings)
     check_send_connectors(configuration, findings)

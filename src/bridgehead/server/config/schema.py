@@ -17,6 +17,7 @@ from bridgehead.receive.authentication_settings import AuthServer, LockoutSettin
 from bridgehead.receive.settings import Device, PickupSettings, ReceiveConnector, SenderException
 from bridgehead.routing.settings import AcceptedDomain, ForeignConnector, MailboxStore, SendConnector
 from bridgehead.tracking.settings import LogSettings
+from bridgehead.tracking.tls_report_settings import TlsReportSettings
 
 
 class ServerSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -60,6 +61,7 @@ class Configuration(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fi
     lockout: LockoutSettings = LockoutSettings()
     auth_servers: list[AuthServer] = []
     tls: TlsSettings = TlsSettings()
+    tls_reports: TlsReportSettings = TlsReportSettings()
     certificates: list[Certificate] = []
     acme: AcmeSettings = AcmeSettings()
     mta_sts: MtaStsSettings = MtaStsSettings()
