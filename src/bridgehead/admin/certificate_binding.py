@@ -9,10 +9,19 @@ from typing import Protocol
 from bridgehead.admin.certificate_check import Candidate, PublishedKeys, check_candidate, read_candidate
 from bridgehead.admin.certificate_site import CertificateSite
 from bridgehead.admin.certificate_views import CertificateBound, CertificateCheck, RenewalView
+from bridgehead.admin.dns_check import DnsRecords, DnsSite
 from bridgehead.admin.faults import FAILED, INVALID, NOT_FOUND, AdminFault
 from bridgehead.admin.probe.steps import Verdict
+from bridgehead.msgauth.lookup import AuthenticationLookup
 from bridgehead.net.certificate_chain import read_bounded
 from bridgehead.net.certificates import CertificateError, CertificatePair
+
+
+class DnsResolver(DnsRecords, Protocol):
+    """A resolver of one use."""
+
+    async def close(self) -> None:
+        """Give up what is under way."""
 
 
 class Renewals(Protocol):
@@ -33,6 +42,9 @@ class CertificateDesk(Protocol):
 
     async def tlsa(self, host: str, port: int) -> PublishedKeys:
         """TLSA records that DNS has now."""
+
+    async def dns(self) -> "tuple[DnsSite, DnsResolver, AuthenticationLookup]":
+        """What `dns check` needs, with a resolver that has cached nothing; the caller closes it."""
 
     def put_in_force(self, forced: Collection[CertificatePair]) -> None:
         """Choose among the certificates on the disk from now on; `forced` ones though they are worse."""

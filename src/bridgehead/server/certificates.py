@@ -4,6 +4,7 @@
 Implements `admin.certificate_binding.CertificateDesk`.
 """
 
+import asyncio
 import logging
 import socket
 from collections.abc import Collection
@@ -11,14 +12,18 @@ from typing import TYPE_CHECKING
 
 from bridgehead.admin.certificate_check import PublishedKeys
 from bridgehead.admin.certificate_site import CertificateSite, CertificateUser, users_of
+from bridgehead.admin.dns_check import DnsSite
+from bridgehead.net.authentication_lookup import ResolverLookup
 from bridgehead.net.certificate_folder import folder_name
 from bridgehead.net.certificate_store import ServerTls
 from bridgehead.net.certificates import CertificatePair
 from bridgehead.net.ip_range import Binding
 from bridgehead.net.resolver import Outcome
+from bridgehead.net.secure_resolver import SecureResolver
 from bridgehead.routing.dane import tlsa_record
 from bridgehead.server.acme import AcmeKeeper
 from bridgehead.server.config.file_checks import certificate_pairs
+from bridgehead.server.dns_site import dns_site
 from bridgehead.tracking.alarms import Severity
 
 if TYPE_CHECKING:
@@ -64,11 +69,29 @@ class ServerCertificates:
 
     async def tlsa(self, host: str, port: int) -> PublishedKeys:
         """TLSA records that DNS has now, validated or not."""
-        found = await self._application.rooms.resolver.records(f"_{port}._tcp.{host}", "TLSA")
+        dns = self._fresh_dns()
+        try:
+            found = await dns.records(f"_{port}._tcp.{host}", "TLSA")
+        finally:
+            await dns.close()
         if found.outcome is Outcome.TEMPORARY_FAILURE:
             return PublishedKeys(problem=found.reason)
         records = [tlsa_record(one.data) for one in found.data]
         return PublishedKeys(records=tuple(one for one in records if one is not None))
+
+    async def dns(self) -> tuple[DnsSite, SecureResolver, ResolverLookup]:
+        """What `dns check` needs; the resolver is to be closed."""
+        site = await asyncio.to_thread(dns_site, self._application, self.site())
+        fresh = self._fresh_dns()
+        return site, fresh, ResolverLookup(lambda: fresh)
+
+    def _fresh_dns(self) -> SecureResolver:
+        """Without what was cached, nor /etc/hosts."""
+        app = self._application
+        configuration = app.loaded.configuration
+        return SecureResolver(
+            configuration.server.dns_servers, clock=app.clock, trusted=configuration.tls.dnssec_resolvers, hosts={}
+        )
 
     def put_in_force(self, forced: Collection[CertificatePair]) -> None:
         """Choose among the certificates on the disk from now on."""

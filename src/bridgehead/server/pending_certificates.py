@@ -22,6 +22,10 @@ class PendingCertificates:
         except OSError:
             return None
 
+    def chains(self) -> list[Path]:
+        """Files of all that is kept."""
+        return sorted(self._folder.glob("*.pem"))
+
     def keep(self, name: str, chain: bytes, key: bytes) -> None:
         """Replace what is kept."""
         try:

@@ -42,8 +42,8 @@ def register(group: click.Group) -> None:
         message.add_command(verb)
     commands = (
         status, reload, alarm, monitor, back_pressure, queue, message, action, standing_rule, safety_net, why, trace,
-        certificate, dns, connector, device, test, tls_policy, tls_report, audit, user, lockout, oauth, recipient, administrator,
-        audit_log,
+        certificate, dns, connector, device, test, tls_policy, tls_report, audit, user, lockout, oauth, recipient,
+        administrator, audit_log,
     )  # fmt: skip
     for command in commands:
         group.add_command(command)
