@@ -3,6 +3,7 @@
 
 import json
 import ssl
+import time
 from collections.abc import Callable, Iterator
 from datetime import date
 from pathlib import Path
@@ -82,10 +83,12 @@ def cloud(tmp_path: Path, make_server: Callable[..., Server]) -> Iterator[Cloud]
 @pytest.mark.parametrize("mechanism", ["XOAUTH2", "OAUTHBEARER"])
 def test_mail_goes_out_with_a_token_that_sessions_share(cloud: Cloud, mechanism: str) -> None:
     cloud.behaviour.token_mechanisms = (mechanism,)
+    cloud.provider.before = lambda: time.sleep(0.5)
     cloud.server.start()
-    for _ in range(3):
+    for _ in range(20):
         cloud.send()
-    transactions = cloud.sink.wait(3)
+    transactions = cloud.sink.wait(20)
+    assert cloud.sink.sessions > 1
     assert {(one.user, one.tls) for one in transactions} == {(USER, True)}
     assert cloud.provider.grants == 1
     [status] = cloud.server.ask("oauth", "status")
@@ -246,6 +249,29 @@ def test_a_client_certificate_logs_on(cloud: Cloud) -> None:
     cloud.server.start()
     cloud.send()
     assert cloud.sink.wait(1)[0].user == "relay.contoso.test"
+
+
+def test_a_connector_is_tested_without_a_server(cloud: Cloud) -> None:
+    """By the command itself, with a token of its own."""
+    done = cloud.server.command("test", "send-connector", "Cloud", "--json")
+    assert f"takes the log-on of {USER}" in done.stdout.decode(), done.stdout + done.stderr
+    assert b"Traceback" not in done.stderr
+
+
+def test_settings_change_at_a_reload(cloud: Cloud) -> None:
+    cloud.server.start()
+    cloud.send()
+    cloud.sink.wait(1)
+    cloud.server.reload()
+    assert cloud.server.ask("oauth", "status")[0]["requests"] == 1  # what did not change is kept
+    connector = cloud.connector(client_id="another")
+    cloud.server.configure({**cloud.server.settings, "send_connectors": [connector]})
+    cloud.server.reload()
+    cloud.send()
+    assert "correct client_id" in cloud.last_error("AADSTS700016")
+    cloud.server.configure({**cloud.server.settings, "send_connectors": []})
+    cloud.server.reload()
+    assert cloud.server.ask("oauth", "status") == []
 
 
 def test_mistakes_in_the_settings_are_named(cloud: Cloud) -> None:

@@ -171,6 +171,7 @@ class Operations:
         app.notifier.reloading()
         outcome = _differences(app.loaded, loaded)
         former, app.rooms, app.loaded = app.rooms, rooms, loaded
+        app.oauth.reconfigure(loaded)
         app.configured_at = app.clock.now()
         services = app.receive.services
         app.traces.reconfigure(loaded)
@@ -179,6 +180,8 @@ class Operations:
         services.sender_exceptions = SenderExceptions(loaded.configuration.sender_exceptions)
         services.secure_domains = frozenset(secure_domains(loaded))
         app.lockouts.reconfigure(loaded.configuration.lockout)
+        if loaded.configuration.directory.ldap != app.ldap_settings:
+            app.use_ldap(loaded.configuration.directory.ldap)
         former_checker = app.token_issuers.configure(loaded.configuration.auth_servers)
         app.authenticator.judge_token = app.token_issuers.checker.judge
         if former_checker is not None:
@@ -198,7 +201,6 @@ class Operations:
         app.categorizer.reconfigure(rooms.mail_flow, configuration.queues)
         app.resources.reconfigure(configuration.back_pressure)
         app.snapshots.reconfigured(configuration)
-        app.oauth.reconfigure(loaded)
         await former.close()
         app.certificate_desk.put_in_force(())
         app.policy_host.reconfigure()

@@ -28,6 +28,14 @@ from bridgehead.routing.tls_policy import TlsPolicy, TlsUse, name_matches, tls_p
             TlsPolicy(TlsUse.REQUIRED, True, "contoso.com"),
         ),
         (
+            {"smart_host_auth_mechanism": SmartHostAuthMechanism.OAUTH},
+            TlsPolicy(TlsUse.REQUIRED, True, "contoso.com"),
+        ),
+        (
+            {"smart_host_auth_mechanism": SmartHostAuthMechanism.CLIENT_CERTIFICATE},
+            TlsPolicy(TlsUse.REQUIRED),
+        ),
+        (
             {"smart_host_auth_mechanism": SmartHostAuthMechanism.BASIC_AUTH, "ignore_starttls": True},
             TlsPolicy(TlsUse.REQUIRED),
         ),

@@ -18,6 +18,8 @@ if TYPE_CHECKING:
     from bridgehead.admin.recipients import Source
     from bridgehead.admin.settings import ApiSettings
     from bridgehead.categorizer.settings import CategorizerSettings
+    from bridgehead.delivery.oauth.keeper import TokenKeeper
+    from bridgehead.delivery.settings import DeliverySettings
     from bridgehead.directory.settings import DirectorySettings
     from bridgehead.directory.user_record import User
     from bridgehead.net.settings import Certificate, TlsSettings
@@ -53,6 +55,8 @@ class Configuration(Protocol):
     def queues(self) -> "QueueSettings": ...
     @property
     def categorizer(self) -> "CategorizerSettings": ...
+    @property
+    def delivery(self) -> "DeliverySettings": ...
     @property
     def directory(self) -> "DirectorySettings": ...
     @property
@@ -130,7 +134,24 @@ class CliContext:
         return site_of(
             configuration, self.data_directory, fqdn=configuration.server.fqdn or socket.getfqdn(), directory=directory,
             clock=SystemClock(), random=random.random, by=BY_COMMAND, users=self._users(),
+            tokens=self._tokens(),
         )  # fmt: skip
+
+    def _tokens(self) -> "TokenKeeper | None":
+        """Access tokens for tests of send connectors; None where none logs on with them."""
+        import random
+
+        from bridgehead.delivery.oauth.keeper import TokenKeeper, uses_oauth
+        from bridgehead.delivery.oauth.store import TokenStore
+        from bridgehead.net.clock import SystemClock
+        from bridgehead.net.resolver import Resolver
+
+        configuration, clock = self.configuration, SystemClock()
+        if not any(map(uses_oauth, configuration.send_connectors)):
+            return None
+        resolver = Resolver(configuration.server.dns_servers, clock=clock)
+        store = TokenStore(self.data_directory, configuration.delivery.token_store_key)
+        return TokenKeeper(self.data_directory, store, lambda: resolver, clock, random.random)
 
     def _users(self) -> "list[User]":
         """The logins; none where their file cannot be read."""

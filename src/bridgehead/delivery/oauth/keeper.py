@@ -133,19 +133,19 @@ class TokenKeeper:
         self._accounts: dict[str, Account] = {}
 
     def account(self, connector: SendConnector) -> Account:
-        """The account of a connector with its present settings."""
+        """The account of a connector, with the settings that are in force: those of `use`, not of a session that was
+        opened before."""
         known = self._accounts.get(connector.name)
-        if known is None or _identity(known.connector) != _identity(connector):
-            if known is not None:
-                known.close()
+        if known is None:
             known = self._accounts[connector.name] = Account(self, connector)
         return known
 
     def use(self, connectors: Sequence[SendConnector]) -> None:
         """These connectors are in force now; tokens of others are forgotten."""
         wanted = {one.name: one for one in connectors if uses_oauth(one)}
-        for name in [name for name in self._accounts if name not in wanted]:
-            self._accounts.pop(name).close()
+        for name, known in list(self._accounts.items()):
+            if name not in wanted or _identity(wanted[name]) != _identity(known.connector):
+                self._accounts.pop(name).close()
         for connector in wanted.values():
             self.account(connector)
 

@@ -32,11 +32,12 @@ def check_oauth(connector: SendConnector, path: KeyPath, findings: Findings) -> 
         findings.warning((*path, "authentication_password"), "is never sent under OAuth", "remove it")
     if connector.ignore_starttls:
         findings.error(where, "tokens are sent over TLS only, and STARTTLS is ignored", "remove ignore_starttls")
-    if connector.tls_auth_level is TlsAuthLevel.ENCRYPTION_ONLY:
+    if connector.tls_auth_level in (TlsAuthLevel.ENCRYPTION_ONLY, TlsAuthLevel.CERTIFICATE_VALIDATION):
         findings.error(
-            (*path, "tls_auth_level"), "a token would go to whoever answers: EncryptionOnly asks for no certificate",
+            (*path, "tls_auth_level"),
+            f"a token would go to whoever answers: {connector.tls_auth_level.value} does not ask for the host's name",
             'set tls_auth_level = "DomainValidation" and tls_domain, or leave it out',
-        )  # fmt: skip
+        )
     _check_grant(oauth, table, findings)
     _check_addresses(oauth, table, findings)
 
