@@ -139,6 +139,14 @@ TABLES: dict[str, tuple[str, str, str]] = {
             "[TLS reports](../howto/tls-report.md) tells the rest."
         ),
     ),
+    "devices": (
+        "Devices",
+        "",
+        (
+            "One table for each printer, scanner or program that is known by its address. "
+            "[Printers](../howto/printer.md) shows how."
+        ),
+    ),
     "sender_exceptions": (
         "Sender exceptions",
         "New-TenantAllowBlockListSpoofItems",
@@ -323,6 +331,12 @@ TEXTS: dict[str, dict[str, str]] = {
         "flush_interval": "Longest time that a line waits in memory.",
         "log_directory": "Folder of all logs, within the data directory unless absolute.",
     },
+    "Device": {
+        "enabled": "Whether it is known. Disabled, its address is that of any other client.",
+        "comment": "Free text.",
+        "max_message_size": "Largest message that is taken from it.",
+        "max_recipients_per_message": "Most recipients of one message.",
+    },
     "PickupSettings": {
         "pickup_directory_path": 'Messages as .eml files, recipients taken from their header; "" disables it.',
         "replay_directory_path": 'Messages as files with X-Sender and X-Receiver fields; "" disables it.',
@@ -342,6 +356,14 @@ OWN: dict[str, set[str]] = {
         "tls_ca_file", "tls_crl_file", "anti_spoofing_enabled", "non_compliant_sender_policy",
     },
     "Certificate": {"certificate_file", "key_file"},
+    "AcmeCertificate": {"name", "names", "challenge"},
+    "AcmeSettings": {
+        "directory_url", "terms_of_service_agreed", "contact", "ca_file", "external_account_key_id",
+        "external_account_secret", "challenge", "key_type", "renew_before", "timeout", "http_binding",
+        "tls_alpn_binding", "dns_server", "dns_zone", "dns_key_name", "dns_key_algorithm", "dns_key_secret",
+        "dns_secondaries", "dns_propagation_timeout",
+    },
+    "MtaStsSettings": {"binding", "mode", "mx", "max_age", "domains"},
     "TlsReportSettings": {
         "sending_enabled", "organization_name", "contact_info", "sender_address", "report_address", "max_age",
         "https_ca_file",
@@ -354,6 +376,12 @@ OWN: dict[str, set[str]] = {
     "LockoutSettings": {
         "account_lockout_threshold", "source_lockout_threshold", "lockout_observation_window", "lockout_duration",
         "max_lockout_duration", "exempt_ip_ranges", "alarm_accounts",
+    },
+    "Device": {
+        "name", "remote_ip_ranges", "enabled", "owner", "comment", "receive_connectors", "allowed_senders",
+        "rewrite_sender", "signed_content", "allowed_recipients", "default_domain", "counts_as_inside",
+        "message_rate_limit", "max_message_size", "max_recipients_per_message", "tls", "tls_minimum_version",
+        "tls_ciphers", "bare_linefeed_repair", "silence_after",
     },
     "SenderException": {"name", "owner", "expires", "senders", "remote_ip_ranges", "comment"},
     "ExtendedRight": {"principal", "grant", "deny"},

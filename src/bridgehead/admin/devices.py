@@ -26,6 +26,7 @@ from bridgehead.routing.settings import AcceptedDomain
 from bridgehead.tracking.event_line import FoundEvent
 
 _NAMELESS: Final = ("anonymous", "externally-secured")
+_OLD_TLS: Final = {"TLSv1": "1.0", "TLSv1.0": "1.0", "TLSv1.1": "1.1"}
 _DOMAINS_SHOWN: Final = 5
 _SENDERS_PROPOSED: Final = 5
 
@@ -308,9 +309,9 @@ def _proposal(
         own = [f"*@{one.domain_name}" for one in domains if not one.domain_name.startswith("*")]
         lines.append(f"allowed_recipients = [{', '.join(map(_quoted, [*own, *recipients]))}]")
     lines += ["message_rate_limit = 30", *(['tls = "Off"'] if set(tls) == {"none"} else [])]
-    old = sorted(version for version in tls if version in ("TLSv1", "TLSv1.1"))
+    old = sorted(version for version in tls if version in _OLD_TLS)
     if old:
-        lines.append(f"tls_minimum_version = {_quoted('1.0' if 'TLSv1' in old else '1.1')}")
+        lines.append(f"tls_minimum_version = {_quoted(_OLD_TLS[old[0]])}")
     return "\n".join(lines) + "\n"
 
 

@@ -2,23 +2,30 @@
 """What the audit says of connectors, by their settings."""
 
 import time
+from datetime import UTC, date, datetime
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from bridgehead.admin.audit import audit, exposures_of
+from bridgehead.admin.audit_identities import identity_exposures, shared_names
 from bridgehead.admin.probe.certificate import read_file
 from bridgehead.admin.probe.steps import Verdict
 from bridgehead.admin.receive_rights import class_sentence, client_classes
+from bridgehead.directory.user_record import User
 from bridgehead.net.certificates import ensure_self_signed
 from bridgehead.receive.settings import (
     AuthMechanism,
+    Device,
+    DeviceTls,
     ExtendedRight,
     Grantee,
+    NonCompliantSenderPolicy,
     PermissionGroup,
     ReceiveConnector,
     Right,
+    SenderException,
 )
 from bridgehead.routing.settings import TlsVersion
 from support.certificates import Authority
@@ -137,3 +144,110 @@ async def test_the_whole_report(tmp_path: Path) -> None:
     assert first.tricks_on_the_wire == 0
     assert second.tricks_tried == 0
     assert "none is relayed" in report.self_test
+
+
+NAMED: list[tuple[dict[str, Any], str, Verdict]] = [
+    ({"permission_groups": ANONYMOUS, "anti_spoofing_enabled": False}, "our-domains-from-outside", Verdict.WARNING),
+    (
+        {"permission_groups": ANONYMOUS, "anti_spoofing_enabled": False, "remote_ip_ranges": ["203.0.113.0/24"]},
+        "our-domains-from-outside", Verdict.WARNING,
+    ),
+    (
+        {"permission_groups": ANONYMOUS, "non_compliant_sender_policy": NonCompliantSenderPolicy.ACCEPT},
+        "misleading-authors", Verdict.WARNING,
+    ),
+    (
+        {"permission_groups": ANONYMOUS, "non_compliant_sender_policy": NonCompliantSenderPolicy.TAG},
+        "misleading-authors", Verdict.NOTE,
+    ),
+    ({"tls_minimum_version": TlsVersion.TLS_1_0}, "old-tls", Verdict.WARNING),
+    ({**LOGIN, "tls_minimum_version": TlsVersion.TLS_1_1}, "passwords-over-old-tls", Verdict.WARNING),
+    (
+        {"tls_domain_capabilities": ["mail.protection.outlook.com:AcceptCloudServicesMail"]},
+        "shared-certificate-name", Verdict.WARNING,
+    ),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("settings", "name", "verdict"), NAMED)
+def test_exposures_have_names_and_plain_words(
+    settings: dict[str, Any], name: str, verdict: Verdict, tmp_path: Path
+) -> None:
+    pair = Authority(tmp_path / "authority").issue("mx.contoso.test", days=90)
+    found = list(exposures_of(connector(**settings), read_file(pair.certificate.read_bytes()), time.time()))
+    [one] = [one for one in found if one.name == name]
+    assert one.verdict is verdict
+    assert one.setting
+    assert one.remedy
+    assert len({each.name for each in found}) == len(found)
+
+
+def test_d14_only_names_of_ones_own_are_worth_trust() -> None:
+    assert [one.name for one in shared_names(connector(tls_domain_capabilities=["*.google.com:AcceptOorgProtocol"]))]
+    for own in ("relay.contoso.test:AcceptCloudServicesMail", "notgoogle.com:AcceptCloudServicesMail", "NO-TLS:"):
+        assert list(shared_names(connector(tls_domain_capabilities=[own]))) == []
+
+
+def identities(*, device: dict[str, Any] | None = None, **exception: Any) -> dict[str, Verdict]:
+    """Name → verdict of what a device, or an exception, exposes."""
+    devices = [Device(**{"name": "p", "remote_ip_ranges": ["10.2.0.17"], **device})] if device is not None else []
+    given = {"name": "e", "owner": "anna", "senders": ["s@contoso.test"], "remote_ip_ranges": ["10.2.0.17"]}
+    exceptions = [SenderException(**{**given, **exception})] if exception else []
+    return {one.name: one.verdict for one in identity_exposures(devices, exceptions, [], NOW)}
+
+
+NOW = datetime(2026, 11, 23, tzinfo=UTC).timestamp()
+BOUND: dict[str, Any] = {"rewrite_sender": "s@contoso.test"}
+
+
+@pytest.mark.parametrize(
+    ("device", "expected"),
+    [
+        (BOUND, {}),
+        ({**BOUND, "enabled": False, "remote_ip_ranges": ["0.0.0.0/0"]}, {}),
+        ({**BOUND, "remote_ip_ranges": ["0.0.0.0/0"]}, {"device-range-wide": Verdict.WARNING}),
+        ({**BOUND, "remote_ip_ranges": ["10.0.0.0/8"]}, {"device-range-wide": Verdict.NOTE}),
+        (
+            {**BOUND, "remote_ip_ranges": ["0.0.0.0/0"], "allowed_recipients": ["*"], "message_rate_limit": 5},
+            {"device-open-relay": Verdict.FAILURE},
+        ),
+        ({"allowed_senders": ["*"]}, {"device-sends-as-anybody": Verdict.WARNING}),
+        (
+            {**BOUND, "allowed_recipients": ["*"]},
+            {"device-relays-anywhere": Verdict.WARNING, "device-without-rate-limit": Verdict.NOTE},
+        ),
+        ({**BOUND, "allowed_recipients": ["a@b.test"]}, {"device-without-rate-limit": Verdict.NOTE}),
+        ({**BOUND, "tls_minimum_version": TlsVersion.TLS_1_0}, {"old-tls": Verdict.WARNING}),
+        ({**BOUND, "tls": DeviceTls.OFF}, {"mail-in-clear": Verdict.NOTE}),
+    ],
+)
+def test_devices(device: dict[str, Any], expected: dict[str, Verdict]) -> None:
+    assert identities(device=device) == expected
+
+
+@pytest.mark.parametrize(
+    ("exception", "expected"),
+    [
+        ({"expires": date(2027, 3, 31)}, {}),
+        ({"expires": date(2026, 11, 22)}, {"exception-ended": Verdict.WARNING}),
+        ({"expires": date(2026, 11, 23)}, {"exception-ends": Verdict.WARNING}),
+        ({"expires": date(2026, 12, 7)}, {"exception-ends": Verdict.WARNING}),
+        ({"expires": date(2026, 12, 8)}, {}),
+        ({"expires": date(2027, 3, 31), "remote_ip_ranges": ["0.0.0.0/0"]}, {"exception-wide": Verdict.WARNING}),
+        ({"expires": date(2027, 3, 31), "senders": ["*@contoso.test"]}, {"exception-wide": Verdict.NOTE}),
+    ],
+)
+def test_sender_exceptions(exception: dict[str, Any], expected: dict[str, Verdict]) -> None:
+    assert identities(**exception) == expected
+
+
+def test_logins_that_send_as_anybody() -> None:
+    users = [
+        User(name="erp", addresses=("erp@contoso.test",), send_as=("*",)),
+        User(name="ann", addresses=("ann@contoso.test",), send_on_behalf=("*",)),
+        User(name="off", enabled=False, send_as=("*",)),
+        User(name="bob", send_as=("*@contoso.test",)),
+    ]
+    found = list(identity_exposures([], [], users, NOW))
+    assert [(one.connector, one.setting) for one in found] == [("login erp", "send_as"), ("login ann", "send_on_behalf")]
+    assert "bridgehead user set erp --send-as" in found[0].remedy

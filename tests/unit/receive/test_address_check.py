@@ -9,7 +9,13 @@ from bridgehead.mail.address import NULL, Mailbox, parse_mailbox
 from bridgehead.mail.author import read_author
 from bridgehead.mail.header import HeaderBlock
 from bridgehead.mail.reply import Reply
-from bridgehead.receive.address_check import check_header_from, check_recipient, check_sender, with_domain
+from bridgehead.receive.address_check import (
+    check_header_from,
+    check_recipient,
+    check_sender,
+    own_address,
+    with_domain,
+)
 from bridgehead.receive.permissions import (
     ANONYMOUS,
     EXTERNALLY_SECURED,
@@ -248,3 +254,46 @@ def test_reserved_and_single_label_domains(setting: str, address: str, reply: Re
 def test_our_own_domain_is_never_a_reserved_one() -> None:
     strict = connector(PermissionGroup.ANONYMOUS_USERS, reject_reserved_top_level_recipient_domains=True)
     assert recipient("nobody@ours.test", settings=strict) is replies.USER_UNKNOWN
+
+
+ASSISTANT = Principal(
+    PrincipalKind.USER, "assistant", frozenset({"assistant@contoso.com", "a2@contoso.com"}),
+    send_as=frozenset({"shared@contoso.com"}), send_on_behalf=frozenset({"boss@contoso.com", "*@board.contoso.com"}),
+    primary_address="Assistant@contoso.com",
+)  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("header", "allowed"),
+    [
+        (b"From: boss@contoso.com\r\nSender: assistant@contoso.com\r\n", True),
+        (b"From: boss@contoso.com\r\nSender: A2@Contoso.com\r\n", True),
+        (b"From: boss@contoso.com\r\n", True),
+        (b"From: chair@board.contoso.com\r\n", True),
+        (b"From: boss@contoso.com, chair@board.contoso.com\r\n", True),
+        (b"From: boss@contoso.com, assistant@contoso.com\r\nSender: assistant@contoso.com\r\n", True),
+        (b"From: boss@contoso.com, ceo@contoso.com\r\nSender: assistant@contoso.com\r\n", False),
+        (b"From: boss@contoso.com\r\nSender: boss@contoso.com\r\n", False),
+        (b"From: boss@contoso.com\r\nSender: shared@contoso.com\r\n", False),
+        (b"From: boss@contoso.com\r\nSender: assistant@contoso.com\r\nSender: boss@contoso.com\r\n", False),
+        (b"From: boss@contoso.com\r\nSender:\r\n", False),
+        (b"From: boss@contoso.com\r\nFrom: boss@contoso.com\r\n", False),
+        (b"From: x@board.contoso.com.evil.example\r\n", False),
+        (b"From: ceo@contoso.com\r\n", False),
+    ],
+)
+def test_a_login_writes_on_behalf_of_others_only_where_sender_is_its_own(header: bytes, allowed: bool) -> None:
+    block = HeaderBlock(header)
+    refusal = check_header_from(block, read_author(block), USER_RIGHTS, ASSISTANT)
+    assert refusal is (None if allowed else replies.SEND_AS_DENIED)
+
+
+def test_on_behalf_is_no_right_to_the_envelope() -> None:
+    assert sender("boss@contoso.com", USER_RIGHTS, ASSISTANT) is replies.SEND_AS_DENIED
+    assert sender("shared@contoso.com", USER_RIGHTS, ASSISTANT) is None
+
+
+def test_which_address_shows_who_wrote() -> None:
+    assert str(own_address(ASSISTANT, Mailbox("a2", "contoso.com"))) == "a2@contoso.com"
+    assert str(own_address(ASSISTANT, Mailbox("shared", "contoso.com"))) == "Assistant@contoso.com"
+    assert own_address(USER, Mailbox("x", "y.example")) is None

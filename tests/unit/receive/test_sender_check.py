@@ -14,7 +14,7 @@ from bridgehead.mail.reply import Reply
 from bridgehead.msgauth.dkim.canonical import BodyCanonicalizer, relaxed_field
 from bridgehead.net.signatures import check_signature
 from bridgehead.receive.connector import is_internet_facing
-from bridgehead.receive.permissions import ANONYMOUS, EXTERNALLY_SECURED, Principal
+from bridgehead.receive.permissions import ANONYMOUS, EXTERNALLY_SECURED, Principal, PrincipalKind
 from bridgehead.receive.sender_check import FAULT_FIELD, SenderCheck, SenderFacts
 from bridgehead.receive.sender_exceptions import SenderExceptions
 from bridgehead.receive.settings import NonCompliantSenderPolicy, ReceiveConnector, Right, SenderException
@@ -26,6 +26,7 @@ from support.auth_zone import Zone
 KEY = rsa.generate_private_key(65537, 2048)
 PUBLIC = base64.b64encode(KEY.public_key().public_bytes(Encoding.DER, PublicFormat.SubjectPublicKeyInfo)).decode()
 NOW = 1_800_000_000.0
+REJECT = NonCompliantSenderPolicy.REJECT
 BODY = b"Please pay.\r\n"
 DNS = {
     ("contoso.com", "TXT"): ["v=spf1 ip4:192.0.2.25 -all"],
@@ -201,3 +202,24 @@ async def test_d7_every_author_that_somebody_could_see_must_be_real() -> None:
 )
 def test_which_connectors_the_internet_reaches(bindings: list[str], ranges: list[str], facing: bool) -> None:
     assert is_internet_facing(ReceiveConnector(name="x", bindings=bindings, remote_ip_ranges=ranges)) is facing
+
+
+async def test_sender_is_added_where_a_login_writes_on_behalf() -> None:
+    assistant = Principal(
+        PrincipalKind.USER, "assistant", frozenset({"assistant@contoso.com"}),
+        send_on_behalf=frozenset({"boss@contoso.com", "cfo@contoso.com"}), primary_address="assistant@contoso.com",
+    )  # fmt: skip
+
+    def added(head: bytes) -> bytes:
+        path = parse_mailbox("assistant@contoso.com")
+        facts = SenderFacts("192.0.2.1", "c", path, assistant, frozenset(), REJECT, True, "mx.contoso.com")
+        decision = SenderCheck(facts, Services(Zone(DNS), ()), NOW).header(head)
+        assert decision.refusal is None
+        return decision.header
+
+    own = b"Sender: assistant@contoso.com\r\n"
+    assert added(b"From: boss@contoso.com\r\n") == own + b"From: boss@contoso.com\r\n"
+    several = b"From: boss@contoso.com, cfo@contoso.com\r\n"
+    assert added(several) == own + several
+    assert added(b"From: assistant@contoso.com\r\n") == b""
+    assert added(b"From: boss@contoso.com\r\n" + own) == b""
