@@ -52,6 +52,8 @@ class AcmeSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fie
         ca_file: PEM of trust anchors for the authority's own HTTPS; empty: the system's.
         external_account_key_id, external_account_secret: of an account that you have there already (RFC 8555 §7.3.4);
             the secret as "file:PATH", "env:NAME" or "credential:NAME".
+        challenge: how names are proved; each certificate may have its own.
+        key_type: of certificates.
         renew_before: so long before its end a certificate is renewed; at most a third of its life.
         timeout: for one certificate, from the order to the last octet.
         http_binding: http-01: where the authority's requests for port 80 arrive; open only while a name is proved.

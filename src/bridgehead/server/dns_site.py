@@ -42,6 +42,7 @@ def dns_site(application: "Application", site: CertificateSite) -> DnsSite:
         policy_domains=policy_domains(settings, configuration.accepted_domains),
         policy_served=bool(settings.binding),
         now=application.clock.now(),
+        report_address=configuration.tls_reports.report_address,
     )
 
 
