@@ -16,6 +16,7 @@ from bridgehead.admin.connectors import CommandCheck, Connectors, NotChosen, mat
 from bridgehead.admin.faults import INVALID, NOT_FOUND, AdminFault
 from bridgehead.directory.lookup import Directory
 from bridgehead.mail.address import AddressError, domain_key, parse_mailbox
+from bridgehead.mail.header import clean_text
 from bridgehead.mail.limits import UNKNOWN_SENDERS_SHOWN
 from bridgehead.net.ip_range import parse_ip
 from bridgehead.receive.device_book import DeviceUse
@@ -327,5 +328,5 @@ def _substitute(accepted: AcceptedDomains) -> str:
 
 
 def _quoted(text: str) -> str:
-    """A TOML string: JSON's is one, but for DEL."""
-    return msgspec.json.encode(text).decode().replace("\x7f", "")
+    """A TOML string on one line: JSON's is one where nothing in it is a control."""
+    return msgspec.json.encode(clean_text(text)).decode()

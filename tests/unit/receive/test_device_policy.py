@@ -73,8 +73,10 @@ REWRITTEN = [
     ),
     (
         b"From:\r\n =?utf-8?q?B=C3=BCro?= <scan@localhost>\r\nTo: a@b.test\r\n",
-        b"From: =?utf-8?q?B=C3=BCro?= <devices@contoso.test>\r\n"
-        b"Reply-To:\r\n =?utf-8?q?B=C3=BCro?= <scan@localhost>\r\nTo: a@b.test\r\n",
+        (
+            b"From: =?utf-8?q?B=C3=BCro?= <devices@contoso.test>\r\n"
+            b"Reply-To:\r\n =?utf-8?q?B=C3=BCro?= <scan@localhost>\r\nTo: a@b.test\r\n"
+        ),
     ),
     (
         b"From: x@y.test\r\nReply-To: helpdesk@contoso.test\r\n",
