@@ -40,6 +40,8 @@ _PAYLOAD: Final = 1232
 """Octets over UDP: what passes everywhere without fragments (DNS flag day 2020)."""
 _DEFINITE: Final = (dns.rcode.NOERROR, dns.rcode.NXDOMAIN)
 _ALIASES: Final = 16
+_VALIDATED: Final = frozenset({"MX", "A", "AAAA", "CNAME", "TLSA"})
+"""What DANE depends on; all else is left to c-ares, which takes a fifth of the time."""
 
 
 class _Datum(msgspec.Struct, frozen=True):
@@ -66,6 +68,7 @@ class SecureResolver(Resolver):
         super().__init__(servers, clock=clock, timeout=timeout, tries=tries, hosts=hosts)
         self._trusted = frozenset(trusted)
         self._endpoints = [_endpoint(server) for server in servers or system_servers()]
+        self._any_trusted = any(self._believes(address) for address, _ in self._endpoints)
 
     def _for(self, servers: tuple[str, ...]) -> "SecureResolver":
         return SecureResolver(
@@ -76,7 +79,7 @@ class SecureResolver(Resolver):
     @property
     def is_trusted(self) -> bool:
         """Whether the word of any of its servers counts."""
-        return any(self._believes(address) for address, _ in self._endpoints)
+        return self._any_trusted
 
     def _believes(self, address: str) -> bool:
         return is_believed(address, self._trusted)
@@ -98,6 +101,8 @@ class SecureResolver(Resolver):
     # --- asking -----------------------------------------------------------------------------------------------------
 
     async def _ask(self, name: str, kind: str) -> Records:
+        if kind not in _VALIDATED or not self.is_trusted:
+            return await super()._ask(name, kind)
         try:
             question = dns.message.make_query(
                 name, kind, use_edns=0, payload=_PAYLOAD, flags=dns.flags.RD | dns.flags.AD
