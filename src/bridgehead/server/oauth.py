@@ -76,7 +76,9 @@ class ServerOAuth:
     def conditions(self) -> Iterator[Verdict]:
         """What is wrong or will be, and what is well again."""
         now = self._application.clock.now()
-        standing = {}
+        standing: dict[str, Verdict] = {}
+        if trouble := self.keeper.store.trouble:
+            standing["oauth_store"] = Verdict("oauth_store", Severity.CRITICAL, trouble, "make room on its disk")
         for account in self.keeper.accounts:
             for verdict in self._judge(account, now):
                 standing[verdict.id] = verdict

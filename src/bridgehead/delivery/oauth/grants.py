@@ -11,7 +11,6 @@ from typing import Final
 
 import msgspec
 
-from bridgehead.delivery.oauth import assertion
 from bridgehead.delivery.oauth.provider import Form
 from bridgehead.mail.limits import SECRET_DOCUMENT_BYTES
 from bridgehead.mail.secret import Secret
@@ -84,6 +83,8 @@ class Credentials:
         return digest.digest()
 
     def _client_assertion(self, now: float) -> Secret:
+        from bridgehead.delivery.oauth import assertion  # imported where it is needed: it brings cryptography, 50 ms
+
         oauth = self._oauth
         key = assertion.load_key(self._file(oauth.key_file))
         claims = {
@@ -94,6 +95,8 @@ class Credentials:
         return Secret(assertion.sign(claims, key, header, oauth.assertion_algorithm))
 
     def _service_assertion(self, now: float) -> Secret:
+        from bridgehead.delivery.oauth import assertion
+
         document = read_document(self._oauth.service_account, self._directory)
         try:
             account = msgspec.json.decode(document.reveal(), type=ServiceAccount)

@@ -5,6 +5,7 @@ Survives a reload: what a connector no longer says is forgotten, what it still s
 `delivery.smtp_send.security.TokenSource`.
 """
 
+import contextlib
 import uuid
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -89,7 +90,11 @@ class Account:
         form = self.credentials.refresh(stored.refresh_token, now)
         token = await self.provider().token(self.endpoints.token_url, form)
         # A provider that exchanges refresh tokens has made the old one void: the new one is safe before it is needed.
-        await self.keep(token.refresh or stored.refresh_token, stored.obtained, now)
+        # With a disk that takes nothing it stays in memory, and `tend` tries again.
+        try:
+            await self.keep(token.refresh or stored.refresh_token, stored.obtained, now)
+        except StoreUnusable:
+            self.stored = await self._keeper.store.get(self.key)
         return token
 
     async def keep(self, refresh_token: Secret, obtained: float, used: float) -> None:
@@ -164,6 +169,9 @@ class TokenKeeper:
     async def tend(self) -> None:
         """Renew tokens that are in use and near their end, and use refresh tokens that nobody used for a week."""
         now = self.clock.now()
+        if self.store.trouble:
+            with contextlib.suppress(StoreUnusable):
+                await self.store.save()
         for one in self.accounts:
             one.holding.tend()
             if not one.keeps_refresh_token:

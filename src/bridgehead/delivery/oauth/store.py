@@ -56,15 +56,25 @@ class TokenStore:
         self._directory, self._reference = directory, key_reference
         self._tokens: dict[str, StoredToken] | None = None
         self._writing = asyncio.Lock()
+        self.trouble = ""
+        """Why what is in memory is not on disk, "" where it is."""
 
     async def get(self, key: str) -> StoredToken | None:
         """The token kept under a key. Raises StoreUnusable."""
         return (await self._all()).get(key)
 
     async def put(self, token: StoredToken) -> None:
-        """Keep a token in place of the former one; on disk when this returns. Raises StoreUnusable."""
+        """Keep a token in place of the former one; on disk when this returns. Raises StoreUnusable; where it was only
+        the disk that took nothing, the token is in memory, and `save` tries again."""
         async with self._writing:
-            await self._replace({**(await self._all()), token.key: token})
+            self._tokens = {**(await self._all()), token.key: token}
+            await self._save(self._tokens)
+
+    async def save(self) -> None:
+        """Bring to disk what could not be written. Raises StoreUnusable."""
+        async with self._writing:
+            if self.trouble and self._tokens is not None:
+                await self._save(self._tokens)
 
     async def remove(self, key: str) -> bool:
         """Forget a token; whether there was one. Raises StoreUnusable."""
@@ -72,7 +82,8 @@ class TokenStore:
             tokens = dict(await self._all())
             if tokens.pop(key, None) is None:
                 return False
-            await self._replace(tokens)
+            self._tokens = tokens
+            await self._save(tokens)
             return True
 
     async def _all(self) -> dict[str, StoredToken]:
@@ -80,9 +91,13 @@ class TokenStore:
             self._tokens = await asyncio.to_thread(self._read)
         return self._tokens
 
-    async def _replace(self, tokens: dict[str, StoredToken]) -> None:
-        await asyncio.to_thread(self._write, list(tokens.values()))
-        self._tokens = tokens
+    async def _save(self, tokens: dict[str, StoredToken]) -> None:
+        try:
+            await asyncio.to_thread(self._write, list(tokens.values()))
+        except StoreUnusable as fault:
+            self.trouble = str(fault)
+            raise
+        self.trouble = ""
 
     # --- in a thread -------------------------------------------------------------------------------------------------
 

@@ -89,12 +89,22 @@ async def test_a_key_by_reference(tmp_path: Path) -> None:
     assert "Cnry" not in str(caught.value)
 
 
-async def test_a_disk_that_takes_nothing_keeps_the_former_store(tmp_path: Path) -> None:
+async def kept(store: TokenStore) -> str:
+    found = await store.get("k")
+    assert found is not None
+    return found.refresh_token.reveal()
+
+
+async def test_a_disk_that_takes_nothing_loses_nothing(tmp_path: Path) -> None:
     store = TokenStore(tmp_path, "")
     await store.put(token())
     (tmp_path / f".{STORE_FILE}.new").mkdir()
     with pytest.raises(StoreUnusable, match="cannot be written"):
         await store.put(token(text="another"))
-    found = await store.get("k")
-    assert found is not None
-    assert found.refresh_token.reveal() == "Cnry-refresh"
+    assert "cannot be written" in store.trouble
+    assert await kept(store) == "another"
+    assert await kept(TokenStore(tmp_path, "")) == "Cnry-refresh"
+    (tmp_path / f".{STORE_FILE}.new").rmdir()
+    await store.save()
+    assert store.trouble == ""
+    assert await kept(TokenStore(tmp_path, "")) == "another"

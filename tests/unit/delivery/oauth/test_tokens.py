@@ -125,6 +125,19 @@ async def test_a_revoked_refresh_token_says_who_must_do_what(world: World) -> No
     assert caught.value.remedy == 'log on again: bridgehead oauth login "Cloud"'
 
 
+async def test_an_exchanged_refresh_token_survives_a_full_disk(world: World) -> None:
+    connector = world.connector(grant="RefreshToken")
+    account = world.keeper.account(connector)
+    await bring_refresh_token(world.keeper, account, world.provider.new_refresh_token())
+    (world.folder / ".oauth-tokens.new").mkdir()
+    await account.holding.force()
+    await account.holding.force()  # with what the disk did not take
+    (world.folder / ".oauth-tokens.new").rmdir()
+    await world.keeper.tend()
+    world.keeper = world.new_keeper()
+    assert await world.keeper.token(connector)
+
+
 async def test_refresh_tokens_are_used_though_no_mail_needs_them(world: World) -> None:
     connector = world.connector(grant="RefreshToken")
     await bring_refresh_token(world.keeper, world.keeper.account(connector), world.provider.new_refresh_token())
