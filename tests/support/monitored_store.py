@@ -7,8 +7,7 @@ from pathlib import Path
 from bridgehead.admin.metrics import ProcessFacts
 from bridgehead.admin.pressure import PressureFacts
 from bridgehead.monitoring.rules import Peer, Verdict
-from bridgehead.queues.overview import QueueOverview
-from bridgehead.queues.store import QueueStore
+from bridgehead.queues.store import QueueOverview, QueueStore
 from bridgehead.routing.next_hop import DeliveryType
 from bridgehead.tracking.counters import CountingTracker
 from bridgehead.tracking.events import TrackingEvent

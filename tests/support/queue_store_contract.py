@@ -9,16 +9,17 @@ from bridgehead.mail.address import Mailbox
 from bridgehead.mail.content import BytesContent, Content
 from bridgehead.mail.envelope import Envelope, EnvelopeRecipient
 from bridgehead.mail.item import MailItem, Priority
-from bridgehead.queues.overview import LargeQueue, QueueTotal
 from bridgehead.queues.store import (
     FIRST_PLACE,
     ItemFilter,
+    LargeQueue,
     MessageStatus,
     QueuedItem,
     QueueKind,
     QueueState,
     QueueStatus,
     QueueStore,
+    QueueTotal,
     StoreFault,
     Transaction,
 )

@@ -13,8 +13,7 @@ import msgspec
 from bridgehead.admin.metric_names import METRICS
 from bridgehead.admin.pressure import PressureFacts
 from bridgehead.queues.lengths import PATHS, queue_lengths
-from bridgehead.queues.overview import QueueOverview
-from bridgehead.queues.store import QueueKind, QueueStatus
+from bridgehead.queues.store import QueueKind, QueueOverview, QueueStatus
 from bridgehead.routing.next_hop import DeliveryType
 from bridgehead.tracking.counters import CountingTracker
 from bridgehead.tracking.events import EventId

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Protocol
 
 from bridgehead.monitoring.rules import Peer, Verdict
-from bridgehead.queues.overview import QueueOverview
+from bridgehead.queues.store import QueueOverview
 from bridgehead.routing.next_hop import DeliveryType
 
 

@@ -16,8 +16,7 @@ import msgspec
 from bridgehead.monitoring.settings import AlarmSettings
 from bridgehead.monitoring.spans import span
 from bridgehead.queues.lengths import QueueLengths
-from bridgehead.queues.overview import LargeQueue, QueueOverview
-from bridgehead.queues.store import QueueKind, QueueStatus
+from bridgehead.queues.store import LargeQueue, QueueKind, QueueOverview, QueueStatus
 from bridgehead.tracking.alarms import Severity
 
 CLEARS_AT: Final = 0.8

@@ -6,8 +6,7 @@ from typing import Final
 
 import msgspec
 
-from bridgehead.queues.overview import QueueOverview, QueueTotal
-from bridgehead.queues.store import QueueKind, QueueStatus
+from bridgehead.queues.store import QueueKind, QueueOverview, QueueStatus, QueueTotal
 from bridgehead.routing.next_hop import DeliveryType
 
 PATHS: Final = {

@@ -14,7 +14,7 @@ from bridgehead.mail.limits import INLINE_CONTENT_BYTES
 from bridgehead.queues.batch import Change, change_of, change_of_state, check_complete, give_turns, plan
 from bridgehead.queues.fairness import LaneKey, Turns, Weights
 from bridgehead.queues.filtering import predicate
-from bridgehead.queues.overview import QueueOverview, overview_of
+from bridgehead.queues.overview import overview_of
 from bridgehead.queues.record import (
     CONTENT_ID,
     LANE,
@@ -39,6 +39,7 @@ from bridgehead.queues.store import (
     Problem,
     QueuedItem,
     QueueKind,
+    QueueOverview,
     QueueState,
     QueueSummary,
     StoreFault,

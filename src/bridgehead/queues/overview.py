@@ -11,48 +11,16 @@ from collections.abc import Iterable, Mapping
 import msgspec
 
 from bridgehead.queues.record import next_hop_key, next_hop_of
-from bridgehead.queues.store import MessageStatus, QueuedItem, QueueKind, QueueStatus
+from bridgehead.queues.store import (
+    LargeQueue,
+    MessageStatus,
+    QueuedItem,
+    QueueKind,
+    QueueOverview,
+    QueueStatus,
+    QueueTotal,
+)
 from bridgehead.routing.next_hop import DeliveryType, NextHop
-
-
-class QueueTotal(msgspec.Struct, frozen=True):
-    """Messages that have all of this in common.
-
-    Attributes:
-        status: of their queues.
-        deferred: they are in Retry themselves, each for its own reason.
-        queues: how many queues hold them.
-        oldest_received: Unix time.
-    """
-
-    queue: QueueKind
-    delivery_type: DeliveryType
-    status: QueueStatus
-    deferred: bool
-    queues: int
-    messages: int
-    oldest_received: float
-
-
-class LargeQueue(msgspec.Struct, frozen=True):
-    """One delivery queue."""
-
-    next_hop: NextHop
-    status: QueueStatus
-    messages: int
-    oldest_received: float
-
-
-class QueueOverview(msgspec.Struct, frozen=True, kw_only=True):
-    """All queues.
-
-    Attributes:
-        totals: every message is in exactly one of them.
-        largest: delivery queues with most messages, the largest first.
-    """
-
-    totals: list[QueueTotal] = []
-    largest: list[LargeQueue] = []
 
 
 class _Status(msgspec.Struct):

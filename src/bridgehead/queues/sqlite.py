@@ -25,7 +25,7 @@ from bridgehead.queues.database import DATABASE_NAME, connect
 from bridgehead.queues.fairness import Weights
 from bridgehead.queues.faults import store_fault
 from bridgehead.queues.leasing import Taken
-from bridgehead.queues.overview import QueueOverview, overview
+from bridgehead.queues.overview import overview
 from bridgehead.queues.record import next_hop_key
 from bridgehead.queues.reserve import RESERVE_BYTES
 from bridgehead.queues.store import (
@@ -37,6 +37,7 @@ from bridgehead.queues.store import (
     Problem,
     QueuedItem,
     QueueKind,
+    QueueOverview,
     QueueState,
     QueueSummary,
     StoreFault,

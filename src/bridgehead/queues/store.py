@@ -8,16 +8,13 @@ rules are in `retry.py` and `states.py`; implementations in `sqlite.py` and `mem
 
 from collections.abc import Callable, Sequence
 from enum import IntEnum
-from typing import TYPE_CHECKING, Final, Protocol
+from typing import Final, Protocol
 
 import msgspec
 
 from bridgehead.mail.content import Content
 from bridgehead.mail.item import MailItem
-from bridgehead.routing.next_hop import NextHop
-
-if TYPE_CHECKING:
-    from bridgehead.queues.overview import QueueOverview
+from bridgehead.routing.next_hop import DeliveryType, NextHop
 
 
 class QueueKind(IntEnum):
@@ -193,6 +190,46 @@ Place = tuple[int, int, int]
 FIRST_PLACE: Final = (-1, 0, 0)
 
 
+class QueueTotal(msgspec.Struct, frozen=True):
+    """Messages that have all of this in common.
+
+    Attributes:
+        status: of their queues.
+        deferred: they are in Retry themselves, each for its own reason.
+        queues: how many queues hold them.
+        oldest_received: Unix time.
+    """
+
+    queue: QueueKind
+    delivery_type: DeliveryType
+    status: QueueStatus
+    deferred: bool
+    queues: int
+    messages: int
+    oldest_received: float
+
+
+class LargeQueue(msgspec.Struct, frozen=True):
+    """One delivery queue."""
+
+    next_hop: NextHop
+    status: QueueStatus
+    messages: int
+    oldest_received: float
+
+
+class QueueOverview(msgspec.Struct, frozen=True, kw_only=True):
+    """All queues.
+
+    Attributes:
+        totals: every message is in exactly one of them.
+        largest: delivery queues with most messages, the largest first.
+    """
+
+    totals: list[QueueTotal] = []
+    largest: list[LargeQueue] = []
+
+
 class ItemFilter(msgspec.Struct, kw_only=True, frozen=True):
     """Which entries a listing wants; all given parts must hold. Text is compared as `*` pattern, without case."""
 
@@ -296,7 +333,7 @@ class QueueStore(Protocol):
     async def queues(self) -> list[QueueSummary]:
         """Every queue that holds an entry or a state other than ACTIVE."""
 
-    async def overview(self, limit: int) -> "QueueOverview":
+    async def overview(self, limit: int) -> QueueOverview:
         """All queues added up, and the `limit` largest delivery queues."""
 
     async def verify(self) -> list[Problem]:

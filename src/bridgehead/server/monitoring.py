@@ -12,8 +12,7 @@ from bridgehead import __version__
 from bridgehead.admin.metrics import ProcessFacts
 from bridgehead.admin.pressure import PressureFacts
 from bridgehead.monitoring.rules import Peer, Verdict
-from bridgehead.queues.overview import QueueOverview
-from bridgehead.queues.store import QueueStatus
+from bridgehead.queues.store import QueueOverview, QueueStatus
 from bridgehead.receive.connector import ReceiveConnectors
 from bridgehead.routing.next_hop import DeliveryType
 from bridgehead.server.config.file_checks import certificate_pairs

@@ -11,8 +11,7 @@ from bridgehead.mail.units import Duration
 from bridgehead.monitoring.rules import CLEARS_AT, PEERS, Certificate, Observation, Peer, Rules, Verdict
 from bridgehead.monitoring.settings import AlarmSettings
 from bridgehead.queues.lengths import queue_lengths
-from bridgehead.queues.overview import LargeQueue, QueueOverview, QueueTotal
-from bridgehead.queues.store import QueueKind, QueueStatus
+from bridgehead.queues.store import LargeQueue, QueueKind, QueueOverview, QueueStatus, QueueTotal
 from bridgehead.routing.next_hop import DeliveryType, NextHop
 from bridgehead.tracking.alarms import Severity
 

@@ -132,6 +132,18 @@ async def test_a_source_that_falls_silent_is_told_and_so_is_its_return(world: Wo
     assert await world.look() == [(Occasion.CLEARED, "source_silent/192.0.2.7")]
 
 
+async def test_a_source_with_a_time_of_its_own_is_not_judged_by_habit(world: World) -> None:
+    for _ in range(3 * 7 * 24):
+        world.monitored.senders = ["device:printer-3"]
+        await world.look()
+        world.clock.advance(3600)
+    world.monitored.timed = {"device:printer-3"}
+    world.clock.advance(10 * 3600)
+    assert await world.look() == []
+    world.monitored.timed = set()
+    assert await world.look() == [(Occasion.RAISED, "source_silent/device:printer-3")]
+
+
 async def test_a_restart_goes_on_where_the_former_run_ended(world: World, tmp_path: Path) -> None:
     await world.watch.start()
     for _ in range(8 * 24):
