@@ -12,6 +12,7 @@ from typing import Any
 import pytest
 
 from support.certificates import Authority
+from support.configuration import CLIENT as CLIENTS
 from support.configuration import EXTERNALLY_SECURED, Settings, receive_connector, send_connector
 from support.identity_provider import CLIENT, TENANT, Answer, IdentityProvider, entra
 from support.ports import free_port, wait_until
@@ -249,6 +250,34 @@ def test_a_client_certificate_logs_on(cloud: Cloud) -> None:
     cloud.server.start()
     cloud.send()
     assert cloud.sink.wait(1)[0].user == "relay.contoso.test"
+
+
+def test_a_password_is_bound_to_the_connection(cloud: Cloud, make_server: Callable[..., Server]) -> None:
+    """SCRAM-SHA-256-PLUS between two servers of ours."""
+    port = free_port()
+    hub = make_server(
+        name="hub",
+        receive_connectors=[
+            receive_connector(
+                "hub", port, **CLIENTS, tls_certificate_file=str(cloud.pair.certificate),
+                tls_key_file=str(cloud.pair.key), protocol_logging_level="Verbose",
+            )
+        ],
+    ).start()  # fmt: skip
+    hub.add_user("ann", "s3cret", "a@contoso.test")
+    (cloud.folder / "password").write_text("s3cret\n")
+    connector = send_connector(
+        "Hub", port, smart_host_auth_mechanism="BasicAuthRequireTLS", authentication_username="ann",
+        authentication_password=f"file:{cloud.folder / 'password'}", tls_ca_file=str(cloud.authority.root),
+        require_tls=True, tls_auth_level="DomainValidation", tls_domain="localhost", protocol_logging_level="Verbose",
+    )  # fmt: skip
+    cloud.server.configure({**cloud.server.settings, "send_connectors": [connector]})
+    cloud.server.start()
+    cloud.server.send("a@contoso.test", "x@adatum.test", MESSAGE, "secured")
+    cloud.server.wait_for_event("SEND", recipient_address="x@adatum.test")
+    said = b"".join(file.read_bytes() for file in (cloud.server.data / "logs").rglob("SEND*.log"))
+    assert b"AUTH SCRAM-SHA-256-PLUS" in said
+    assert b"AUTH SCRAM-SHA-256 " not in said  # it did not take two attempts
 
 
 def test_a_connector_is_tested_without_a_server(cloud: Cloud) -> None:

@@ -140,7 +140,8 @@ def _token_refused(
     """A fresh token was refused too."""
     sasl, reply = said
     words = [reply.text, *([f"({sasl.error})"] if sasl.error else []), *missing_role(connector.oauth, token)]
-    told = Reply(reply.code, reply.status, " ".join(words))
+    text = " ".join(words).replace(token.reveal(), "****")  # though the server has no reason to repeat it
+    told = Reply(reply.code, reply.status, text)
     line = " ".join(part for part in (str(told.code), told.status, told.text) if part)
     says, remedy = advice(line, connector=connector.name, who=host, oauth=True)
     who = f"{connector.authentication_username} ({sasl.mechanism})"
