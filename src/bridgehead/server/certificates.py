@@ -34,6 +34,15 @@ log = logging.getLogger("bridgehead.server")
 _REFUSED = "certificate_refused"
 
 
+class _Published(SecureResolver):
+    """What DNS has, from any server; only what validates counts as signed, as ever."""
+
+    @property
+    def is_trusted(self) -> bool:
+        """Always asked in full: TLSA records are looked at here whether anybody believes them or not."""
+        return True
+
+
 class ServerCertificates:
     """Of one running server.
 
@@ -89,7 +98,7 @@ class ServerCertificates:
         """Without what was cached, nor /etc/hosts."""
         app = self._application
         configuration = app.loaded.configuration
-        return SecureResolver(
+        return _Published(
             configuration.server.dns_servers, clock=app.clock, trusted=configuration.tls.dnssec_resolvers, hosts={}
         )
 
