@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from support.configuration import receive_connector
+from support.configuration import CLIENT, receive_connector
 from support.ports import free_port, wait_until
 from support.server import Server
 from support.sink import Sink
@@ -239,3 +239,45 @@ def test_counts_and_the_page_outlive_a_restart(make_server: Callable[..., Server
     (one,) = server.ask("device", "list")["devices"]
     assert (one["name"], one["messages"], one["rewritten"], one["errors"]) == ("printer-3", 1, 1, 1)
     assert one["last_error"].startswith("550 5.7.1 This device")
+
+
+def test_the_commands_tell_what_the_server_does(make_server: Callable[..., Server], sink: Sink) -> None:
+    server = start(make_server, sink)
+    with client(server, STRANGER) as session:
+        session.sendmail("fax@contoso.test", "anna@contoso.test", b"From: fax@contoso.test\r\n\r\nx\r\n")
+    server.wait_for_event("RECEIVE")
+    (unknown,) = server.ask("device", "unknown")["senders"]
+    assert unknown["client_ip"] == STRANGER
+    assert 'allowed_senders = ["fax@contoso.test"]' in unknown["proposal"]
+    port = str(server.port("anonymous"))
+    options = ("--port", port, "--from", "scanner", "--to", "x@fabrikam.test")
+    tried = server.ask("device", "test", PRINTER, *options)
+    assert (tried["device"], tried["accepted"]) == ("printer-3", True)
+    assert 'by "Everything"' in tried["routes"][0]
+    assert server.command("device", "test", STRANGER, *options).returncode == 1
+    server.settings["devices"] = []
+    server.configure(server.settings)
+    server.reload()
+    assert server.command("device", "test", PRINTER, *options).returncode == 1
+    assert said(server, PRINTER, "MAIL FROM:<a@b.test>", "RCPT TO:<x@fabrikam.test>")[1].startswith("550 5.7.1 Unable")
+
+
+def test_a_login_writes_on_behalf_and_recipients_see_who(make_server: Callable[..., Server], sink: Sink) -> None:
+    server = make_server(sink.port)
+    server.settings["receive_connectors"].append(receive_connector("client", free_port(), **CLIENT))
+    server.configure(server.settings)
+    server.add_user("pa", "secret words", "pa@contoso.test")
+    server.succeed("user", "set", "pa", "--send-on-behalf", "boss@contoso.test")
+    server.start()
+    context = ssl.create_default_context()
+    context.check_hostname, context.verify_mode = False, ssl.CERT_NONE
+    with server.smtp("client") as session:
+        session.starttls(context=context)
+        session.login("pa", "secret words")
+        message = b"From: boss@contoso.test\r\nMessage-ID: <1@x>\r\nDate: now\r\n\r\nx\r\n"
+        session.sendmail("pa@contoso.test", "x@fabrikam.test", message)
+        with pytest.raises(smtplib.SMTPDataError, match="5\\.7\\.60"):
+            session.sendmail("pa@contoso.test", "x@fabrikam.test", message.replace(b"boss", b"ceo"))
+    (arrived,) = sink.wait(1)
+    assert arrived.data.endswith(b"\r\nSender: pa@contoso.test\r\n" + message)
+    assert server.wait_for_event("RECEIVE")["sender-address"] == "pa@contoso.test"

@@ -11,6 +11,7 @@ from datetime import UTC, datetime
 from typing import Final
 
 from bridgehead.admin.audit_identities import (
+    device_audit,
     identity_exposures,
     is_wide_text,
     misleading_authors,
@@ -26,8 +27,16 @@ from bridgehead.admin.relay_self_test import try_relaying
 from bridgehead.mail.units import UNLIMITED
 from bridgehead.net.certificates import CertificateError
 from bridgehead.receive.connector import is_internet_facing, is_protected
+from bridgehead.receive.devices import is_known_on
 from bridgehead.receive.permissions import PrincipalKind
-from bridgehead.receive.settings import AuthMechanism, MessageRateSource, PermissionGroup, ReceiveConnector, Right
+from bridgehead.receive.settings import (
+    AuthMechanism,
+    Device,
+    MessageRateSource,
+    PermissionGroup,
+    ReceiveConnector,
+    Right,
+)
 from bridgehead.routing.settings import TlsVersion
 
 _TLS: Final = AuthMechanism.TLS
@@ -52,7 +61,7 @@ async def audit(site: Site) -> AuditReport:
     return AuditReport(
         at=datetime.fromtimestamp(site.clock.now(), UTC),
         verdict=worst([*(one.verdict for one in exposures), *(trick.verdict for trick in tricks)]),
-        connectors=[_connector_audit(one, tried.get(one.name, [])) for one in site.receive_connectors],
+        connectors=[_connector_audit(one, site.devices, tried.get(one.name, [])) for one in site.receive_connectors],
         exposures=sorted(exposures, key=lambda one: -list(Verdict).index(one.verdict)),
         accepted_tricks=[trick for trick in tricks if trick.verdict is not Verdict.PASS],
         self_test=_self_test_sentence(tricks),
@@ -66,7 +75,9 @@ def _self_test_sentence(tricks: Sequence[TrickResult]) -> str:
     return f"{how}: {opened} would be relayed" if opened else f"{how}: none is relayed beyond what is granted"
 
 
-def _connector_audit(connector: ReceiveConnector, tricks: Sequence[TrickResult]) -> ConnectorAudit:
+def _connector_audit(
+    connector: ReceiveConnector, devices: Sequence[Device], tricks: Sequence[TrickResult]
+) -> ConnectorAudit:  # fmt: skip
     return ConnectorAudit(
         name=connector.name,
         enabled=connector.enabled,
@@ -81,7 +92,8 @@ def _connector_audit(connector: ReceiveConnector, tricks: Sequence[TrickResult])
                 absent=one.absent,
             )
             for one in client_classes(connector)
-        ],
+        ]
+        + [device_audit(one) for one in devices if one.enabled and is_known_on(one, connector.name.lower())],
         tricks_tried=len(tricks),
         tricks_on_the_wire=sum(trick.on_the_wire for trick in tricks),
     )

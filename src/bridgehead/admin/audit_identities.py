@@ -7,13 +7,14 @@ from collections.abc import Iterator, Sequence
 from datetime import UTC, datetime, timedelta
 from typing import Final
 
-from bridgehead.admin.audit_report import Exposure
+from bridgehead.admin.audit_report import ClassAudit, Exposure
 from bridgehead.admin.probe.steps import Verdict
 from bridgehead.admin.probe.vantage import is_loopback_only
 from bridgehead.admin.receive_rights import ClientClass
 from bridgehead.directory.user_record import User
 from bridgehead.mail.units import UNLIMITED
 from bridgehead.net.ip_range import RangeError, is_wide, parse_range
+from bridgehead.receive.devices import principal_of
 from bridgehead.receive.settings import (
     Device,
     DeviceTls,
@@ -49,6 +50,27 @@ def identity_exposures(
     for user in users:
         if user.enabled:
             yield from _user(user)
+
+
+def device_audit(device: Device) -> ClassAudit:
+    """What a device may do, as one of the classes of clients of a connector."""
+    principal = principal_of(device)
+    senders = ", ".join(device.allowed_senders)
+    others = (
+        f"any other sender becomes {device.rewrite_sender}" if device.rewrite_sender else "other senders are refused"
+    )
+    recipients = f"may send to {', '.join(device.allowed_recipients)} only" if device.allowed_recipients else ""
+    inside = "inside" if device.counts_as_inside else "outside"
+    return ClassAudit(
+        clients=str(principal),
+        may=[
+            f"from {', '.join(device.remote_ip_ranges)}",
+            recipients or "may send to accepted domains only",
+            f"sends as {senders}; {others}" if senders else others,
+            f"counts as {inside}",
+        ],
+        rights=sorted(right.value for right in principal.rights),
+    )
 
 
 def _device_identity(device: Device) -> Iterator[Exposure]:

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from bridgehead.admin.audit import audit, exposures_of
-from bridgehead.admin.audit_identities import identity_exposures, shared_names
+from bridgehead.admin.audit_identities import device_audit, identity_exposures, shared_names
 from bridgehead.admin.probe.certificate import read_file
 from bridgehead.admin.probe.steps import Verdict
 from bridgehead.admin.receive_rights import class_sentence, client_classes
@@ -241,6 +241,15 @@ def test_sender_exceptions(exception: dict[str, Any], expected: dict[str, Verdic
     assert identities(**exception) == expected
 
 
+def test_devices_stand_among_the_clients_of_a_connector() -> None:
+    device = Device(name="p", remote_ip_ranges=["10.2.0.17"], **BOUND, allowed_recipients=["*@fabrikam.test"])
+    found = device_audit(device)
+    assert found.clients == "device:p"
+    assert "may send to *@fabrikam.test only" in found.may
+    assert "any other sender becomes s@contoso.test" in found.may
+    assert "ms-Exch-SMTP-Accept-Any-Recipient" in found.rights
+
+
 def test_logins_that_send_as_anybody() -> None:
     users = [
         User(name="erp", addresses=("erp@contoso.test",), send_as=("*",)),
@@ -249,5 +258,8 @@ def test_logins_that_send_as_anybody() -> None:
         User(name="bob", send_as=("*@contoso.test",)),
     ]
     found = list(identity_exposures([], [], users, NOW))
-    assert [(one.connector, one.setting) for one in found] == [("login erp", "send_as"), ("login ann", "send_on_behalf")]
+    assert [(one.connector, one.setting) for one in found] == [
+        ("login erp", "send_as"),
+        ("login ann", "send_on_behalf"),
+    ]
     assert "bridgehead user set erp --send-as" in found[0].remedy

@@ -16,6 +16,7 @@ from bridgehead.admin.devices import (
     show_device,
     test_device,
 )
+from bridgehead.admin.faults import INVALID, AdminFault
 from bridgehead.admin.method import Caller, Method, NoParameters, Role
 from bridgehead.admin.ports import RunningServer
 from bridgehead.mail.limits import TRACE_RESULTS
@@ -37,7 +38,7 @@ class DeviceTrial(msgspec.Struct, forbid_unknown_fields=True, omit_defaults=True
     client_ip: str
     sender: str = ""
     author: str = ""
-    recipients: Annotated[list[str], msgspec.Meta(max_length=_ADDRESSES)] = []
+    recipients: list[str] = []
     port: Annotated[int, msgspec.Meta(ge=1, le=65535)] = 25
     local_ip: str = ""
 
@@ -60,6 +61,8 @@ async def show(server: RunningServer, params: DeviceName, _: Caller) -> DeviceVi
 
 async def test(server: RunningServer, params: DeviceTrial, _: Caller) -> DeviceTest:
     """What would become of a client's mail and why: connector, device, sender, author, recipients, route."""
+    if len(params.recipients) > _ADDRESSES:
+        raise AdminFault(INVALID, f"more than {_ADDRESSES} recipients are not tried at once", "give fewer")
     return test_device(
         server.traces.connectors, server.connector_tests.site().directory, client_ip=params.client_ip,
         port=params.port, local_ip=params.local_ip, sender=params.sender, author=params.author,

@@ -44,3 +44,17 @@ def test_what_cannot_be_done_is_said(commands: Commands) -> None:
     assert "already" in commands("user", "add", "erp", "--password-stdin", given="x\n", code=1).stderr
     assert "no login" in commands("user", "remove", "nobody", code=1).stderr
     assert "no login" in commands("user", "passwd", "nobody", "--password-stdin", given="x\n", code=1).stderr
+
+
+def test_a_login_is_changed_in_what_is_given(commands: Commands) -> None:
+    commands("user", "add", "pa", "--address", "pa@contoso.com", "--send-as", "*", "--password-stdin", given="x\n")
+    output = commands("user", "set", "pa", "--send-on-behalf", "boss@contoso.com", "--send-as", "").output
+    assert "may send as pa@contoso.com; on behalf of boss@contoso.com" in output
+    (listed,) = commands.json("user", "list")
+    assert (listed["addresses"], listed["send_as"], listed["send_on_behalf"], listed["enabled"]) == (
+        ["pa@contoso.com"], [], ["boss@contoso.com"], True,
+    )  # fmt: skip
+    commands("user", "set", "pa", "--disable")
+    assert commands.json("user", "list")[0]["enabled"] is False
+    assert "send_on_behalf" in commands("user", "set", "pa", "--send-on-behalf", "nobody", code=1).stderr
+    assert "own" in commands("user", "set", "pa", "--address", "", code=1).stderr
