@@ -33,7 +33,7 @@ lint: $(VENV)/.dev ## style, format and types
 	@$(BIN)/mypy --no-error-summary
 
 bench: $(VENV)/.dev ## runs Bridgehead beside Postfix and prints ratios (see bench/README.md)
-	@tools/install-test-packages strace
+	@tools/install-test-packages strace libssl-dev
 	@$(BIN)/python bench/run.py $(BENCH_ARGS)
 
 docs: $(VENV)/.runtime ## writes the generated pages of docs/reference
@@ -48,6 +48,7 @@ install-dev: $(VENV)/.dev ## what developers need, in .venv
 
 install-test-packages: ## Debian packages of the programs that the tests talk to (root or sudo)
 	@tools/install-test-packages
+	@PYTHON="$(PYTHON)" tools/install-sslyze
 
 lock: $(VENV)/.dev ## resolves requirements anew into the three lock files (needs uv)
 	@tools/lock

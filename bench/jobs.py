@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from meter import MemoryPeak, busy_seconds, disk_flushes
-from servers import Server, Sink
+from servers import Server, Sink, TlsSink
 
 Figures = dict[str, Any]
 HERE = Path(__file__).parent
@@ -35,6 +35,9 @@ class Job(NamedTuple):
     sessions: int
     lasting: bool
     rate: int = 0
+    tls: str = ""
+    """"12" or "13" for STARTTLS on both sides; then `resumed` says whether sessions are taken up again."""
+    resumed: bool = False
 
 
 JOBS = {
@@ -44,7 +47,16 @@ JOBS = {
     "accept-64k": Job("accept", 2000, 65536, 20, True),
     "latency-200": Job("latency", 3000, 4096, 100, False, 200),
     "deep-4k": Job("deep", 100_000, 4096, 50, True),
+    "handshake-13-full": Job("handshake", 6000, 0, 20, False, tls="13"),
+    "handshake-13-resumed": Job("handshake", 6000, 0, 20, False, tls="13", resumed=True),
+    "handshake-12-full": Job("handshake", 6000, 0, 20, False, tls="12"),
+    "handshake-12-resumed": Job("handshake", 6000, 0, 20, False, tls="12", resumed=True),
+    "relay-tls-sM-4k": Job("relay-tls", 8000, 4096, 20, True, tls="13", resumed=True),
+    "relay-tls-s1-4k": Job("relay-tls", 4000, 4096, 20, False, tls="13", resumed=True),
+    "relay-tls-s1-full-4k": Job("relay-tls", 4000, 4096, 20, False, tls="13"),
 }
+LISTENING = ("relay", "latency", "relay-tls")
+"""Kinds of jobs whose sink listens from the start."""
 SYNC_CALLS = ("fsync", "fdatasync", "sync_file_range", "msync", "syncfs")
 STALL_SECONDS = 60.0
 """Without one more message in the sink for so long, a delivery is given up."""
@@ -61,6 +73,42 @@ def generator(folder: Path) -> Path:
         compiler = os.environ.get("CC", "cc")
         subprocess.run([compiler, "-O2", "-o", str(program), str(HERE / "load.c"), "-lpthread"], check=True)
     return program
+
+
+def tls_program(folder: Path) -> Path:
+    """Load and sink over TLS, compiled."""
+    program = folder / "tls"
+    if not program.exists():
+        compiler = os.environ.get("CC", "cc")
+        command = [compiler, "-O2", "-o", str(program), str(HERE / "tls.c"), "-lssl", "-lcrypto", "-lpthread"]
+        subprocess.run(command, check=True)
+    return program
+
+
+def make_pair(folder: Path) -> tuple[Path, Path]:
+    """A self-signed certificate with a P-256 key, as both servers and the sink show it."""
+    certificate, key = folder / "pair.crt", folder / "pair.key"
+    command = (
+        "openssl req -x509 -newkey ec -pkeyopt ec_paramgen_curve:prime256v1 -nodes -days 9 -subj /CN=mx.bench.test"
+    )
+    command += " -addext subjectAltName=DNS:mx.bench.test"
+    subprocess.run([*command.split(), "-keyout", key, "-out", certificate], check=True, capture_output=True)
+    return certificate, key
+
+
+def send_tls(program: Path, port: int, job: Job, messages: int) -> float:
+    """Send over STARTTLS; the seconds it took. Raises Incomplete when a session failed, or was not taken up again."""
+    each = messages // job.sessions if job.lasting else min(messages, 1) if job.size else 0
+    sessions = job.sessions if job.lasting else messages
+    command = [program, "load", port, sessions, each, job.size, job.sessions, job.tls]
+    command += ["resumed" if job.resumed else "full"]
+    done = subprocess.run([str(word) for word in command], capture_output=True, check=False, timeout=900)
+    result = json.loads(done.stdout or b"{}")
+    if done.returncode:
+        raise Incomplete(f"{result.get('failed')} of {sessions} sessions failed")
+    if job.resumed and not job.lasting and result["resumed"] < (sessions - job.sessions) * 0.25:
+        raise Incomplete(f"only {result['resumed']} of {sessions} sessions were taken up again")
+    return float(result["seconds"])
 
 
 def send(port: int, job: Job, messages: int) -> float:
@@ -87,12 +135,15 @@ def wait_for(sink: Sink, wanted: int) -> None:
 
 
 @contextlib.contextmanager
-def stage(kind: type[Server], base: Path | None, *, sink_listens: bool, keep: bool) -> Iterator[tuple[Server, Sink]]:
+def stage(
+    kind: type[Server], base: Path | None, *, sink_listens: bool, keep: bool, job: Job | None = None
+) -> Iterator[tuple[Server, Sink]]:
     """A fresh server, not started, and its sink. All is gone afterwards unless `keep`."""
     folder = Path(tempfile.mkdtemp(prefix=f"bench-{kind.name}-", dir=base))
     folder.chmod(0o755)
-    sink = Sink(folder)
-    server = kind(folder / "server", sink.port)
+    pair = make_pair(folder) if job is not None and job.tls else None
+    sink = TlsSink(folder, tls_program(folder), pair, resume=job.resumed) if job is not None and pair else Sink(folder)
+    server = kind(folder / "server", sink.port, pair)
     try:
         if sink_listens:
             sink.start()
@@ -232,7 +283,41 @@ def deep(server: Server, sink: Sink, job: Job, messages: int) -> Figures:
     }
 
 
-KINDS = {"relay": relay, "accept": accept, "latency": latency, "deep": deep}
+def handshake(server: Server, sink: Sink, job: Job, messages: int) -> Figures:
+    """Sessions with nothing in them but STARTTLS."""
+    program = tls_program(server.folder.parent)
+    server.start()
+    send_tls(program, server.port, job, 200)
+    with Spent(server, messages) as spent:
+        seconds = send_tls(program, server.port, job, messages)
+    if sink.process is not None:
+        raise Incomplete("somebody listens at the next hop")
+    return {"handshakes_per_s": messages / seconds, **spent.figures}
+
+
+def relay_tls(server: Server, sink: Sink, job: Job, messages: int) -> Figures:
+    """As `relay`, over STARTTLS in and out."""
+    program = tls_program(server.folder.parent)
+    server.start()
+    send_tls(program, server.port, job, 200)
+    wait_for(sink, 200)
+    messages = messages // job.sessions * job.sessions
+    with Spent(server, messages) as spent:
+        began = time.monotonic()
+        sending = send_tls(program, server.port, job, messages)
+        wait_for(sink, 200 + messages)
+        seconds = time.monotonic() - began
+    return {"delivered_per_s": messages / seconds, "accepted_per_s": messages / sending, **spent.figures}
+
+
+KINDS = {
+    "handshake": handshake,
+    "relay-tls": relay_tls,
+    "relay": relay,
+    "accept": accept,
+    "latency": latency,
+    "deep": deep,
+}
 
 
 def run(kind: type[Server], name: str, scale: float = 1.0, base: Path | None = None, *, keep: bool = False) -> Figures:
@@ -242,7 +327,7 @@ def run(kind: type[Server], name: str, scale: float = 1.0, base: Path | None = N
     os.sync()
     figures: Figures = {"server": kind.name, "job": name, "messages": messages}
     try:
-        with stage(kind, base, sink_listens=job.kind in ("relay", "latency"), keep=keep) as (server, sink):
+        with stage(kind, base, sink_listens=job.kind in LISTENING, keep=keep, job=job) as (server, sink):
             found = KINDS[job.kind](server, sink, job, messages)
         figures |= {key: round(value, 1) if key.endswith("_per_s") else value for key, value in found.items()
                     if not isinstance(value, list)}  # fmt: skip

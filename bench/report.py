@@ -7,10 +7,13 @@ from typing import Any, NamedTuple
 
 Rows = list[dict[str, Any]]
 
+_RELAY = [
+    "delivered_per_s", "accepted_per_s", "cpu_per_1000", "flushes_per_message", "resident_mib", "proportional_mib",
+]  # fmt: skip
 COLUMNS = {
-    "relay": [
-        "delivered_per_s", "accepted_per_s", "cpu_per_1000", "flushes_per_message", "resident_mib", "proportional_mib",
-    ],
+    "relay-tls": _RELAY,
+    "handshake": ["handshakes_per_s", "cpu_per_1000", "resident_mib", "proportional_mib"],
+    "relay": _RELAY,
     "accept": ["accepted_per_s", "cpu_per_1000", "flushes_per_message", "resident_mib", "proportional_mib"],
     "latency": ["transaction_p50_ms", "transaction_p99_ms", "total_p50_ms", "total_p99_ms", "cpu_per_1000"],
     "deep": [
@@ -55,6 +58,18 @@ TARGETS = [
     Target("deep-4k", "full_resident_mib", "MiB with the queue full", _alone, None, 150, "flat"),
     Target("deep-4k", "restart_s", "seconds from restart to greeting", _alone, None, 1.0, ""),
     Target("deep-4k", "drained_per_s", "drained/s to Postfix", _times, 2, None, ""),
+    *(
+        Target(job, figure, f"{what} to Postfix", _times, 2, None, "")
+        for job, figure, what in (
+            ("handshake-13-full", "handshakes_per_s", "handshakes/s"),
+            ("handshake-13-resumed", "handshakes_per_s", "handshakes/s"),
+            ("handshake-12-full", "handshakes_per_s", "handshakes/s"),
+            ("handshake-12-resumed", "handshakes_per_s", "handshakes/s"),
+            ("relay-tls-sM-4k", "delivered_per_s", "delivered/s"),
+            ("relay-tls-s1-4k", "delivered_per_s", "delivered/s"),
+            ("relay-tls-s1-full-4k", "delivered_per_s", "delivered/s"),
+        )
+    ),
     Target("latency-200", "transaction_p99_ms", "p99 MAIL to 250 to Postfix", _times, None, 1.0, "0.5"),
 ]
 

@@ -46,7 +46,10 @@ def file_system(folder: Path) -> str:
 def profile(job: str, scale: float, base: Path | None) -> None:
     """Run one job with ours under cProfile and print what takes its time."""
     job_kind = jobs.JOBS[job]
-    with jobs.stage(Profiled, base, sink_listens=job_kind.kind in ("relay", "latency"), keep=False) as (server, sink):
+    with jobs.stage(Profiled, base, sink_listens=job_kind.kind in jobs.LISTENING, keep=False, job=job_kind) as (
+        server,
+        sink,
+    ):
         figures = jobs.KINDS[job_kind.kind](server, sink, job_kind, int(job_kind.messages * scale))
         server.stop()
         print(json.dumps(figures))

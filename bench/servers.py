@@ -52,14 +52,15 @@ class Server:
     Args:
         folder: its own, empty.
         next_hop: port of the smart host for everything; nobody may listen there.
+        tls: certificate and key; with them STARTTLS is offered, and asked of the next hop.
     """
 
     name = ""
 
-    def __init__(self, folder: Path, next_hop: int) -> None:
+    def __init__(self, folder: Path, next_hop: int, tls: tuple[Path, Path] | None = None) -> None:
         folder.mkdir(parents=True)
         folder.chmod(0o755)
-        self.folder, self.next_hop = folder, next_hop
+        self.folder, self.next_hop, self.tls = folder, next_hop, tls
         self.port = free_port()
         self.group = ProcessGroup()
         self.process: subprocess.Popen[bytes] | None = None
@@ -117,6 +118,8 @@ class Bridgehead(Server):
     interpreter = sys.executable
 
     def prepare(self) -> None:
+        pair = f'[[certificates]]\ncertificate_file = "{self.tls[0]}"\nkey_file = "{self.tls[1]}"\n' if self.tls else ""
+        require = "require_tls = true" if self.tls else ""
         (self.folder / "bridgehead.toml").write_text(f"""\
 [server]
 fqdn = "mx.bench.test"
@@ -138,6 +141,9 @@ max_inbound_connection_percentage_per_source = 100
 name = "Sink"
 address_spaces = ["*"]
 smart_hosts = ["[127.0.0.1]:{self.next_hop}"]
+{require}
+
+{pair}
 """)
 
     def command(self) -> list[str]:
@@ -190,8 +196,7 @@ inet_protocols = ipv4
 relayhost = [127.0.0.1]:{self.next_hop}
 disable_dns_lookups = yes
 smtpd_peername_lookup = no
-smtpd_tls_security_level = none
-smtp_tls_security_level = none
+{self._tls_settings()}
 message_size_limit = 52428800
 """)
         services = [f"127.0.0.1:{self.port} inet n - n - - smtpd", "pickup unix n - n 60 1 pickup"]
@@ -202,7 +207,20 @@ message_size_limit = 52428800
         services += [f"{name} unix - - n - - {name}" for name in ("proxymap", "error", "discard")]
         services += ["retry unix - - n - - error", "smtp unix - - n - - smtp", "relay unix - - n - - smtp"]
         services += [f"{name} unix - - n - 1 {name}" for name in ("verify", "anvil", "scache")]
+        services += ["tlsmgr unix - - n 1000? 1 tlsmgr"]
         (base / "etc/master.cf").write_text("\n".join([*services, ""]))
+
+    def _tls_settings(self) -> str:
+        if self.tls is None:
+            return "smtpd_tls_security_level = none\nsmtp_tls_security_level = none"
+        return f"""\
+smtpd_tls_security_level = may
+smtpd_tls_chain_files = {self.tls[1]}, {self.tls[0]}
+smtpd_tls_session_cache_database = btree:{self.folder}/data/smtpd_scache
+smtp_tls_security_level = encrypt
+smtp_tls_session_cache_database = btree:{self.folder}/data/smtp_scache
+smtp_tls_CAfile =
+smtp_tls_CApath ="""
 
     def environment(self) -> dict[str, str]:
         return {**os.environ, "MAIL_CONFIG": str(self.folder / "etc")}
@@ -246,3 +264,21 @@ class Sink:
         if self.process is not None:
             self.process.terminate()
             self.process.wait()
+
+
+class TlsSink(Sink):
+    """The same over STARTTLS (`tls.c`).
+
+    Args:
+        resume: sessions may be taken up again.
+    """
+
+    def __init__(self, folder: Path, program: Path, pair: tuple[Path, Path], *, resume: bool) -> None:
+        super().__init__(folder)
+        self._command = [str(word) for word in (program, "sink", self.port, *pair, "resume" if resume else "full")]
+
+    def start(self) -> None:
+        """Listen."""
+        with self._file.open("wb") as output:
+            self.process = subprocess.Popen(self._command, stdout=output, stderr=output, cwd="/")
+        wait_for_greeting(self.port, self.process)
