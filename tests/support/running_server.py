@@ -14,6 +14,8 @@ from bridgehead.admin.methods.table import METHODS
 from bridgehead.admin.ports import ListenerFacts, QueueActivity, ReloadOutcome, ServerFacts
 from bridgehead.admin.pressure import PressureFacts
 from bridgehead.admin.standing_rules import StandingRules
+from bridgehead.delivery.oauth.keeper import Account, TokenKeeper
+from bridgehead.delivery.oauth.store import TokenStore
 from bridgehead.delivery.resubmission import Resubmissions
 from bridgehead.mail.address import parse_mailbox
 from bridgehead.mail.content import BytesContent
@@ -23,6 +25,7 @@ from bridgehead.monitoring.book import AlarmBook
 from bridgehead.monitoring.channels import LogChannel
 from bridgehead.monitoring.settings import AlarmSettings
 from bridgehead.monitoring.watch import Watch
+from bridgehead.net.resolver import Resolver
 from bridgehead.queues.memory import MemoryQueueStore
 from bridgehead.queues.safety_net import SafetyNet
 from bridgehead.queues.settings import QueueSettings
@@ -69,6 +72,18 @@ class Nobody:
         """Nothing."""
 
 
+class Tokens:
+    """Implements `admin.oauth.OAuthDesk`: tokens of the connectors that a test gives to `keeper.use`."""
+
+    def __init__(self, folder: Path, now: Callable[[], float]) -> None:
+        clock = Times(now)
+        resolver = Resolver(clock=clock, hosts={"localhost": ("127.0.0.1",)})
+        self.keeper = TokenKeeper(folder, TokenStore(folder, ""), lambda: resolver, clock, lambda: 0.5)
+
+    async def credential_expiry(self, account: Account) -> float:
+        return 0.0
+
+
 class StoreServer:
     """What operators' commands need of a server, done on a store."""
 
@@ -90,6 +105,7 @@ class StoreServer:
         self.devices = DeviceWatch([], Path(self.net_folder.name) / "devices.json", now)
         self.pressure = PressureFacts()
         self.traces = FolderTraces(Path(self.net_folder.name) / "logs")
+        self.oauth = Tokens(Path(self.net_folder.name), now)
         self.outcome = ReloadOutcome(changes=["receive_connectors changed"], needs_restart=["logs"])
 
     def facts(self) -> ServerFacts:

@@ -95,4 +95,6 @@ def _is_url(text: str, scheme: str) -> bool:
         _ = parts.port
     except ValueError:
         return False
-    return parts.scheme == scheme and bool(parts.hostname) and text.isascii() and text.isprintable() and " " not in text
+    if parts.scheme != scheme or not parts.hostname or "@" in parts.netloc:  # no name and password before the host
+        return False
+    return text.isascii() and text.isprintable() and " " not in text
