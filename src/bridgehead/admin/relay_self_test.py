@@ -82,13 +82,15 @@ class _WireTest:
         self._site, self._connector, self._binding = site, connector, binding
         self._context: ssl.SSLContext = ClientContexts().get(ClientTls())
         self._connectors = ReceiveConnectors(site.receive_connectors)
+        self._devices = Devices(site.devices)
         limited = connector.message_rate_source is not MessageRateSource.NONE
         self._left = int(connector.message_rate_limit) // 2 if limited else UNLIMITED
 
     async def try_all(self) -> list[TrickResult]:
         """Every trick, a few at a time; by evaluation what cannot be said on the wire."""
         binding = parse_binding(self._binding)
-        vantage = next(vantages(self._site.receive_connectors, self._connector, binding), None)
+        ways = vantages(self._site.receive_connectors, self._connector, binding, devices=self._site.devices)
+        vantage = next(ways, None)
         tricks = _fill(self._site, self._connector, str(binding.address) if vantage is None else vantage.address)
         places = asyncio.Semaphore(_AT_ONCE)
         return await asyncio.gather(
@@ -106,7 +108,8 @@ class _WireTest:
         own = f"{_SOURCES}{number % 254 + 1}"
         match = self._connectors.match(vantage.address, vantage.port, own).connector
         from_loopback = vantage.source.startswith("127.") and not vantage.preamble
-        if from_loopback and match is self._connector and not self._expects_proxy(vantage.port, own):
+        device = self._devices.match(self._connector.name, own)
+        if from_loopback and match is self._connector and device is None and not self._expects_proxy(vantage.port, own):
             return Vantage(address=vantage.address, port=vantage.port, source=own, client=own)
         self._left -= 1
         return vantage if self._left >= 0 else None
@@ -182,7 +185,7 @@ def _judge(site: Site, connector: ReceiveConnector, binding: str, said: _Said, r
         reply = evaluate(site, connector, said.mail or f"<{_NOT_OURS}>", said.rcpt)
     verdict, reason = Verdict.PASS, ""
     if reply.is_positive:
-        verdict, reason = _device_acceptance(site, connector, binding) or _acceptance(site, connector, said)
+        verdict, reason = _acceptance(site, connector, said)
     name = said.trick.name
     if said.domain_type not in (None, DomainType.AUTHORITATIVE):
         name = f"{name} ({said.domain_type})"
@@ -207,16 +210,6 @@ def _acceptance(site: Site, connector: ReceiveConnector, said: _Said) -> tuple[V
             f"it is taken for a mailbox in {owner.domain_name}, which is ours alone: nothing is relayed",
         )
     return Verdict.FAILURE, "mail would be relayed for anybody, and no setting grants that"
-
-
-def _device_acceptance(site: Site, connector: ReceiveConnector, binding: str) -> tuple[Verdict, str] | None:
-    """What it means where this machine itself is a device, whose rights are not the connector's."""
-    address = parse_binding(binding).address
-    client = "::1" if address.version == 6 else "127.0.0.1" if int(address) == 0 else str(address)
-    found = Devices(site.devices).match(connector.name, client)
-    if found is None or Right.ACCEPT_ANY_RECIPIENT not in found[0].principal.rights:
-        return None
-    return Verdict.NOTE, f'this machine is the device "{found[0].settings.name}", whose settings let it send there'
 
 
 def _unquoted(path: str) -> str:

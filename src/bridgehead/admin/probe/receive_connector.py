@@ -68,7 +68,8 @@ class _ReceiveProbe:
         """The steps for one binding."""
         seen = Observed(address=str(binding))
         with above.step(f"Testing binding {binding}") as step:
-            vantage = next(vantages(self._site.receive_connectors, self._connector, binding), None)
+            ways = vantages(self._site.receive_connectors, self._connector, binding, devices=self._site.devices)
+            vantage = next(ways, None)
             if vantage is None:
                 await self._only_open(step, binding)
                 return seen

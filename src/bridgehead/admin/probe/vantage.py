@@ -14,7 +14,8 @@ import msgspec
 from bridgehead.net.dialer import is_local_address
 from bridgehead.net.ip_range import Binding, IPAddress, IPRange, parse_binding, parse_ip, parse_range
 from bridgehead.receive.connector import ReceiveConnectors
-from bridgehead.receive.settings import ReceiveConnector
+from bridgehead.receive.devices import Devices
+from bridgehead.receive.settings import Device, ReceiveConnector
 
 _LOOPBACK = {4: parse_range("127.0.0.1-127.255.255.254"), 6: parse_range("::1")}
 _PROXY_PORT = 50_000
@@ -38,9 +39,20 @@ class Vantage(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def vantages(
-    connectors: Sequence[ReceiveConnector], connector: ReceiveConnector, binding: Binding, client: str = ""
+    connectors: Sequence[ReceiveConnector], connector: ReceiveConnector, binding: Binding, client: str = "",
+    devices: Sequence[Device] = (),
 ) -> Iterator[Vantage]:  # fmt: skip
-    """The ways to meet `connector` on one of its bindings, as `client` where that is given (normalised address)."""
+    """The ways to meet `connector` on one of its bindings, as `client` where that is given (normalised address); else
+    as a client that is none of `devices`, which have rights of their own."""
+    known = Devices(devices)
+    for one in _ways(connectors, connector, binding, client):
+        if client or known.match(connector.name, one.client) is None:
+            yield one
+
+
+def _ways(
+    connectors: Sequence[ReceiveConnector], connector: ReceiveConnector, binding: Binding, client: str
+) -> Iterator[Vantage]:  # fmt: skip
     compiled = ReceiveConnectors(connectors)
     seen: set[Vantage] = set()
     for local, source in _pairs(connector, binding, client):

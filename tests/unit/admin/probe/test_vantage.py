@@ -7,7 +7,7 @@ import pytest
 
 from bridgehead.admin.probe.vantage import Vantage, is_loopback_only, vantages
 from bridgehead.net.ip_range import parse_binding
-from bridgehead.receive.settings import ReceiveConnector
+from bridgehead.receive.settings import Device, ReceiveConnector
 
 
 def connector(name: str = "One", **settings: Any) -> ReceiveConnector:
@@ -65,3 +65,12 @@ def test_behind_a_proxy_any_client_can_be_played() -> None:
 def test_what_listens_for_this_machine_only() -> None:
     assert is_loopback_only(connector(bindings=["127.0.0.1:25", "[::1]:25", "127.9.9.9:2525"]))
     assert not is_loopback_only(connector(bindings=["127.0.0.1:25", "0.0.0.0:26"]))
+
+
+def test_addresses_of_devices_are_nobodys_vantage() -> None:
+    one = connector(bindings=["127.0.0.1:25"], remote_ip_ranges=["127.0.0.0/8"])
+    device = Device(name="p", remote_ip_ranges=["127.0.0.1"], rewrite_sender="s@contoso.test")
+    binding = parse_binding("127.0.0.1:25")
+    assert "127.0.0.1" in [each.client for each in vantages([one], one, binding)]
+    assert "127.0.0.1" not in [each.client for each in vantages([one], one, binding, devices=[device])]
+    assert [each.client for each in vantages([one], one, binding, "127.0.0.1", [device])] == ["127.0.0.1"]
