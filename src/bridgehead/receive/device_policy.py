@@ -93,7 +93,7 @@ class DeviceCheck:
         if self._may_stay(block, author):
             return HeaderDecision(fields=fault_field(author.faults, self._policy))
         new = completed or self._device.rewrite_sender
-        if FromFault.MISSING in author.faults and not block.count(b"sender"):
+        if FromFault.MISSING in author.faults:
             new = None if self._path.is_null else self._path
             if new is None:
                 return HeaderDecision()

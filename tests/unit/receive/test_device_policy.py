@@ -85,6 +85,7 @@ REWRITTEN = [
     (b"From: Scanner\r\nTo: a@b.test\r\n", b'From: "Scanner" <devices@contoso.test>\r\nTo: a@b.test\r\n'),
     (b"From:\r\nTo: a@b.test\r\n", b"From: <devices@contoso.test>\r\nTo: a@b.test\r\n"),
     (b"To: a@b.test\r\n", b"From: <scanner@contoso.test>\r\nTo: a@b.test\r\n"),
+    (b"Sender: boss@contoso.test\r\n", b"From: <scanner@contoso.test>\r\n"),
     (
         b"From: scanner@contoso.test\r\nSender: boss@contoso.test\r\n",
         b"From: <devices@contoso.test>\r\nReply-To: scanner@contoso.test\r\n",
