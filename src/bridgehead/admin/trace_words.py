@@ -83,6 +83,8 @@ def note(event: FoundEvent) -> str:
     said = []
     if "InDoubt" in event.facts:
         said.append(f"in doubt: {event.facts['InDoubt']}")
+    if "TlsPolicy" in event.facts:
+        said.append(f"TLS policy: {event.facts['TlsPolicy']}")
     context = event.source_context
     if context and not session_of(event) and not context.startswith("InternalMessageId="):
         said.append(context)

@@ -284,5 +284,5 @@ def remembered(client: SmtpClient, transcript: Transcript | None) -> SmtpClient:
 def _established(client: SmtpClient, policy: DomainTlsPolicy) -> str:
     security = f"TLS ({client.tls})" if client.tls is not None else "no TLS"
     if policy.source is not PolicySource.CONNECTOR:
-        security += f", policy {policy}"
+        security = f"policy {policy}, {security}"
     return f"Established connection to {client.remote} from {client.local}, {security}"
