@@ -39,7 +39,8 @@ def shown(server: Server, connector: str = "", name: str = NAME) -> tuple[bytes,
 
 
 def der(pair: Pair) -> bytes:
-    return ssl.PEM_cert_to_DER_cert(pair.certificate.read_text())
+    first, end, _ = pair.certificate.read_text().partition("-----END CERTIFICATE-----")
+    return ssl.PEM_cert_to_DER_cert(first + end)
 
 
 def bind(server: Server, pair: Pair, *options: str) -> Any:
