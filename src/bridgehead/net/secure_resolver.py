@@ -67,7 +67,7 @@ class SecureResolver(Resolver):
     ) -> None:  # fmt: skip
         super().__init__(servers, clock=clock, timeout=timeout, tries=tries, hosts=hosts)
         self._trusted = frozenset(trusted)
-        self._endpoints = [_endpoint(server) for server in servers or system_servers()]
+        self._endpoints = [_endpoint(one) for one in servers or system_servers() if _is_server(one)]
         self._any_trusted = any(self._believes(address) for address, _ in self._endpoints)
 
     def _for(self, servers: tuple[str, ...]) -> "SecureResolver":
@@ -218,6 +218,16 @@ def is_believed(server: str, trusted: Collection[str]) -> bool:
         return address in trusted or ipaddress.ip_address(address.partition("%")[0]).is_loopback
     except ValueError:
         return False
+
+
+def _is_server(text: str) -> bool:
+    """Whether it can be asked; what /etc/resolv.conf holds beside is left out, as c-ares does."""
+    try:
+        address, _ = _endpoint(text)
+        ipaddress.ip_address(address.partition("%")[0])
+    except ValueError:
+        return False
+    return True
 
 
 def _endpoint(server: str) -> tuple[str, int]:

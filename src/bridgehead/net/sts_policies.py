@@ -112,6 +112,13 @@ class StsPolicies:
             if wanted := policy_id(announced.values):
                 await self._fetch_once(domain, wanted, dns)
 
+    async def close(self) -> None:
+        """Give up what is being fetched."""
+        tasks = list(self._under_way.values())
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+
     # --- fetching ---------------------------------------------------------------------------------------------------
 
     def _without_news(self, kept: KeptPolicy | None, failure: str) -> StsAnswer:

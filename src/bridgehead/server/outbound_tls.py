@@ -52,6 +52,7 @@ class DomainTls:
         if self._task is not None:
             self._task.cancel()
             await asyncio.gather(self._task, return_exceptions=True)
+        await self.shared.sts.close()
         await self.file.close()
 
     def reconfigure(self, settings: TlsSettings) -> None:

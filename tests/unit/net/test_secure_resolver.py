@@ -133,6 +133,14 @@ async def test_a_name_that_dns_cannot_hold_does_not_exist(odd, name):
     assert (await resolver.mx(name)).outcome is Outcome.NO_SUCH_DOMAIN
 
 
+def test_what_is_no_server_in_resolv_conf_is_left_out(monkeypatch):
+    listed = ["nonsense", "127.0.0.53", "fe80::1%eth0", "300.1.1.1"]
+    monkeypatch.setattr("bridgehead.net.secure_resolver.system_servers", lambda: listed)
+    resolver = SecureResolver(clock=SystemClock())
+    assert resolver._endpoints == [("127.0.0.53", 53), ("fe80::1%eth0", 53)]
+    assert resolver.is_trusted
+
+
 @pytest.mark.parametrize(
     ("server", "trusted", "believed"),
     [
