@@ -361,6 +361,19 @@ async def test_a_policy_with_a_new_id_is_fetched_and_a_failing_one_keeps_the_old
     world.policy("changing", CASES["changing"][1](world, "changing"))
 
 
+async def test_a_txt_record_that_is_gone_ends_no_policy(world):
+    """RFC 8461 §5.1: what is known holds until its max_age ends."""
+    await world.send("good.sts.test")
+
+    class Gone:
+        async def txt(self, name):
+            return await world.resolver.txt(f"gone.{name}")
+
+    kept = await world.shared.sts.policy("good.sts.test", Gone())
+    assert kept.policy.mode == "enforce"
+    assert kept.failure == ""
+
+
 async def test_policies_in_use_are_fetched_anew_before_they_end(world):
     await world.send("short.sts.test")
     await world.send("short.sts.test")
