@@ -77,6 +77,9 @@ class MonitoredStore:
     def certificate_dates(self) -> Iterable[tuple[str, float]]:
         return ()
 
+    def renewed_certificates(self) -> tuple[str, ...]:
+        return ()
+
     def certificates(self) -> dict[Path, str]:
         return self.files
 

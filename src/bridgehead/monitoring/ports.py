@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: MIT
 """What the watch needs of the server that it watches."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from pathlib import Path
 from typing import Protocol
 
@@ -38,6 +38,9 @@ class Watched(Protocol):
 
     def certificates(self) -> Mapping[Path, str]:
         """Certificate files in use, and what for."""
+
+    def renewed_certificates(self) -> Collection[str]:
+        """Files of certificates that are renewed by themselves, so far without trouble."""
 
     def take_sources(self) -> Iterable[str]:
         """Who handed over messages since this was last asked."""

@@ -7,7 +7,7 @@ Exchange's numbers (exchange counters < 250 active, 100 in Submission, 3,000 and
 """
 
 from collections import deque
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from datetime import UTC, datetime
 from typing import Final
 
@@ -72,6 +72,7 @@ class Observation(msgspec.Struct, frozen=True, kw_only=True):
         now: Unix time.
         peers: those with failures, or that cannot be reached now.
         completed: messages completed since the start.
+        renewed: files of certificates that are renewed by themselves, so far without trouble.
     """
 
     now: float
@@ -80,6 +81,7 @@ class Observation(msgspec.Struct, frozen=True, kw_only=True):
     peers: Sequence[Peer] = ()
     completed: int = 0
     certificates: Sequence[Certificate] = ()
+    renewed: Collection[str] = ()
     lost_log_lines: int = 0
 
 
@@ -271,6 +273,8 @@ def _certificates(seen: Observation, settings: AlarmSettings) -> Iterator[Verdic
     days = sorted(settings.certificate_expiry_days, reverse=True)
     for one in seen.certificates:
         left = one.expires - seen.now
+        if one.file in seen.renewed and left > 0:
+            continue  # that a renewal fails is an alarm of its own
         passed = sum(left <= day * _DAY for day in days) + (left <= 0)
         if not passed:
             continue

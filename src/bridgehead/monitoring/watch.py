@@ -153,6 +153,7 @@ class Watch:
             seen = Observation(
                 now=now, overview=overview, lengths=queue_lengths(overview, in_memory), peers=self._watched.peers(),
                 completed=self._watched.completed(), certificates=self._dated,
+                renewed=self._watched.renewed_certificates(),
                 lost_log_lines=self._watched.lost_log_lines(),
             )  # fmt: skip
             self._put(self.rules.judge(seen, self.settings))

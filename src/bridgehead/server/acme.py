@@ -7,7 +7,6 @@ kept and checked again, since authorities count orders.
 
 import asyncio
 import logging
-import random
 import socket
 import threading
 from collections.abc import Callable
@@ -32,6 +31,7 @@ from bridgehead.net.dns_update import DnsAccess, DnsResponder
 from bridgehead.net.ip_range import Binding, parse_binding
 from bridgehead.net.secrets import read_secret
 from bridgehead.server.pending_certificates import PendingCertificates
+from bridgehead.server.renewal_times import delay_after, jitter, renewal_time
 from bridgehead.tracking.alarms import Severity
 
 if TYPE_CHECKING:
@@ -42,10 +42,6 @@ log = logging.getLogger("bridgehead.server")
 FOLDER: Final = "acme"
 """Below the data directory: accounts, state, what was fetched and not taken."""
 LOOK_SECONDS: Final = 60.0
-_FIRST_DELAY: Final = 3600.0
-_LONGEST_DELAY: Final = 86400.0
-_JITTER: Final = 0.2
-_SHARE_OF_LIFE: Final = 3
 _URGENT_SECONDS: Final = 7 * 86400.0
 
 Result = TypeVar("Result")
@@ -89,6 +85,15 @@ class AcmeKeeper:
     def views(self) -> list[RenewalView]:
         """Each that is configured."""
         return [self._view(one) for one in self._settings.certificates]
+
+    def cared_for(self) -> list[str]:
+        """Files of certificates whose last renewal did not fail."""
+        folder = CertificateFolder(self._application.loaded.data_directory)
+        return [
+            str(folder.pair(folder_name(one.name)).certificate)
+            for one in self._settings.certificates
+            if not self._of(one).failures
+        ]
 
     def start(self, name: str) -> RenewalView:
         """Renew now. Raises AdminFault."""
@@ -276,7 +281,7 @@ class AcmeKeeper:
         now = self._application.clock.now()
         progress.state, progress.reason = "failed", reason
         progress.failures += 1
-        progress.next_at = now + max(retry_after, delay_after(progress.failures, _jitter()))
+        progress.next_at = now + max(retry_after, delay_after(progress.failures, jitter()))
         facts = self._current(wanted)
         urgent = facts is None or facts.leaf.not_after - now < _URGENT_SECONDS
         until = f"; the one in use ends {_moment(facts.leaf.not_after)}" if facts else "; there is none yet"
@@ -311,22 +316,6 @@ def bind_early(settings: AcmeSettings) -> dict[Binding, socket.socket]:
     texts = {AcmeChallenge.HTTP_01: settings.http_binding, AcmeChallenge.TLS_ALPN_01: settings.tls_alpn_binding}
     bindings = [parse_binding(texts[one]) for one in wanted if one in texts]
     return {binding: bind(binding) for binding in bindings}
-
-
-def renewal_time(facts: ChainFacts, renew_before: float) -> float:
-    """Unix time at which a certificate is to be renewed; short-lived ones in the last third of their life."""
-    life = facts.leaf.not_after - facts.leaf.not_before
-    return facts.leaf.not_after - min(renew_before, life / _SHARE_OF_LIFE)
-
-
-def delay_after(failures: int, jitter: float) -> float:
-    """Seconds until the next attempt: an hour, doubled with each failure, a day at most; `jitter`: a share of it."""
-    return float(min(_FIRST_DELAY * 2 ** min(failures - 1, 10), _LONGEST_DELAY)) * (1 + jitter)
-
-
-def _jitter() -> float:
-    """So that servers that failed together do not come back together."""
-    return random.uniform(-_JITTER, _JITTER)  # noqa: S311 - nobody gains by guessing it
 
 
 def account_name(directory_url: str) -> str:

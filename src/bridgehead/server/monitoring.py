@@ -3,7 +3,7 @@
 
 import asyncio
 import os
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from pathlib import Path
 from time import monotonic
 from typing import TYPE_CHECKING, Final
@@ -147,6 +147,10 @@ class Monitored:
     def certificates(self) -> Mapping[Path, str]:
         """Certificate files in use, and what for."""
         return _certificate_files(self._application.loaded, self._application.server_pair.certificate)
+
+    def renewed_certificates(self) -> Collection[str]:
+        """Files of certificates that ACME renews, so far without trouble."""
+        return self._application.certificate_desk.renewals.cared_for()
 
     def certificate_dates(self) -> Iterable[tuple[str, float]]:
         """(file, Unix time of expiry) as of the last look."""

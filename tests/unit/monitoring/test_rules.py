@@ -167,6 +167,16 @@ def test_few_failures_say_nothing_of_a_peer_and_alarms_about_peers_are_bounded()
     assert len(standing(Rules().judge(seen(peers=many), SETTINGS))) == PEERS
 
 
+def test_a_certificate_that_renews_itself_alarms_only_once_it_is_over() -> None:
+    one = Certificate(file="/etc/a.pem", used_by="the server", expires=NOW + 86400)
+    quiet = Rules().judge(seen(certificates=[one], renewed=["/etc/a.pem"]), SETTINGS)
+    assert "certificate//etc/a.pem" not in standing(quiet)
+    over = msgspec.structs.replace(one, expires=NOW - 1)
+    assert "certificate//etc/a.pem" in standing(
+        Rules().judge(seen(certificates=[over], renewed=["/etc/a.pem"]), SETTINGS)
+    )
+
+
 def test_a_certificate_is_an_alarm_at_each_threshold() -> None:
     rules = Rules()
     steps = []

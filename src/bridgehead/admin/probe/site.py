@@ -18,6 +18,7 @@ from bridgehead.delivery.smtp_send.security import client_pair
 from bridgehead.directory.lookup import Directory
 from bridgehead.directory.user_record import User
 from bridgehead.mail.address import NULL, Mailbox, domain_key
+from bridgehead.net.certificate_folder import CertificateFolder
 from bridgehead.net.certificate_store import CertificateStore
 from bridgehead.net.certificates import CertificatePair, self_signed_pair
 from bridgehead.net.clock import Clock
@@ -84,7 +85,7 @@ class Site(msgspec.Struct, frozen=True, kw_only=True):
         random: gives floats from 0 up to 1.
         seconds: for a connection, a reply, an answer of a DNS server (5 at most).
         by: `BY_SERVER` or `BY_COMMAND`.
-        certificates: the pairs of [[certificates]].
+        certificates: the pairs of [[certificates]], and those that the server keeps.
         secure_domains: TLSSendDomainSecureList, lower case.
         users: the logins of the user file, none where it cannot be read.
         tokens: for connectors that log on with access tokens.
@@ -181,7 +182,8 @@ def site_of(
         certificates=[
             CertificatePair(data_directory / one.certificate_file, data_directory / one.key_file)
             for one in configuration.certificates
-        ],
+        ]
+        + CertificateFolder(data_directory).pairs(),
         secure_domains=[domain_key(domain) for domain in configuration.tls.tls_send_domain_secure_list],
         devices=configuration.devices,
         sender_exceptions=configuration.sender_exceptions,
