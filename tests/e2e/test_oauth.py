@@ -131,6 +131,22 @@ def test_a_token_revoked_in_mid_life_is_renewed_once(cloud: Cloud) -> None:
     assert not cloud.server.events("DEFER")
 
 
+def test_a_smart_host_that_hangs_up_gets_the_fresh_token_in_the_next_session(cloud: Cloud) -> None:
+    connector = {**cloud.connector(), "smtp_max_messages_per_connection": 1}
+    cloud.server.configure({**cloud.server.settings, "send_connectors": [connector]})
+    cloud.behaviour.hangs_up_on_tokens = True
+    cloud.server.start()
+    cloud.send()
+    cloud.sink.wait(1)
+    cloud.provider.revoked.update(cloud.provider.issued)
+    cloud.provider.before = lambda: time.sleep(0.3)
+    cloud.send()
+    cloud.sink.wait(2)
+    assert cloud.provider.grants == 2
+    logs = [file.read_text() for file in (cloud.server.data / "logs").rglob("CONNECTLOG*.log")]
+    assert "closed the connection while a token was asked for" in "".join(logs)
+
+
 def test_a_smart_host_that_refuses_fresh_tokens_costs_one_request_more(cloud: Cloud) -> None:
     cloud.refusal = (
         '{"status":"401","schemes":"Bearer"}',

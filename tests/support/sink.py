@@ -92,6 +92,7 @@ class Behaviour:
         users: login to password; with them AUTH is offered (under TLS where there is a pair).
         on_token: called with (user, access token): None takes it, else (the JSON of the challenge, the reply).
         token_mechanisms: offered where there is `on_token`.
+        hangs_up_on_tokens: the connection ends after a token was refused.
         external: AUTH EXTERNAL is offered to clients with a certificate.
         lmtp: LHLO and one reply for each recipient.
     """
@@ -110,6 +111,7 @@ class Behaviour:
     users: dict[str, str] = field(default_factory=dict)
     on_token: Callable[[str, str], tuple[str, str] | None] | None = None
     token_mechanisms: tuple[str, ...] = ("XOAUTH2",)
+    hangs_up_on_tokens: bool = False
     external: bool = False
     lmtp: bool = False
     hello_refused: bool = False
@@ -380,6 +382,8 @@ class _Session:
             dummy = self.line()
             assert base64.b64decode(dummy) == (b"" if mechanism == "XOAUTH2" else b"\x01")
         self.say(reply)
+        if self.behaviour.hangs_up_on_tokens:
+            raise _Dropped
 
     def do_mail(self, argument: str) -> None:
         if self.say(self.behaviour.on_mail(argument) or "250 2.1.0 sender ok"):

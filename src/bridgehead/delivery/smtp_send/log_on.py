@@ -121,6 +121,9 @@ async def _present(
     )
     if sasl is None:
         raise _not_offered(host, hello, "XOAUTH2 or OAUTHBEARER")
+    if not client.is_open:
+        reason = f"{host} closed the connection while a token was asked for; the next session has it"
+        raise HostUnusable(reason, "4.4.2", Phase.AUTH, How.DROPPED)
     event = await client.authenticate(sasl)
     if isinstance(event, AuthenticationFailed):
         return sasl, event.reply
