@@ -144,6 +144,9 @@ def test_limits_and_recipients_of_a_device_are_its_own(make_server: Callable[...
     assert replies[9].startswith("421 4.4.2")
     others = said(server, STRANGER, "MAIL FROM:<scanner@contoso.test>", "RCPT TO:<x@fabrikam.test>")
     assert others[1].startswith("550 5.7.1 Unable to relay")
+    server.stop()
+    agents = "".join(file.read_text(errors="replace") for file in (server.data / "logs/Hub/AgentLog").glob("*.log"))
+    assert "DeviceRecipientDenied,connector=anonymous;device=printer-3" in agents
 
 
 def test_signed_mail_is_refused_and_not_broken(make_server: Callable[..., Server], sink: Sink) -> None:
