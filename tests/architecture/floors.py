@@ -33,7 +33,6 @@ PURE_FILES = frozenset(
         "categorizer/restrict.py",
         "categorizer/route.py",
         "delivery/outcome.py",
-        "directory/ldap_filter.py",
         "delivery/smtp_send/downgrade.py",
         "delivery/smtp_send/error_policy.py",
         "net/ip_range.py",

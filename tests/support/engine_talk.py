@@ -11,7 +11,7 @@ import asyncio
 import os
 import ssl
 from collections import deque
-from collections.abc import Coroutine, Iterable
+from collections.abc import Collection, Coroutine, Iterable
 from typing import Any, Self, TypeVar, cast
 
 from bridgehead.categorizer.mail_flow import MailFlow
@@ -21,6 +21,7 @@ from bridgehead.delivery.notify import NotifyReporter
 from bridgehead.delivery.ports import Attempt, WorkSource, pending_recipients
 from bridgehead.directory.memory import MemoryDirectory
 from bridgehead.directory.recipient import Recipient
+from bridgehead.directory.user_record import User
 from bridgehead.mail.delivery_status import Action, DeliveryStatus
 from bridgehead.net.certificate_store import ServerTls
 from bridgehead.net.clock import SystemClock
@@ -30,6 +31,8 @@ from bridgehead.net.signatures import check_signature
 from bridgehead.queues.memory import MemoryQueueStore
 from bridgehead.receive.acceptance import Acceptance
 from bridgehead.receive.authentication import Authenticator
+from bridgehead.receive.authentication_settings import LockoutSettings
+from bridgehead.receive.lockout import LockoutTable
 from bridgehead.receive.server import Listener, ReceiveServer, ReceiveServices
 from bridgehead.receive.session import Session
 from bridgehead.routing.accepted_domain import AcceptedDomains
@@ -51,6 +54,9 @@ class NoLogins:
 
     def find(self, name: str) -> None:
         return None
+
+    def find_by_certificate(self, identities: Collection[str]) -> list[User]:
+        return []
 
     def credential(self, name: str) -> Any:
         raise AssertionError("conversations with logins need the real server")
@@ -184,7 +190,7 @@ class Pipeline:
             queue_settings=configuration.queues, tracker=self.events, clock=clock, reporter=reporter,
             intake=self.dispatcher,
         )  # fmt: skip
-        self.authenticator = Authenticator(NoLogins(), os.urandom)
+        self.authenticator = Authenticator(NoLogins(), os.urandom, LockoutTable(LockoutSettings()), clock.now)
         self.receive = ReceiveServer(
             ReceiveServices(
                 fqdn=fqdn, acceptance=Acceptance(self.store, self.events, self.categorizer),

@@ -43,12 +43,6 @@ FAMILIAR_SOURCES_KEPT: Final = 20_000
 """Pairs of account and source of good logons that are remembered."""
 GUESSED_ACCOUNTS_SHOWN: Final = 1000
 """Names that are remembered of the failed logons of one source."""
-LDAP_WAITING: Final = 200
-"""Logons that wait for an LDAP directory; more are put off."""
-LDAP_ADDRESSES: Final = 500
-"""Addresses of one login of an LDAP directory."""
-REMOTE_LOGINS_KEPT: Final = 1000
-"""Logins of an LDAP directory that are logged in or about to be."""
 SOURCES_ALARMED: Final = 20
 """Sources that guess passwords with an alarm of their own at a time."""
 TOKEN_BYTES: Final = 12_000

@@ -180,8 +180,6 @@ class Operations:
         services.sender_exceptions = SenderExceptions(loaded.configuration.sender_exceptions)
         services.secure_domains = frozenset(secure_domains(loaded))
         app.lockouts.reconfigure(loaded.configuration.lockout)
-        if loaded.configuration.directory.ldap != app.ldap_settings:
-            app.use_ldap(loaded.configuration.directory.ldap)
         former_checker = app.token_issuers.configure(loaded.configuration.auth_servers)
         app.authenticator.judge_token = app.token_issuers.checker.judge
         if former_checker is not None:
