@@ -115,9 +115,9 @@ def resubmit(
 
     \b
     Examples:
-      bridgehead safety-net resubmit --start 4h --recipient '*@contoso.com' --dry-run
-      bridgehead safety-net resubmit --start 2026-11-23T08:00 --end 2026-11-23T09:30 --connector Mailboxes \\
-          --reason 'mail store restored from backup'
+      bridgehead safety-net resubmit --start 4h --dry-run
+      bridgehead safety-net resubmit --start 4h --recipient '*@contoso.com'
+      bridgehead safety-net resubmit --start 4h --connector Mailboxes
     """
     from bridgehead.admin.methods.safety_net import ResubmitParameters
     from bridgehead.admin.safety_net import RequestView
