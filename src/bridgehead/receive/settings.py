@@ -226,8 +226,8 @@ class Device(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
         rewrite_sender: in place of any other sender it gets this one; who stood in From before goes to Reply-To unless
             there is one. Empty: other senders are refused.
         signed_content: Reject or RemoveSignatures, where rewriting would break a DKIM signature.
-        allowed_recipients: to whom it may send, and to nobody else: addresses, "*@fabrikam.com", "*" for anybody; empty:
-            to recipients in accepted domains.
+        allowed_recipients: to whom it may send, and to nobody else: addresses, "*@fabrikam.com", "*" for anybody;
+            empty: to recipients in accepted domains.
         default_domain: completes senders and recipients without a domain; empty: the connector's.
         counts_as_inside: its mail counts as sent by an authenticated sender (ms-Exch-SMTP-Accept-Authentication-Flag).
         message_rate_limit: messages in a minute, from all of its addresses together.
