@@ -22,7 +22,7 @@ from bridgehead.mail.units import Duration
 from bridgehead.net.clock import SystemClock
 from bridgehead.net.resolver import Resolver
 from bridgehead.routing.next_hop import DeliveryType, NextHop
-from bridgehead.routing.settings import SendConnector
+from bridgehead.routing.settings import SendConnector, TlsAuthLevel
 from bridgehead.smtp.client import ClientConnection
 from bridgehead.smtp.errors import RemoteProtocolError
 from support.certificates import Authority
@@ -283,7 +283,7 @@ async def test_d2_a_broken_handshake_never_sends_credentials_in_clear(monkeypatc
 @pytest.fixture
 async def old_words(tmp_path: Any) -> AsyncIterator[Hostile]:
     """Offers AUTH before TLS and nothing inside it."""
-    context: ssl.SSLContext = Authority(tmp_path).issue("mx.hostile.test").server_context()
+    context: ssl.SSLContext = Authority(tmp_path / "ca").issue("mx.hostile.test").server_context()
 
     async def forget(peer: Peer) -> None:
         await peer.say(b"220 hi\r\n")
@@ -299,13 +299,28 @@ async def old_words(tmp_path: Any) -> AsyncIterator[Hostile]:
         yield server
 
 
-async def test_d2_extensions_offered_in_clear_are_forgotten(old_words: Hostile, monkeypatch: Any) -> None:
+async def test_d2_extensions_offered_in_clear_are_forgotten(
+    old_words: Hostile, monkeypatch: Any, tmp_path: Any
+) -> None:
     monkeypatch.setenv("INCIDENT_PASSWORD", "never for such a server")
+    error, _ = await attempt(
+        old_words, tls_auth_level=TlsAuthLevel.DOMAIN_VALIDATION, tls_domain="mx.hostile.test",
+        tls_ca_file=str(tmp_path / "ca" / "root.pem"), smart_host_auth_mechanism="BasicAuthRequireTLS", authentication_username="relay",
+        authentication_password="env:INCIDENT_PASSWORD",
+    )  # fmt: skip
+    assert "offers nothing for AUTH" in error
+    assert not old_words.said(b"AUTH")
+
+
+async def test_d12_credentials_go_to_no_server_that_has_not_proved_its_name(
+    old_words: Hostile, monkeypatch: Any
+) -> None:
+    monkeypatch.setenv("INCIDENT_PASSWORD", "never for a stranger")
     error, _ = await attempt(
         old_words, smart_host_auth_mechanism="BasicAuthRequireTLS", authentication_username="relay",
         authentication_password="env:INCIDENT_PASSWORD",
     )  # fmt: skip
-    assert "offers nothing for AUTH" in error
+    assert "certificate is not valid" in error
     assert not old_words.said(b"AUTH")
 
 

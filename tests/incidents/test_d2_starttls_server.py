@@ -207,19 +207,25 @@ def test_d12_a_client_hello_larger_than_a_packet_is_understood(incident_server: 
 
 
 def test_d2_clients_that_vanish_in_the_handshake_leave_no_session(incident_server: Server) -> None:
-    """Each of them once kept its place among the connections of its source, for ever."""
+    """Each of them once kept its place among the connections of its source, for ever; the connector takes two."""
 
-    def vanish(length: int) -> None:
-        talk = at_starttls(incident_server, "few")
+    def place() -> Talk | None:
+        try:
+            return at_starttls(incident_server, "few")
+        except (Closed, AssertionError, OSError):
+            return None
+
+    def begun() -> Talk:
+        talk = wait_until(place, what="a place for another connection")
+        assert talk is not None
+        return talk
+
+    for length in (0, 1, 5, 100, 500) * 2:
+        talk = begun()
         talk.send(client_hello()[:length])
         talk.socket.shutdown(socket.SHUT_RDWR)
         talk.socket.close()
-
-    for length in (0, 1, 5, 100, 500) * 4:
-        wait_until(lambda: greets(incident_server.port("few")), what="a place for another connection")
-        vanish(length)
-    wait_until(lambda: greets(incident_server.port("few")), what="a place for another connection")
-    stalled = [at_starttls(incident_server, "few") for _ in range(2)]
+    stalled = [begun(), begun()]
     for talk in stalled:
         talk.send(client_hello()[:100])
     for talk in stalled:
