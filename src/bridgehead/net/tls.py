@@ -62,6 +62,10 @@ class ClientTls(msgspec.Struct, frozen=True):
     scope: str = ""
 
 
+_HALF_RENEWED: Final = "KEY_VALUES_MISMATCH"
+"""OpenSSL's word for a key that does not belong to the certificate."""
+
+
 class ClientContexts:
     """Makes contexts on first use and keeps them, until a file they were made of changes: loading trust anchors takes
     milliseconds."""
@@ -71,11 +75,16 @@ class ClientContexts:
 
     def get(self, tls: ClientTls) -> ssl.SSLContext:
         """The context. Raises OSError, ssl.SSLError or CertificateError where a file cannot be used; that is not
-        remembered, so a repaired file works at the next connection."""
+        remembered, so a repaired file works at the next connection. Where of a renewed pair one file is still to come,
+        the pair before is shown."""
         stamp = _stamp(tls)
         made = self._made.get(tls)
         if made is None or made[0] != stamp:
-            made = self._made[tls] = (stamp, _make(tls))
+            try:
+                made = self._made[tls] = (stamp, _make(tls))
+            except ssl.SSLError as error:
+                if made is None or error.reason != _HALF_RENEWED:
+                    raise
         return made[1]
 
 

@@ -28,6 +28,23 @@ def test_a_changed_file_counts_from_the_next_connection_on(tmp_path):
     assert contexts.get(ClientTls(verify=True, ca_file=str(authority.root))) is not before
 
 
+def test_a_pair_of_which_one_file_is_still_to_come_stays_in_use(tmp_path):
+    contexts = ClientContexts()
+    authority = Authority(tmp_path)
+    pair = authority.issue("mx.test")
+    tls = ClientTls(certificate=str(pair.certificate), key=str(pair.key))
+    before = contexts.get(tls)
+    old_key = pair.key.read_bytes()
+    authority.issue("mx.test", days=9)
+    new_key = pair.key.read_bytes()
+    pair.key.write_bytes(old_key)
+    assert contexts.get(tls) is before
+    with pytest.raises(ssl.SSLError):
+        ClientContexts().get(tls)  # nobody else has one to show
+    pair.key.write_bytes(new_key)
+    assert contexts.get(tls) is not before
+
+
 def test_anchors_that_cannot_be_read(tmp_path):
     contexts = ClientContexts()
     missing = ClientTls(verify=True, ca_file=str(tmp_path / "missing.pem"))
