@@ -174,7 +174,9 @@ def test_testssl_finds_nothing_grave(kind: str, scanned: Scanned) -> None:
     assert findings["TLS1_3"]["finding"].startswith("offered")
     for name in ("heartbleed", "CCS", "ticketbleed", "secure_client_renego", "CRIME_TLS"):
         if name in findings:
-            finding = findings[name]["finding"]  # Ticketbleed was of one maker's load balancers, and is looked for there
+            finding = findings[name][
+                "finding"
+            ]  # Ticketbleed was of one maker's load balancers, and is looked for there
             assert "not vulnerable" in finding or finding.startswith("not applicable"), findings[name]
     assert findings["cert_commonName"]["finding"] == NAME
     assert findings["cert_chain_of_trust"]["finding"].startswith("passed")
