@@ -65,7 +65,7 @@ class TokenIssuers:
         if fault:
             self._alarms.raise_(
                 f"{_ALARM}/{name}", Severity.WARNING, fault,
-                "the keys known serve until max_key_age, then logons with tokens get 454; look at the way to the provider",
+                "its last keys serve until max_key_age, then logons with tokens get 454; look at the way there",
             )  # fmt: skip
         else:
             self._alarms.clear(f"{_ALARM}/{name}")
