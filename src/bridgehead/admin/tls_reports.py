@@ -7,7 +7,7 @@ from typing import Final, Protocol
 
 import msgspec
 
-from bridgehead.admin.faults import NOT_FOUND, FAILED, AdminFault
+from bridgehead.admin.faults import FAILED, NOT_FOUND, AdminFault
 from bridgehead.admin.times import moment
 from bridgehead.tracking.tls_report import ResultType, TlsResult
 from bridgehead.tracking.tls_report_document import Failure, NotATlsReport, Report, decode
@@ -172,10 +172,12 @@ def _view(received: Received) -> ReceivedReportView:
 
 
 def _sentences(report: Report) -> list[str]:
-    found = []
+    found: list[str] = []
     for policy in report.policies:
-        for failure in policy.failure_details:
-            found.append(_sentence(report.organization_name, policy.policy.policy_domain, failure))
+        found += [
+            _sentence(report.organization_name, policy.policy.policy_domain, failure)
+            for failure in policy.failure_details
+        ]
         told = sum(failure.failed_session_count for failure in policy.failure_details)
         untold = policy.summary.total_failure_session_count - told
         if untold > 0:
