@@ -10,7 +10,7 @@ import base64
 import http.client
 import json
 import ssl
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -26,6 +26,7 @@ from support.configuration import (
 )
 from support.identity_provider import CLIENT as APPLICATION
 from support.identity_provider import TENANT, IdentityProvider
+from support.openid_provider import OpenIdProvider
 from support.ports import free_port, wait_until
 from support.server import Server
 from support.sink import Behaviour, Sink
@@ -48,6 +49,10 @@ MESSAGE = (
 ).encode()
 
 
+SEPARATOR = "\x01"
+"""Of OAUTHBEARER and XOAUTH2."""
+
+
 def b64(text: str) -> str:
     return base64.b64encode(text.encode()).decode()
 
@@ -60,8 +65,10 @@ def plain(password: Canary) -> str:
 class World:
     """A server with every log in full, two smart hosts that ask for a login, and all that was printed."""
 
-    def __init__(self, server: Server, tls: ssl.SSLContext, secrets: list[Path]) -> None:
-        self.server, self.tls, self.secrets = server, tls, secrets
+    def __init__(
+        self, server: Server, tls: ssl.SSLContext, secrets: list[Path], issuer: OpenIdProvider | None = None
+    ) -> None:
+        self.server, self.tls, self.secrets, self.issuer = server, tls, secrets, issuer
         self.printed: list[bytes] = []
 
     def command(self, *arguments: str, data: bytes = b"") -> str:
@@ -71,8 +78,9 @@ class World:
 
 
 @pytest.fixture
-def world(make_server: Callable[..., Server], tmp_path: Path) -> World:
+def world(make_server: Callable[..., Server], tmp_path: Path) -> Iterator[World]:
     authority = Authority(tmp_path / "certificates")
+    issuer = OpenIdProvider(authority)
     pair = authority.issue("localhost")
     secrets = [tmp_path / "relay.secret", tmp_path / "refused.secret"]
     for path, canary in zip(secrets, (SMART_HOST, REFUSED), strict=True):
@@ -93,12 +101,16 @@ def world(make_server: Callable[..., Server], tmp_path: Path) -> World:
             "binding": f"127.0.0.1:{free_port()}", "tls_certificate_file": str(pair.certificate),
             "tls_key_file": str(pair.key),
         },
+        auth_servers=[issuer.settings()],
         receive_connectors=[
             receive_connector("anonymous", free_port(), **ANONYMOUS, **verbose),
             receive_connector(
                 "secured", free_port(), **EXTERNALLY_SECURED, reject_unknown_recipients=False, **verbose
             ),
-            receive_connector("clients", free_port(), **CLIENT, implicit_tls=True, max_logon_failures=10, **verbose),
+            receive_connector(
+                "clients", free_port(), permission_groups=["ExchangeUsers"], implicit_tls=True, max_logon_failures=10,
+                auth_mechanism=[*CLIENT["auth_mechanism"], "OAuth"], **verbose,
+            ),
             receive_connector("starttls", free_port(), **CLIENT, max_logon_failures=10, **verbose),
             receive_connector(
                 "proxied", free_port(), **ANONYMOUS, proxy_protocol_sources=["127.0.0.0/8"], **verbose
@@ -115,7 +127,8 @@ def world(make_server: Callable[..., Server], tmp_path: Path) -> World:
             ),
         ],
     ).start()  # fmt: skip
-    return World(server, ssl.create_default_context(cafile=str(authority.root)), secrets)
+    yield World(server, ssl.create_default_context(cafile=str(authority.root)), secrets, issuer)
+    issuer.close()
 
 
 def test_secrets_and_content_appear_nowhere(world: World) -> None:
@@ -162,6 +175,7 @@ def log_on(world: World) -> None:
     with Talk(port, tls=True) as talk:
         talk.hello()
         talk.scram("ann", PASSWORD.text)
+    log_on_with_tokens(world, port)
     with Talk(world.server.port("starttls")) as talk:
         talk.hello()
         talk.ask(f"AUTH PLAIN {plain(PASSWORD)}")  # in clear, which is refused
@@ -170,6 +184,20 @@ def log_on(world: World) -> None:
         talk.hello()
         talk.expect(f"AUTH LOGIN {b64('ann')}", "334 *")
         talk.expect(b64(PASSWORD.text), "235 *")
+
+
+def log_on_with_tokens(world: World, port: int) -> None:
+    """A token that is good and one that is not; its signature is what must not be found."""
+    assert world.issuer is not None
+    for token, reply in ((world.issuer.token(), "235 *"), (world.issuer.token(aud="api://another"), "334 *")):
+        made = Canary("accesstoken")
+        made.text = token.rpartition(".")[2]
+        CREDENTIALS.append(made)
+        for message in (f"OAUTHBEARER {b64(f'n,,{SEPARATOR}auth=Bearer {token}{SEPARATOR * 2}')}",
+                        f"XOAUTH2 {b64(f'user=ann{SEPARATOR}auth=Bearer {token}{SEPARATOR * 2}')}"):  # fmt: skip
+            with Talk(port, tls=True) as talk:
+                talk.hello()
+                talk.expect(f"AUTH {message}", reply)
 
 
 def log_on_wrongly(world: World) -> None:
@@ -320,7 +348,14 @@ def ask_everything(world: World) -> None:
 def assert_enough_was_logged(logs: Path) -> None:
     """The search means something only where the logs are full."""
     receive = b"".join(file.read_bytes() for file in (logs / "Hub/ProtocolLog/SmtpReceive").glob("*.log"))
-    for text in (b"AUTH PLAIN", b"AUTH LOGIN", b"AUTH SCRAM-SHA-256", b"<authentication data>", b"that are no command"):
+    for text in (
+        b"AUTH PLAIN",
+        b"AUTH LOGIN",
+        b"AUTH SCRAM-SHA-256",
+        b"AUTH OAUTHBEARER",
+        b"<authentication data>",
+        b"that are no command",
+    ):
         assert text in receive
     send = b"".join(file.read_bytes() for file in (logs / "Hub/ProtocolLog/SmtpSend").glob("*.log"))
     assert b"AUTH" in send
