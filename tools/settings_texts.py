@@ -38,7 +38,7 @@ TABLES: dict[str, tuple[str, str, str]] = {
         "Access tokens of a send connector",
         "",
         (
-            "One table within a send connector with `smart_host_auth_mechanism = \"OAuth\"`. "
+            'One table within a send connector with `smart_host_auth_mechanism = "OAuth"`. '
             "[Microsoft 365](../howto/microsoft-365.md) and [Gmail](../howto/google.md) tell what to set up there."
         ),
     ),
@@ -210,8 +210,9 @@ TEXTS: dict[str, dict[str, str]] = {
         "enabled": "A disabled connector takes no connection.",
         "comment": "For people.",
         "auth_mechanism": "What clients may do to identify themselves. `Tls` offers STARTTLS. `BasicAuth` (PLAIN and "
-        "LOGIN) is offered over TLS only, `ScramSha256` over TLS with channel binding as well. `OAuth` takes tokens of `auth_servers`, over TLS only. `External` asks clients "
-        "for a certificate and takes the login that it is for. `ExternalAuthoritative` trusts every client in `remote_ip_ranges` like a "
+        "LOGIN) is offered over TLS only, `ScramSha256` over TLS with channel binding as well. `OAuth` takes "
+        "tokens of `auth_servers`, over TLS only. `External` asks clients for a certificate and takes the "
+        "login that it is for. `ExternalAuthoritative` trusts every client in `remote_ip_ranges` like a "
         "server of ours; it goes with `Tls` only and needs the group `ExchangeServers`.",
         "permission_groups": "Who may send through this connector, and with which rights: see "
         "[permissions](permissions.md).",
@@ -393,7 +394,8 @@ OWN: dict[str, set[str]] = {
     "SendConnector": {
         "authentication_username", "authentication_password", "oauth", "custom_failures", "dns_servers", "tls_ca_file",
         "preserve_routing_headers", "max_outbound_connections_per_domain", "expect", "tls_crl_file",
-        "tls_certificate_file", "tls_key_file", "tls_minimum_version", "tls_ciphers", "implicit_tls", "tls_downgrade_mode",
+        "tls_certificate_file", "tls_key_file", "tls_minimum_version", "tls_ciphers", "implicit_tls",
+        "tls_downgrade_mode",
     },
     "ForeignConnector": set(),
     "MailboxStore": {"name", "protocol", "path", "address"},

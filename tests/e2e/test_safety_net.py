@@ -10,7 +10,9 @@ from support.ports import free_port
 from support.server import Server
 from support.sink import Sink
 
-TEXT = b"From: <ann@fabrikam.test>\r\nTo: someone\r\nMessage-ID: <offer@fabrikam.test>\r\nSubject: offer\r\n\r\nhello\r\n"
+TEXT = (
+    b"From: <ann@fabrikam.test>\r\nTo: someone\r\nMessage-ID: <offer@fabrikam.test>\r\nSubject: offer\r\n\r\nhello\r\n"
+)
 
 
 def now() -> str:
@@ -77,9 +79,7 @@ def test_delivered_mail_comes_back_as_it_was_without_reports(make_server: Callab
     assert server.ask("queue", "verify") == []
 
 
-def test_a_resubmitted_message_that_fails_is_reported_to_nobody(
-    make_server: Callable[..., Server], sink: Sink
-) -> None:
+def test_a_resubmitted_message_that_fails_is_reported_to_nobody(make_server: Callable[..., Server], sink: Sink) -> None:
     server = make_server(sink.port).start()
     server.send("ann@contoso.test", "one@adatum.test", TEXT, "secured", rcpt_options=["NOTIFY=FAILURE"])
     sink.wait(1, 20)

@@ -98,7 +98,7 @@ def test_priorities_are_heeded_where_that_is_wanted(make_server: Callable[..., S
 
 
 def test_what_waits_for_its_next_hop_is_deferred_once_and_not_with_each_retry(
-    make_server: Callable[..., Server]
+    make_server: Callable[..., Server],
 ) -> None:
     port = free_port()
     server = make_server(port).start()

@@ -112,8 +112,10 @@ def test_failures_of_others_are_told_in_sentences_and_rubbish_is_no_trouble(rece
     (report,) = told(receiver, "list")
     assert (report["domains"], report["failures"]) == ([DOMAIN], 103)
     assert report["sentences"] == [
-        f"Company-X from 192.0.2.9: 100 sessions with mx.{DOMAIN} (203.0.113.1) failed: "
-        + "the certificate had expired; renew it: bridgehead certificate renew",
+        (
+            f"Company-X from 192.0.2.9: 100 sessions with mx.{DOMAIN} (203.0.113.1) failed: "
+            "the certificate had expired; renew it: bridgehead certificate renew"
+        ),
         f"3 sessions with {DOMAIN} failed; the report does not say how",
     ]
     assert "Traceback" not in receiver.stderr()

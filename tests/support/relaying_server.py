@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: MIT
 """A server with an open relay planted in it: it passes percent addresses of relay domains on, as some once did.
 
-    python tests/support/relaying_server.py -c CONFIG run
+python tests/support/relaying_server.py -c CONFIG run
 """
 
 from bridgehead.receive import address_check

@@ -263,8 +263,12 @@ def _encryption(
     reason = why_untrusted(certificates, now) if certificates else "the certificate cannot be read"
     if "expired" in reason or "only from" in reason or not certificates:
         yield _exposure(
-            connector, "certificate-refused", Verdict.WARNING,
-            f"clients that look refuse TLS: {reason}", "tls_certificate_file", "renew it"
+            connector,
+            "certificate-refused",
+            Verdict.WARNING,
+            f"clients that look refuse TLS: {reason}",
+            "tls_certificate_file",
+            "renew it",
         )
     elif certificates[0].self_signed:
         yield _exposure(

@@ -72,9 +72,7 @@ def of_attempt(
         kept.status = MessageStatus.SUSPENDED if held else MessageStatus.RETRY
         kept.retry_count += 1
         kept.due = next_message_retry(settings, now, random)
-        kept.deadline = deadline_of(
-            kept.item.received_at, settings, late, kept.item.expires_at, kept.item.priority
-        )
+        kept.deadline = deadline_of(kept.item.received_at, settings, late, kept.item.expires_at, kept.item.priority)
         kept.in_doubt = any(status.in_doubt for status in final)
         kept.last_error = next((status.diagnostic for status in final if status.action is Action.DELAYED), "")
     return outcome

@@ -157,7 +157,7 @@ class DnsResponder:
         except (dns.tsig.PeerError, dns.tsig.BadSignature, dns.message.UnknownTSIGKey) as error:
             said = clean_text(str(error), 100)
             raise ChallengeFailed(
-                f"{server} and we differ about the TSIG key ({said}): compare its name, algorithm, secret and the clocks"
+                f"{server} and we differ about the TSIG key ({said}): compare name, algorithm, secret and the clocks"
             ) from None
         except (dns.exception.DNSException, OSError, EOFError, ValueError) as error:
             said = clean_text(str(error) or type(error).__name__, 200)

@@ -170,9 +170,7 @@ class SafetyNet:
     def flush_due(self) -> None:
         """Append what was kept where that should not wait. Called before each commit."""
         if self._pending and (
-            self._links
-            or self._pending_bytes >= FLUSH_BYTES
-            or self._monotonic() - self._flushed_at >= FLUSH_SECONDS
+            self._links or self._pending_bytes >= FLUSH_BYTES or self._monotonic() - self._flushed_at >= FLUSH_SECONDS
         ):
             self.flush()
 

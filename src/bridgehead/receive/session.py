@@ -496,9 +496,7 @@ class Session(asyncio.Protocol):
         connector, tls = self.connector, self.ssl_object
         binding = tls is not None and connector.offers_scram and has_channel_binding(tls)
         certificate = tls is not None and connector.offers_external and bool(tls.getpeercert())
-        return connector.features(
-            bool(self.tls_info), self.principal.kind is PrincipalKind.USER, binding, certificate
-        )
+        return connector.features(bool(self.tls_info), self.principal.kind is PrincipalKind.USER, binding, certificate)
 
     # --- protocol log ---------------------------------------------------------------------------------------------
 
@@ -529,4 +527,3 @@ class Session(asyncio.Protocol):
     def _log_reply(self, out: bytes) -> None:
         for line in out.decode("utf-8", "replace").splitlines():
             self._log_line(">", "334 <authentication data>" if line.startswith("334") else line, "")
-

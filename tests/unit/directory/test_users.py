@@ -192,7 +192,9 @@ def test_a_folder_that_cannot_be_used_changes_nothing(tmp_path: Path) -> None:
 def test_logins_are_found_by_certificate_and_by_address(users: UserFile, path: Path) -> None:
     fingerprint = "sha256:" + "0a" * 32
     users.add("door", Secret("p"), addresses=["Door@contoso.com"], certificates=["Door.contoso.com", fingerprint])
-    users.add("gate", Secret("p"), addresses=["door@contoso.com"], certificates=["door.contoso.com", "gate@contoso.com"])
+    users.add(
+        "gate", Secret("p"), addresses=["door@contoso.com"], certificates=["door.contoso.com", "gate@contoso.com"]
+    )
     running = UserFile(path, ROUNDS)
 
     def by_certificate(*identities: str) -> list[str]:

@@ -139,7 +139,9 @@ def test_a_partner_sends_from_outside_but_not_as_us() -> None:
 )
 def test_forged_from_of_a_login_is_refused(header: bytes, allowed: bool) -> None:
     block = HeaderBlock(header)
-    assert check_header_from(block, read_author(block), USER_RIGHTS, USER) is (None if allowed else replies.SEND_AS_DENIED)
+    assert check_header_from(block, read_author(block), USER_RIGHTS, USER) is (
+        None if allowed else replies.SEND_AS_DENIED
+    )
     assert check_header_from(block, read_author(block), USER_RIGHTS | {Right.ACCEPT_ANY_SENDER}, USER) is None
     assert check_header_from(block, read_author(block), ANONYMOUS_RIGHTS, ANONYMOUS) is None
 

@@ -186,7 +186,6 @@ async def test_signatures_and_algorithms_that_prove_nothing(world: World, provid
     assert "not known" in await world.refused(f"{critical}.{segment(provider.claims())}.x")
 
 
-
 async def test_an_algorithm_that_is_not_allowed_is_refused_though_the_key_fits(
     provider: OpenIdProvider, tmp_path: Path
 ) -> None:

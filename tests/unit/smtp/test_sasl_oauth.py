@@ -107,7 +107,9 @@ def test_the_token_shows_nowhere() -> None:
     assert "canary" not in repr(end(refusal.start(b"user=ann\x01auth=Bearer canary\x01\x01"))) + repr(refusal.step(b""))
 
 
-_PARTS = st.sampled_from([b"n,", b"a=ann,", b",", b"\x01", b"auth=Bearer ", b"aaa.bbb.ccc", b"user=", b"later", b"\xff", b"=2C"])
+_PARTS = st.sampled_from(
+    [b"n,", b"a=ann,", b",", b"\x01", b"auth=Bearer ", b"aaa.bbb.ccc", b"user=", b"later", b"\xff", b"=2C"]
+)
 _MESSAGES = st.one_of(st.none(), st.binary(max_size=300), st.lists(_PARTS, max_size=9).map(b"".join))
 
 

@@ -338,7 +338,9 @@ def test_mail_arguments(line: bytes, code: int) -> None:
     (b"REQUIRETLS", True, 250), (b"requiretls", True, 250), (b"REQUIRETLS=YES", True, 555), (b"REQUIRETLS", False, 555),
     (b"REQUIRETLS REQUIRETLS", True, 501),
 ])  # fmt: skip
-def test_requiretls_is_taken_where_it_is_offered_and_without_a_value(parameter: bytes, offered: bool, code: int) -> None:
+def test_requiretls_is_taken_where_it_is_offered_and_without_a_value(
+    parameter: bytes, offered: bool, code: int
+) -> None:
     parsed = parse_mail(b"FROM:<a@a.test> " + parameter, Features(require_tls=offered))
     assert (250 if isinstance(parsed, Mail) and parsed.require_tls else parsed.code) == code
     assert ("REQUIRETLS" in ehlo_lines(Features(require_tls=offered))) is offered

@@ -236,9 +236,7 @@ def _view_text(one: "CertificateView") -> str:
     elif one.missing_issuer:
         chain = f"{one.chain_length}, incomplete: {one.missing_issuer} is missing"
     else:
-        chain = (
-            f"{one.chain_length}, leads to {'a trust anchor of this system' if one.trusted else 'its own root'}"
-        )
+        chain = f"{one.chain_length}, leads to {'a trust anchor of this system' if one.trusted else 'its own root'}"
     usages = [word for word, has in (("server", one.server_use), ("client", one.client_use)) if has]
     lines = [
         one.name,

@@ -24,11 +24,14 @@ def user() -> None:
     "--send-as", multiple=True, help="A further address it may send as, '*@domain', or '*'; may be given several times."
 )
 @click.option(
-    "--send-on-behalf", multiple=True,
+    "--send-on-behalf",
+    multiple=True,
     help="An address, '*@domain' or '*' that may stand in From while Sender shows its own; several times.",
 )
 @click.option(
-    "--certificate", "certificates", multiple=True,
+    "--certificate",
+    "certificates",
+    multiple=True,
     help="A client certificate that logs it in: a name or address that it carries, or sha256:HEX; several times.",
 )
 @click.option("--comment", default="", help="Free text.")

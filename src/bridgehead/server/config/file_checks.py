@@ -129,7 +129,7 @@ def _check_secret(loaded: Loaded, value: str, path: KeyPath) -> None:
         loaded.findings.error(
             path,
             "a password does not stand in the configuration",
-            'write it to a file of mode 0600 and name that: "file:smarthost.password", or use "env:NAME", "credential:NAME"',
+            'write it to a file of mode 0600 and name that: "file:relay.password"; or "env:NAME", "credential:NAME"',
         )
 
 

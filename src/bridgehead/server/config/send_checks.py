@@ -154,7 +154,6 @@ def _check_authentication(connector: SendConnector, path: KeyPath, findings: Fin
     elif connector.authentication_username or connector.authentication_password:
         findings.warning(where, "a user name or password is given and never sent", 'set it to "BasicAuthRequireTLS"')
 
-
     if mechanism is not SmartHostAuthMechanism.OAUTH and connector.oauth != ConnectorOAuth():
         remedy = 'set smart_host_auth_mechanism = "OAuth"'
         findings.warning((*path, "oauth"), "tokens are set up and never asked for", remedy)
