@@ -36,6 +36,8 @@ KEEP_SECONDS: Final = 2.0
 KEEP_SOURCES_SECONDS: Final = 600.0
 FRESH_SECONDS: Final = 2.0
 """A count of queues that is older than this says nothing of what is in memory now."""
+SETTLED_SECONDS: Final = 30.0
+"""After the start, until an alarm of the former run may be over because nothing is seen of its cause."""
 CONFIRM_SECONDS: Final = 900.0
 """Alarms of the former run that nobody has raised again by then are over."""
 SILENCES: Final = 50
@@ -75,6 +77,8 @@ class Watch:
         self._tasks: list[asyncio.Task[None]] = []
         self._changed = asyncio.Event()
         self._started_at = self._turned_at = self._sources_kept_at = watched.now()
+        self._inherited: set[str] = set()
+        """Alarms of the former run that were not raised again yet."""
         self._looking = asyncio.Lock()
 
     # --- life ------------------------------------------------------------------------------------------------------
@@ -84,7 +88,8 @@ class Watch:
         state = await self._read(ALARMS_FILE, BookState)
         if state is not None:
             self.book.take_up(state)
-            self.rules.resume([alarm.id for alarm in self.book.standing()])
+            self._inherited = {alarm.id for alarm in self.book.standing()}
+            self.rules.resume(list(self._inherited))
         self._habits = Habits(await self._read(SOURCES_FILE, dict[str, Habit]))
         self.book.on_change = self._on_change
         for herald in self._heralds:
@@ -156,7 +161,7 @@ class Watch:
                 renewed=self._watched.renewed_certificates(),
                 lost_log_lines=self._watched.lost_log_lines(),
             )  # fmt: skip
-            self._put(self.rules.judge(seen, self.settings))
+            self._put(self._without_hasty(self.rules.judge(seen, self.settings), now))
             if now - self._started_at >= CONFIRM_SECONDS:
                 self.book.clear_unconfirmed()
             self.book.forget_cleared(self.channels)
@@ -165,6 +170,16 @@ class Watch:
     def certificates(self) -> list[Certificate]:
         """As of the last look."""
         return self._dated
+
+    def _without_hasty(self, verdicts: Sequence[Verdict], now: float) -> Iterable[Verdict]:
+        """The verdicts, less all-clears that the start itself brings about: what waits is routed anew then, and for a
+        moment stands in no queue where it stood before."""
+        self._inherited.difference_update(verdict.id for verdict in verdicts if verdict.severity is not None)
+        if now - self._started_at >= SETTLED_SECONDS:
+            self._inherited.clear()
+        hasty = [verdict.id for verdict in verdicts if verdict.severity is None and verdict.id in self._inherited]
+        self.rules.resume(hasty)
+        return (verdict for verdict in verdicts if verdict.severity is not None or verdict.id not in hasty)
 
     def _put(self, verdicts: Iterable[Verdict]) -> None:
         for verdict in verdicts:

@@ -3,9 +3,9 @@
 
 `keep` takes a message from what delivery has in memory and puts octets into a list. They are appended to a file a
 moment later, large content before its queue lets go of it (`flush_due`), and are not synced: the message itself is safe
-elsewhere by then. A killed process costs the last quarter of a second of the net, a power cut its last seconds. A disk
-that takes nothing stops nobody: what could not be kept is counted, and the oldest segment makes room. Files are the
-business of `safety_net_file`.
+elsewhere by then. A killed process costs the last twentieth of a second of the net, a power cut its last seconds. A
+disk that takes nothing stops nobody: what could not be kept is counted, and the oldest segment makes room. Files are
+the business of `safety_net_file`.
 """
 
 import logging
@@ -37,7 +37,7 @@ SEGMENTS: Final = 16
 """Segments that the whole net has at least, so that the oldest one is a small part of it."""
 WRITE_BYTES: Final = 1024 * 1024
 FLUSH_BYTES: Final = 512 * 1024
-FLUSH_SECONDS: Final = 0.25
+FLUSH_SECONDS: Final = 0.05
 """What is kept waits for so much, or for so long: a write for every commit would cost more than the commit's own."""
 PAUSE_SECONDS: Final = 10.0
 """After the disk took nothing, until it is asked again."""
@@ -109,6 +109,9 @@ class SafetyNet:
         self._links = False
         """Content files are among what waits: they must be linked before the queue deletes them."""
         self._flushed_at = 0.0
+        self.on_waiting: Callable[[], object] = lambda: None
+        """Called when something begins to wait: whoever has a timer calls `flush_soon` after FLUSH_SECONDS, since no
+        commit may follow."""
         self._lock = threading.Lock()
         self._segments: list[Segment] = []
         self._file = -1
@@ -163,6 +166,8 @@ class SafetyNet:
             self.lost += 1
             self._pending_bytes -= item.size
             return
+        if not self._pending:
+            self.on_waiting()
         self._pending.append(waiting)
         if data is None:
             self._links = True  # after it waits: `flush` on another thread then takes it, or leaves this set
@@ -175,7 +180,7 @@ class SafetyNet:
             self.flush()
 
     def flush_soon(self) -> None:
-        """Append what was kept, on another thread. To be called at intervals, for when no commit follows."""
+        """Append what was kept, on another thread."""
         if self._pending and self._tidier is not None:
             self._tidier.submit(self.flush)
 

@@ -38,6 +38,7 @@ from bridgehead.net.ip_range import Binding
 from bridgehead.net.randomness import RandomBytes
 from bridgehead.net.signatures import check_signature
 from bridgehead.queues.pressure import BackPressure
+from bridgehead.queues.safety_net import FLUSH_SECONDS
 from bridgehead.queues.store import StoreFault
 from bridgehead.receive.acceptance import Acceptance
 from bridgehead.receive.authentication import Authenticator
@@ -278,6 +279,8 @@ class Application:
         self._tasks.add(asyncio.get_running_loop().create_task(self.oauth.run()))
         self._tasks.add(asyncio.get_running_loop().create_task(self.tls_reports.run()))
         self._every(CERTIFICATE_CHECK_SECONDS, self._refresh_certificates)
+        loop, net = asyncio.get_running_loop(), self.safety_net
+        net.on_waiting = lambda: loop.call_later(FLUSH_SECONDS, net.flush_soon)
         self._every(SETTLE_SECONDS, self._settle)
         self._every(TIDY_SECONDS, lambda: mind_safety_net(self.safety_net, self.alarms))
         if (interval := self.notifier.watchdog_interval) is not None:
@@ -367,7 +370,6 @@ class Application:
     def _settle(self) -> None:
         """Bring together what was only noted while messages passed."""
         self.metrics.settle()
-        self.safety_net.flush_soon()
 
     def _refresh_certificates(self) -> None:
         for path in self.certificates.refresh():
