@@ -4,7 +4,7 @@
 
 from pathlib import Path
 
-from bridgehead.admin.metric_names import SECTIONS, Kind, Metric
+from bridgehead.admin.health.metric_names import SECTIONS, Kind, Metric
 
 MANUAL = Path(__file__).parent.parent / "docs" / "reference" / "metrics.md"
 

@@ -26,7 +26,7 @@ PURE_FLOOR = 1
 
 PURE_FILES = frozenset(
     {
-        "admin/filter.py",
+        "admin/queue/filter.py",
         "categorizer/bifurcate.py",
         "categorizer/expand.py",
         "categorizer/resolve.py",

@@ -11,9 +11,9 @@ from typing import Any
 
 import pytest
 
-from bridgehead.admin.metric_names import METRICS, Kind
-from bridgehead.admin.metrics import HistogramSample, MetricsSnapshot, Sample
-from bridgehead.admin.metrics_text import exposition
+from bridgehead.admin.health.metric_names import METRICS, Kind
+from bridgehead.admin.health.metrics import HistogramSample, MetricsSnapshot, Sample
+from bridgehead.admin.health.metrics_text import exposition
 
 _ROOT = Path(__file__).parent.parent.parent
 sys.path.insert(0, str(_ROOT / "tools"))

@@ -15,12 +15,12 @@ from urllib.parse import quote
 
 import pytest
 
-from bridgehead.admin.client import ChannelClient
-from bridgehead.admin.control import channel_path
+from bridgehead.admin.calls.client import ChannelClient
+from bridgehead.admin.calls.control import channel_path
+from bridgehead.admin.calls.routes import PREFIX, route_of
+from bridgehead.admin.health.status import StatusReport
 from bridgehead.admin.method import Role
 from bridgehead.admin.methods.table import METHODS
-from bridgehead.admin.routes import PREFIX, route_of
-from bridgehead.admin.status import StatusReport
 from support.https import Reply, basic, request
 from support.ports import free_port, wait_until
 from support.server import Server

@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
-from bridgehead.admin.metric_names import METRICS, Kind
+from bridgehead.admin.health.metric_names import METRICS, Kind
 from support.certificates import Authority
 from support.configuration import ANONYMOUS, EXTERNALLY_SECURED, receive_connector
 from support.ports import free_port, wait_until

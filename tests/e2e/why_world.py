@@ -6,7 +6,7 @@ from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
-from bridgehead.admin.client import ControlClient
+from bridgehead.admin.calls.client import ControlClient
 from bridgehead.admin.methods.why import WhySubject
 from bridgehead.admin.why.verdict import Explanation, Verdict
 from support.configuration import ANONYMOUS, EXTERNALLY_SECURED, base, changed, receive_connector, send_connector

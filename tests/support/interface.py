@@ -9,15 +9,15 @@ from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
 
-from bridgehead.admin.administrator_file import AdministratorFile
+from bridgehead.admin.access.administrator_file import AdministratorFile
+from bridgehead.admin.access.audit_log import AuditLog
 from bridgehead.admin.api.app import make_app
 from bridgehead.admin.api.authentication import LocalRoles
 from bridgehead.admin.api.channel_client import Core
 from bridgehead.admin.api.http import HttpServer
 from bridgehead.admin.api.logons import Logons
-from bridgehead.admin.audit_log import AuditLog
-from bridgehead.admin.control import ControlServer, channel_path
-from bridgehead.admin.local_socket import LocalListener
+from bridgehead.admin.calls.control import ControlServer, channel_path
+from bridgehead.admin.calls.local_socket import LocalListener
 from bridgehead.admin.method import Method
 from bridgehead.admin.settings import ApiSettings
 

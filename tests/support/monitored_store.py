@@ -4,8 +4,8 @@
 from collections.abc import Callable, Iterable
 from pathlib import Path
 
-from bridgehead.admin.metrics import ProcessFacts
-from bridgehead.admin.pressure import PressureFacts
+from bridgehead.admin.health.metrics import ProcessFacts
+from bridgehead.admin.health.pressure import PressureFacts
 from bridgehead.monitoring.rules import Peer, Verdict
 from bridgehead.queues.store import QueueOverview, QueueStore
 from bridgehead.routing.next_hop import DeliveryType

@@ -3,8 +3,8 @@
 
 from collections.abc import Callable
 
-from bridgehead.admin.action_runner import ActionRunner
 from bridgehead.admin.faults import NOT_FOUND, AdminFault
+from bridgehead.admin.queue.action_runner import ActionRunner
 from bridgehead.delivery.actions import MessageActions
 from bridgehead.delivery.dispatcher import Dispatcher
 from bridgehead.delivery.notify import NotifyReporter
@@ -30,7 +30,7 @@ class GivenClock:
 
 
 class Around:
-    """Implements `admin.action_runner.Surroundings`: one connector, "Backup", that routes by DNS."""
+    """Implements `admin.queue.action_runner.Surroundings`: one connector, "Backup", that routes by DNS."""
 
     def __init__(self, now: Callable[[], float], settings: QueueSettings) -> None:
         self.now, self._settings = now, settings

@@ -9,11 +9,11 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, TypeVar
 
-from bridgehead.admin.alarms import sentences
+from bridgehead.admin.health.alarms import sentences
+from bridgehead.admin.health.pressure import PressureFacts
 from bridgehead.admin.methods.table import METHODS
 from bridgehead.admin.ports import ListenerFacts, QueueActivity, ReloadOutcome, ServerFacts
-from bridgehead.admin.pressure import PressureFacts
-from bridgehead.admin.standing_rules import StandingRules
+from bridgehead.admin.queue.standing_rules import StandingRules
 from bridgehead.delivery.oauth.keeper import Account, TokenKeeper
 from bridgehead.delivery.oauth.store import TokenStore
 from bridgehead.delivery.resubmission import Resubmissions
@@ -73,7 +73,7 @@ class Nobody:
 
 
 class Tokens:
-    """Implements `admin.oauth.OAuthDesk`: tokens of the connectors that a test gives to `keeper.use`."""
+    """Implements `admin.connector.oauth.OAuthDesk`: tokens of the connectors that a test gives to `keeper.use`."""
 
     def __init__(self, folder: Path, now: Callable[[], float]) -> None:
         clock = Times(now)

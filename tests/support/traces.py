@@ -3,7 +3,7 @@
 
 from pathlib import Path
 
-from bridgehead.admin.tracking import search_logs
+from bridgehead.admin.trace.tracking import search_logs
 from bridgehead.server.config.schema import Configuration
 from bridgehead.tracking.criteria import Criteria
 from bridgehead.tracking.search import Found

@@ -1,2 +1,2 @@
 # SPDX-License-Identifier: MIT
-"""What operators do and see: one file of use cases for each subject; thin CLI and HTTP interface on top. Floor 4."""
+"""What operators do and see: a folder of use cases for each subject; thin CLI and HTTP interface on top. Floor 4."""

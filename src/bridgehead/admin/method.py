@@ -2,7 +2,7 @@
 """What a method is: one thing that operators may ask of the running server, said once for every way to ask it.
 
 The tables of methods are in `methods/`, one file for each subject, joined in `methods/table.py`. From them follow the
-internal channel (`control.py`) and the HTTP interface with its description; commands use the latter.
+internal channel (`calls/control.py`) and the HTTP interface with its description; commands use the latter.
 """
 
 from collections.abc import Awaitable, Callable
@@ -11,7 +11,7 @@ from typing import Annotated, Any, Final, get_origin
 
 import msgspec
 
-from bridgehead.admin.concealment import asks_about_subjects, without_subjects
+from bridgehead.admin.access.concealment import asks_about_subjects, without_subjects
 from bridgehead.admin.faults import FAILED, FORBIDDEN, AdminFault
 from bridgehead.admin.ports import RunningServer
 from bridgehead.mail.limits import LIST_WINDOW

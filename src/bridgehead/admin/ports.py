@@ -12,21 +12,21 @@ import msgspec
 from bridgehead.queues.store import ItemFilter, Problem, QueuedItem, QueueState, QueueSummary
 
 if TYPE_CHECKING:  # a command that asks for queues does not load what traces and tests need
-    from bridgehead.admin.action_runner import ActionRunner
-    from bridgehead.admin.alarms import AlarmKeeper
-    from bridgehead.admin.certificate_binding import CertificateDesk
-    from bridgehead.admin.devices import DeviceDesk
-    from bridgehead.admin.health import Ready
-    from bridgehead.admin.lockouts import LockoutDesk
-    from bridgehead.admin.metrics import MetricsSource
-    from bridgehead.admin.oauth import OAuthDesk
-    from bridgehead.admin.pressure import PressureFacts
+    from bridgehead.admin.access.lockouts import LockoutDesk
+    from bridgehead.admin.connector.devices import DeviceDesk
+    from bridgehead.admin.connector.oauth import OAuthDesk
+    from bridgehead.admin.health.alarms import AlarmKeeper
+    from bridgehead.admin.health.health import Ready
+    from bridgehead.admin.health.metrics import MetricsSource
+    from bridgehead.admin.health.pressure import PressureFacts
     from bridgehead.admin.probe.ports import ConnectorTests
-    from bridgehead.admin.safety_net import SafetyNetDesk
-    from bridgehead.admin.standing_rules import StandingRules
-    from bridgehead.admin.tls_policy import TlsPolicyDesk
-    from bridgehead.admin.tls_reports import TlsReportDesk
-    from bridgehead.admin.tracking import TraceService
+    from bridgehead.admin.queue.action_runner import ActionRunner
+    from bridgehead.admin.queue.safety_net import SafetyNetDesk
+    from bridgehead.admin.queue.standing_rules import StandingRules
+    from bridgehead.admin.tls.certificate_binding import CertificateDesk
+    from bridgehead.admin.tls.tls_policy import TlsPolicyDesk
+    from bridgehead.admin.tls.tls_reports import TlsReportDesk
+    from bridgehead.admin.trace.tracking import TraceService
     from bridgehead.admin.why.ports import Diagnostics
 
     class MonitoredServer(MetricsSource, Ready, Protocol):

@@ -16,10 +16,10 @@ from typing import TYPE_CHECKING, Final, TypeVar
 
 import msgspec
 
-from bridgehead.admin.certificate_binding import CertificateDesk, bind_candidate
-from bridgehead.admin.certificate_check import read_candidate
-from bridgehead.admin.certificate_views import RenewalView
 from bridgehead.admin.faults import FAILED, NOT_FOUND, AdminFault
+from bridgehead.admin.tls.certificate_binding import CertificateDesk, bind_candidate
+from bridgehead.admin.tls.certificate_check import read_candidate
+from bridgehead.admin.tls.certificate_views import RenewalView
 from bridgehead.mail.limits import ACME_STEPS
 from bridgehead.net.acme_client import AcmeAuthority, AcmeFailed, AcmeOrder, obtain
 from bridgehead.net.acme_responders import HttpResponder, Listener, Responder, TlsAlpnResponder, bind
@@ -59,7 +59,7 @@ class _Progress(msgspec.Struct):
 
 
 class AcmeKeeper:
-    """Implements `admin.certificate_binding.Renewals`.
+    """Implements `admin.tls.certificate_binding.Renewals`.
 
     Args:
         desk: checks and binds.

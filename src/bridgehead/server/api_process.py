@@ -19,7 +19,7 @@ from typing import Final
 import msgspec
 
 from bridgehead.admin.api.orders import Orders
-from bridgehead.admin.local_socket import LocalListener
+from bridgehead.admin.calls.local_socket import LocalListener
 from bridgehead.admin.settings import ApiSettings
 from bridgehead.net.certificates import CertificatePair
 from bridgehead.net.ip_range import parse_binding

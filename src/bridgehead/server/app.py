@@ -17,8 +17,8 @@ from collections.abc import Callable
 from pathlib import Path
 
 from bridgehead import __version__
-from bridgehead.admin.audit_log import AuditLogFile
-from bridgehead.admin.control import ControlServer, channel_path
+from bridgehead.admin.access.audit_log import AuditLogFile
+from bridgehead.admin.calls.control import ControlServer, channel_path
 from bridgehead.admin.faults import AdminFault
 from bridgehead.admin.methods.table import METHODS
 from bridgehead.categorizer.worker import Categorizer

@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: MIT
 """What the running server does for certificates: who shows which, what DNS has of their keys, putting them in force.
 
-Implements `admin.certificate_binding.CertificateDesk`.
+Implements `admin.tls.certificate_binding.CertificateDesk`.
 """
 
 import asyncio
@@ -10,9 +10,9 @@ import socket
 from collections.abc import Collection
 from typing import TYPE_CHECKING
 
-from bridgehead.admin.certificate_check import PublishedKeys
-from bridgehead.admin.certificate_site import CertificateSite, CertificateUser, users_of
-from bridgehead.admin.dns_check import DnsSite
+from bridgehead.admin.tls.certificate_check import PublishedKeys
+from bridgehead.admin.tls.certificate_site import CertificateSite, CertificateUser, users_of
+from bridgehead.admin.tls.dns_check import DnsSite
 from bridgehead.net.authentication_lookup import ResolverLookup
 from bridgehead.net.certificate_folder import folder_name
 from bridgehead.net.certificate_store import ServerTls

@@ -15,9 +15,9 @@ from typing import TYPE_CHECKING, Final
 
 import msgspec
 
-from bridgehead.admin.audit import audit
-from bridgehead.admin.audit_report import AuditReport
-from bridgehead.admin.connector_tests import run_test
+from bridgehead.admin.connector.audit import audit
+from bridgehead.admin.connector.audit_report import AuditReport
+from bridgehead.admin.connector.connector_tests import run_test
 from bridgehead.admin.faults import FAILED, AdminFault
 from bridgehead.admin.probe.ports import RECEIVE_CONNECTOR, SEND_CONNECTOR, ProbeRequest
 from bridgehead.admin.probe.settings import ConnectorTestSettings

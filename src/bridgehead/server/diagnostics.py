@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any, Final, TypeVar, cast
 
 import msgspec
 
-from bridgehead.admin.pressure import pressure_alarms
+from bridgehead.admin.health.pressure import pressure_alarms
 from bridgehead.delivery.situation import message_situation, queue_situation, stored_situation
 from bridgehead.delivery.smtp_send.destination import split_smart_host
 from bridgehead.diagnosis.dns_rules import ALIVE

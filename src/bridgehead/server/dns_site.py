@@ -7,9 +7,9 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
-from bridgehead.admin.certificate_site import Certificates, CertificateSite, CertificateUser
-from bridgehead.admin.dns_check import DnsSite, HostKeys
-from bridgehead.admin.own_policies import mail_hosts, own_policy, policy_domains
+from bridgehead.admin.tls.certificate_site import Certificates, CertificateSite, CertificateUser
+from bridgehead.admin.tls.dns_check import DnsSite, HostKeys
+from bridgehead.admin.tls.own_policies import mail_hosts, own_policy, policy_domains
 from bridgehead.mail.address import domain_key
 from bridgehead.net.certificate_chain import ChainFacts, read_chain_file
 from bridgehead.net.certificates import CertificateError

@@ -8,7 +8,7 @@ from datetime import UTC, datetime
 from heapq import nlargest
 from pathlib import Path
 
-from bridgehead.admin.queues import view_queue
+from bridgehead.admin.queue.queues import view_queue
 from bridgehead.net.clock import Clock
 from bridgehead.queues.store import MessageStatus, QueueSummary, StoreFault
 from bridgehead.routing.snapshot import routing_table

@@ -9,8 +9,8 @@ from time import monotonic
 from typing import TYPE_CHECKING, Final
 
 from bridgehead import __version__
-from bridgehead.admin.metrics import ProcessFacts
-from bridgehead.admin.pressure import PressureFacts
+from bridgehead.admin.health.metrics import ProcessFacts
+from bridgehead.admin.health.pressure import PressureFacts
 from bridgehead.monitoring.rules import Peer, Verdict
 from bridgehead.queues.store import QueueOverview, QueueStatus
 from bridgehead.receive.connector import ReceiveConnectors
@@ -31,7 +31,7 @@ _PAGE_BYTES: Final = os.sysconf("SC_PAGE_SIZE")
 
 
 class Monitored:
-    """Implements `monitoring.ports.Watched`, `admin.metrics.MetricsSource` and `admin.health.Ready`."""
+    """Implements `monitoring.ports.Watched`, `admin.health.metrics.MetricsSource` and `admin.health.health.Ready`."""
 
     version = __version__
 

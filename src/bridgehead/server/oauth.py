@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: MIT
 """Access tokens within the server: the keeper that couriers ask, its upkeep, and the alarms about what will fail soon.
 
-Implements `admin.oauth.OAuthDesk`.
+Implements `admin.connector.oauth.OAuthDesk`.
 """
 
 import asyncio

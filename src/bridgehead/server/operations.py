@@ -8,11 +8,11 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Final
 
 from bridgehead import __version__
-from bridgehead.admin.action_runner import ActionRunner
-from bridgehead.admin.alarms import sentences
+from bridgehead.admin.health.alarms import sentences
+from bridgehead.admin.health.pressure import PressureFacts
 from bridgehead.admin.ports import ListenerFacts, QueueActivity, ReloadOutcome, ServerFacts
-from bridgehead.admin.pressure import PressureFacts
-from bridgehead.admin.standing_rules import StandingRules
+from bridgehead.admin.queue.action_runner import ActionRunner
+from bridgehead.admin.queue.standing_rules import StandingRules
 from bridgehead.delivery.resubmission import Resubmissions
 from bridgehead.directory.lookup import DirectoryUnavailable
 from bridgehead.monitoring.watch import Watch

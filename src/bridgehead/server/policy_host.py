@@ -6,7 +6,7 @@ import socket
 import ssl
 from typing import TYPE_CHECKING, Final
 
-from bridgehead.admin.own_policies import POLICY_HOST, mail_hosts, own_policy, policy_domains, policy_text
+from bridgehead.admin.tls.own_policies import POLICY_HOST, mail_hosts, own_policy, policy_domains, policy_text
 from bridgehead.net.certificate_store import ServerTls
 from bridgehead.net.policy_server import PolicyServer
 

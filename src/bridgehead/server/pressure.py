@@ -2,7 +2,7 @@
 """Meters the server's resources at an interval and puts back pressure in force (Exchange's Resource Manager).
 
 Readings are taken on a thread; levels and actions follow by `queues/pressure.py`. What changes is logged with
-Exchange's event numbers (`admin/pressure.py` has the words).
+Exchange's event numbers (`admin/health/pressure.py` has the words).
 """
 
 import asyncio
@@ -15,7 +15,7 @@ from typing import Final, Protocol
 
 import msgspec
 
-from bridgehead.admin.pressure import REMEDIES, PressureFacts, ResourceFacts, change_texts, sentence
+from bridgehead.admin.health.pressure import REMEDIES, PressureFacts, ResourceFacts, change_texts, sentence
 from bridgehead.net.clock import Clock
 from bridgehead.queues.pressure import (
     Action,

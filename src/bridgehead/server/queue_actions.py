@@ -3,10 +3,10 @@
 
 from typing import TYPE_CHECKING
 
-from bridgehead.admin.action_runner import ActionRunner
 from bridgehead.admin.faults import NOT_FOUND, AdminFault
 from bridgehead.admin.ports import QueueActivity
-from bridgehead.admin.standing_rules import StandingRules
+from bridgehead.admin.queue.action_runner import ActionRunner
+from bridgehead.admin.queue.standing_rules import StandingRules
 from bridgehead.delivery.actions import MessageActions
 from bridgehead.mail.address import AddressError, parse_domain
 from bridgehead.queues.retry import deadline_of
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 
 class ConfigurationAround:
-    """Implements `admin.action_runner.Surroundings` on the configuration in force."""
+    """Implements `admin.queue.action_runner.Surroundings` on the configuration in force."""
 
     def __init__(self, application: "Application") -> None:
         self._application = application

@@ -1,10 +1,10 @@
 # SPDX-License-Identifier: MIT
 """What TLS a recipient domain's hosts would have to show, found out as delivery does it. Implements
-`admin.tls_policy.TlsPolicyDesk`."""
+`admin.tls.tls_policy.TlsPolicyDesk`."""
 
 from typing import TYPE_CHECKING, Final
 
-from bridgehead.admin.tls_policy import HostPolicyView, StsView, TlsPolicyView, moment
+from bridgehead.admin.tls.tls_policy import HostPolicyView, StsView, TlsPolicyView, moment
 from bridgehead.delivery.smtp_send.destination import Ourselves, Target, Unresolvable, resolve_destination
 from bridgehead.delivery.smtp_send.domain_policy import DomainPolicies
 from bridgehead.net.resolver import Resolver

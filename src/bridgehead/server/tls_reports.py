@@ -52,7 +52,7 @@ log = logging.getLogger("bridgehead.server")
 
 
 class TlsReports:
-    """Implements `tracking.tls_report.TlsResults`, and what commands ask (`admin.tls_reports.TlsReportDesk`)."""
+    """Implements `tracking.tls_report.TlsResults`, and what commands ask (`admin.tls.tls_reports.TlsReportDesk`)."""
 
     def __init__(self, application: "Application") -> None:
         self._app = application

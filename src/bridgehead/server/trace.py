@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: MIT
 """Trace in the running server: starts the process that keeps the index, and one for each search.
 
-Nothing here reads a log: the loop that moves mail only hands orders on. Implements `admin.tracking.TraceService`.
+Nothing here reads a log: the loop that moves mail only hands orders on. Implements `admin.trace.tracking.TraceService`.
 """
 
 import asyncio
@@ -13,9 +13,9 @@ from typing import Final
 
 import msgspec
 
-from bridgehead.admin.connectors import Connectors
+from bridgehead.admin.connector.connectors import Connectors
 from bridgehead.admin.faults import FAILED, INVALID, AdminFault
-from bridgehead.admin.tracking import own_logs
+from bridgehead.admin.trace.tracking import own_logs
 from bridgehead.mail.limits import TRACE_SECONDS, TRACES_AT_ONCE
 from bridgehead.server.config.load import Loaded
 from bridgehead.server.config.revision import revision

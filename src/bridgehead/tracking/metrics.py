@@ -2,7 +2,7 @@
 """Numbers about the server at work: plain counters and histograms of fixed buckets, added to where things happen.
 
 Nothing here formats, names or allocates while a message passes: a stage holds the object it adds to, and adding is an
-`int` or one `bisect`. Names, help and the text that Prometheus reads are made on demand in `admin/metrics.py`.
+`int` or one `bisect`. Names, help and the text that Prometheus reads are made on demand in `admin/health/metrics.py`.
 
 Numbers of the sending side have two labels, send connector and destination. Destinations are as many as there are next
 hops, so only some (`destinations`) have numbers of their own and the rest of each connector is counted as OTHER. Which

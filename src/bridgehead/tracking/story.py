@@ -2,7 +2,7 @@
 """What the logs hold for the story of one message: its events, the messages it is linked with, and its sessions.
 
 A report names the message that it is about by its `reference`: told from either end, both are found. Making a story of
-it is the admin room's (`admin/trace_story.py`), which knows connectors and queues, too.
+it is the admin room's (`admin/trace/trace_story.py`), which knows connectors and queues, too.
 """
 
 from collections.abc import Iterable

@@ -8,7 +8,7 @@ from typing import Annotated, Any, Literal, Union, get_args, get_origin
 import msgspec
 import pytest
 
-from bridgehead.admin.concealment import MASKED
+from bridgehead.admin.access.concealment import MASKED
 from bridgehead.admin.faults import FORBIDDEN, AdminFault
 from bridgehead.admin.method import Caller, Method, Role, perform
 from bridgehead.admin.methods.table import METHODS

@@ -131,10 +131,10 @@ def test_none_is_bound_by_default() -> None:
 @pytest.mark.parametrize(
     ("module", "unwanted"),
     [
-        ("bridgehead.server.app", "litestar|uvicorn|h11|bridgehead.admin.client"),
+        ("bridgehead.server.app", "litestar|uvicorn|h11|bridgehead.admin.calls.client"),
         (
             "bridgehead.admin.methods.queues",
-            "litestar|uvicorn|bridgehead.admin.action_runner|bridgehead.admin.tracking",
+            "litestar|uvicorn|bridgehead.admin.queue.action_runner|bridgehead.admin.trace.tracking",
         ),
     ],
 )

@@ -2,8 +2,8 @@
 """The management interface: HTTP and JSON, in a process of its own (ADR 7).
 
 `bridgehead run` starts that process (`server/api_process.py`) with its sockets and `orders.Orders`. It logs callers
-on, and asks the process that moves mail everything else over the internal channel (`admin/control.py`): roles and the
-audit log are on that side. A thread of mail never waits for a client of HTTP, and a fault here stops no mail.
+on, and asks the process that moves mail everything else over the internal channel (`admin/calls/control.py`): roles
+and the audit log are on that side. A thread of mail never waits for a client of HTTP, and a fault here stops no mail.
 
     process     orders from the parent, servers on the sockets, end with the parent
     http        uvicorn's protocol with time limits, and who is at the other end of a Unix socket

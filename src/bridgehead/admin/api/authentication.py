@@ -11,8 +11,8 @@ from litestar.types import ASGIApp, Receive, Scope, Send
 
 from bridgehead.admin.api.http import PEER
 from bridgehead.admin.api.logons import Logons
+from bridgehead.admin.calls.local_socket import Peer
 from bridgehead.admin.faults import FORBIDDEN, AdminFault
-from bridgehead.admin.local_socket import Peer
 from bridgehead.admin.method import Caller, Role
 from bridgehead.admin.settings import ApiSettings
 

@@ -6,9 +6,9 @@ from pathlib import Path
 
 import msgspec
 
-from bridgehead.admin.channel import LOG_ON, UNREADABLE, Answer, LogOn, Request
+from bridgehead.admin.calls.channel import LOG_ON, UNREADABLE, Answer, LogOn, Request
+from bridgehead.admin.calls.local_socket import short_path
 from bridgehead.admin.faults import FAILED, AdminFault, ServerNotRunning
-from bridgehead.admin.local_socket import short_path
 from bridgehead.admin.method import Caller
 from bridgehead.mail.limits import API_CORE_CONNECTIONS, API_CORE_SECONDS, CONTROL_RESPONSE_BYTES
 

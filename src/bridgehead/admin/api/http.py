@@ -12,7 +12,7 @@ import h11
 import uvicorn
 from uvicorn.protocols.http.h11_impl import H11Protocol
 
-from bridgehead.admin.local_socket import peer_of
+from bridgehead.admin.calls.local_socket import peer_of
 from bridgehead.mail.limits import API_CONNECTIONS, API_HEADER_BYTES, API_IDLE_SECONDS, API_REQUEST_SECONDS
 
 PEER: Final = "peer"

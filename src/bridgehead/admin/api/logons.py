@@ -18,7 +18,7 @@ from typing import Final
 
 import msgspec
 
-from bridgehead.admin.administrator_file import Administrator, AdministratorFile
+from bridgehead.admin.access.administrator_file import Administrator, AdministratorFile
 from bridgehead.admin.api.backoff import Backoff
 from bridgehead.admin.api.problems import TOO_MANY, UNAUTHENTICATED
 from bridgehead.admin.faults import AdminFault

@@ -11,9 +11,9 @@ from msgspec.structs import FieldInfo
 
 from bridgehead.admin.api.problems import MEDIA_TYPE, Problem
 from bridgehead.admin.api.table_routes import CURSOR, LIMIT, is_paged, query_fields
+from bridgehead.admin.calls.routes import PREFIX, route_of
 from bridgehead.admin.method import Method, role_name
 from bridgehead.admin.methods.table import METHODS
-from bridgehead.admin.routes import PREFIX, route_of
 from bridgehead.mail.limits import LIST_RESULTS, LIST_WINDOW
 
 _REFERENCE: Final = "#/components/schemas/{name}"

@@ -8,7 +8,7 @@ from urllib.parse import parse_qsl
 
 import msgspec
 
-from bridgehead.admin.channel import UNREADABLE
+from bridgehead.admin.calls.channel import UNREADABLE
 from bridgehead.admin.faults import INVALID, AdminFault
 from bridgehead.mail.header import clean_text
 

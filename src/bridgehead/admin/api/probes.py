@@ -14,12 +14,12 @@ from litestar.enums import ScopeType
 from litestar.types import ASGIApp, Receive, Scope, Send
 
 from bridgehead.admin.api.channel_client import Core
-from bridgehead.admin.channel import Request
+from bridgehead.admin.calls.channel import Request
 from bridgehead.admin.faults import AdminFault, ServerNotRunning
-from bridgehead.admin.health import Liveness, Readiness, ReadinessCheck
+from bridgehead.admin.health.health import Liveness, Readiness, ReadinessCheck
+from bridgehead.admin.health.metrics import MetricsSnapshot
+from bridgehead.admin.health.metrics_text import CONTENT_TYPE, exposition
 from bridgehead.admin.method import Caller, Role
-from bridgehead.admin.metrics import MetricsSnapshot
-from bridgehead.admin.metrics_text import CONTENT_TYPE, exposition
 
 PROBE: Final = Caller("probe", Role.VIEWER)
 """Who asks where nobody logs on."""

@@ -20,7 +20,7 @@ from typing import Any, Final
 
 import msgspec
 
-from bridgehead.admin.administrator_file import AdministratorFile
+from bridgehead.admin.access.administrator_file import AdministratorFile
 from bridgehead.admin.api.app import make_app
 from bridgehead.admin.api.authentication import LocalRoles
 from bridgehead.admin.api.channel_client import Core

@@ -12,10 +12,10 @@ from litestar.handlers import HTTPRouteHandler
 from bridgehead.admin.api.channel_client import Core
 from bridgehead.admin.api.parameters import Fields, field_types, from_body, from_query, from_text
 from bridgehead.admin.api.problems import UNSUPPORTED_MEDIA_TYPE
-from bridgehead.admin.channel import Request as CoreRequest
+from bridgehead.admin.calls.channel import Request as CoreRequest
+from bridgehead.admin.calls.routes import PREFIX, Route, route_of
 from bridgehead.admin.faults import INVALID, AdminFault
 from bridgehead.admin.method import Caller, Method
-from bridgehead.admin.routes import PREFIX, Route, route_of
 from bridgehead.mail.limits import LIST_RESULTS, LIST_WINDOW
 
 SLASH: Final = "\0"

@@ -24,8 +24,8 @@ from bridgehead.admin.cli.output import (
 )
 
 if TYPE_CHECKING:
-    from bridgehead.admin.actions import ActionOrder, ActionPreview, ActionView
-    from bridgehead.admin.client import ControlClient
+    from bridgehead.admin.calls.client import ControlClient
+    from bridgehead.admin.queue.actions import ActionOrder, ActionPreview, ActionView
 
 _POLL_SECONDS: Final = 1.0
 DESTRUCTIVE: Final = ("remove",)
@@ -48,8 +48,8 @@ def list_(context: click.Context, limit: int, as_json: bool) -> None:
     Examples:
       bridgehead action list
     """
-    from bridgehead.admin.actions import ActionView
     from bridgehead.admin.methods.actions import ActionListParameters
+    from bridgehead.admin.queue.actions import ActionView
 
     cli: CliContext = context.obj
     with cli.control() as control:
@@ -68,8 +68,8 @@ def show(context: click.Context, number: int, as_json: bool) -> None:
     Examples:
       bridgehead action show 12
     """
-    from bridgehead.admin.actions import ActionView
     from bridgehead.admin.methods.actions import ActionNumber
+    from bridgehead.admin.queue.actions import ActionView
 
     cli: CliContext = context.obj
     with cli.control() as control:
@@ -92,8 +92,8 @@ def undo(context: click.Context, number: int, reason: str, as_json: bool) -> Non
     Examples:
       bridgehead action undo 12 --reason "wrong domain"
     """
-    from bridgehead.admin.actions import ActionView
     from bridgehead.admin.methods.actions import ActionUndo
+    from bridgehead.admin.queue.actions import ActionView
 
     cli: CliContext = context.obj
     with cli.control() as control:
@@ -124,7 +124,7 @@ def act(context: click.Context, verb: str, as_json: bool, dry_run: bool, yes: bo
     Args:
         chosen: what `choosing` gave, and the action's own parameters by their names in `ActionOrder`.
     """
-    from bridgehead.admin.actions import ActionOrder, ActionPreview, ActionView
+    from bridgehead.admin.queue.actions import ActionOrder, ActionPreview, ActionView
 
     names: Sequence[str] = chosen.pop("messages", ())
     order = ActionOrder(action=verb, messages=",".join(names), filter=chosen.pop("filter_", ""), **chosen)
@@ -143,7 +143,7 @@ def act(context: click.Context, verb: str, as_json: bool, dry_run: bool, yes: bo
 
 def _confirm(context: click.Context, control: "ControlClient", order: "ActionOrder") -> None:
     """Show what would go, and ask; where nobody can answer, refuse."""
-    from bridgehead.admin.actions import ActionPreview
+    from bridgehead.admin.queue.actions import ActionPreview
 
     preview = control.call("actions.preview", order, ActionPreview)
     say(_preview_text(preview), err=True)
@@ -154,8 +154,8 @@ def _confirm(context: click.Context, control: "ControlClient", order: "ActionOrd
 
 def _followed(control: "ControlClient", view: "ActionView", quiet: bool) -> "ActionView":
     """The action at its end; its progress is shown where somebody looks."""
-    from bridgehead.admin.actions import ActionView
     from bridgehead.admin.methods.actions import ActionNumber
+    from bridgehead.admin.queue.actions import ActionView
 
     shown = not quiet and sys.stderr.isatty()
     while view.state == "Running":

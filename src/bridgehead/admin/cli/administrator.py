@@ -11,7 +11,7 @@ from bridgehead.admin.cli.output import AdminCommand, emit, json_option, table
 from bridgehead.admin.cli.password import password_option, read_password
 
 if TYPE_CHECKING:
-    from bridgehead.admin.administrators import NewToken
+    from bridgehead.admin.access.administrators import NewToken
 
 _ROLES = ("help-desk", "viewer", "operator", "administrator")
 
@@ -36,7 +36,7 @@ def add(context: click.Context, name: str, role: str, comment: str, password_std
       bridgehead administrator add anna --role operator
       bridgehead administrator add eve --role viewer --password-stdin < eve.txt
     """
-    from bridgehead.admin.administrators import add_administrator
+    from bridgehead.admin.access.administrators import add_administrator
 
     with context.obj.recorded("administrator add", name=name, role=role, comment=comment):
         view = add_administrator(_file(context.obj), name, read_password(password_stdin), role, comment)
@@ -53,7 +53,7 @@ def list_(context: click.Context, as_json: bool) -> None:
     Examples:
       bridgehead administrator list
     """
-    from bridgehead.admin.administrators import list_administrators
+    from bridgehead.admin.access.administrators import list_administrators
 
     found = list_administrators(_file(context.obj))
     rows: list[tuple[object, ...]] = []
@@ -78,7 +78,7 @@ def password(context: click.Context, name: str, password_stdin: bool, as_json: b
     Examples:
       bridgehead administrator password anna
     """
-    from bridgehead.admin.administrators import set_administrator_password
+    from bridgehead.admin.access.administrators import set_administrator_password
 
     with context.obj.recorded("administrator password", name=name):
         done = set_administrator_password(_file(context.obj), name, read_password(password_stdin))
@@ -96,7 +96,7 @@ def remove(context: click.Context, name: str, as_json: bool) -> None:
     Examples:
       bridgehead administrator remove anna
     """
-    from bridgehead.admin.administrators import remove_administrator
+    from bridgehead.admin.access.administrators import remove_administrator
 
     with context.obj.recorded("administrator remove", name=name):
         done = remove_administrator(_file(context.obj), name)
@@ -116,7 +116,7 @@ def token(context: click.Context, name: str, days: int, comment: str, as_json: b
     Examples:
       bridgehead administrator token anna --comment "nightly report" --days 30
     """
-    from bridgehead.admin.administrators import make_token
+    from bridgehead.admin.access.administrators import make_token
 
     with context.obj.recorded("administrator token", name=name, days=days, comment=comment):
         made = make_token(_file(context.obj), name, days, comment)
@@ -134,7 +134,7 @@ def revoke(context: click.Context, token_id: str, as_json: bool) -> None:
     Examples:
       bridgehead administrator revoke 5f0c9d1e2a3b
     """
-    from bridgehead.admin.administrators import revoke_token
+    from bridgehead.admin.access.administrators import revoke_token
 
     with context.obj.recorded("administrator revoke", id=token_id):
         done = revoke_token(_file(context.obj), token_id)

@@ -9,7 +9,7 @@ from bridgehead.admin.cli.context import CliContext
 from bridgehead.admin.cli.output import NEGATIVE, AdminCommand, emit, json_option, paint, when
 
 if TYPE_CHECKING:
-    from bridgehead.admin.alarms import AlarmReport, AlarmTest, AlarmView, SilenceView
+    from bridgehead.admin.health.alarms import AlarmReport, AlarmTest, AlarmView, SilenceView
 
 _COLOURS = {"critical": "red", "warning": "yellow"}
 _for = click.option("--for", "duration", default="4h", show_default=True, help='How long: "30m", "8h", "2d".')
@@ -33,7 +33,7 @@ def list_(context: click.Context, as_json: bool) -> None:
     Examples:
       bridgehead alarm list
     """
-    from bridgehead.admin.alarms import AlarmReport
+    from bridgehead.admin.health.alarms import AlarmReport
 
     cli: CliContext = context.obj
     with cli.control() as control:
@@ -86,7 +86,7 @@ def unsilence(context: click.Context, pattern: str, as_json: bool) -> None:
     Examples:
       bridgehead alarm unsilence poison_queue
     """
-    from bridgehead.admin.alarms import SilenceView
+    from bridgehead.admin.health.alarms import SilenceView
     from bridgehead.admin.methods.alarms import SilencePattern
 
     cli: CliContext = context.obj
@@ -107,7 +107,7 @@ def test(context: click.Context, as_json: bool) -> None:
     Examples:
       bridgehead alarm test
     """
-    from bridgehead.admin.alarms import AlarmTest
+    from bridgehead.admin.health.alarms import AlarmTest
 
     cli: CliContext = context.obj
     with cli.control(timeout=600.0) as control:
@@ -119,7 +119,7 @@ def test(context: click.Context, as_json: bool) -> None:
 def _silence(
     context: click.Context, method: str, pattern: str, duration: str, reason: str, as_json: bool
 ) -> None:  # fmt: skip
-    from bridgehead.admin.alarms import SilenceView
+    from bridgehead.admin.health.alarms import SilenceView
     from bridgehead.admin.methods.alarms import SilenceOrder
 
     cli: CliContext = context.obj

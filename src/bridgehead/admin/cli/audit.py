@@ -9,7 +9,7 @@ from bridgehead.admin.cli.context import CliContext
 from bridgehead.admin.cli.output import NEGATIVE, AdminCommand, emit, json_option, paint, say
 
 if TYPE_CHECKING:
-    from bridgehead.admin.audit_report import AuditReport, ConnectorAudit
+    from bridgehead.admin.connector.audit_report import AuditReport, ConnectorAudit
 
 _ANSWER_SECONDS = 600.0
 
@@ -37,7 +37,7 @@ def audit(context: click.Context, last: bool, rights: bool, as_json: bool) -> No
 
 
 def _report(cli: CliContext, last: bool) -> "AuditReport":
-    from bridgehead.admin.audit_report import AuditReport
+    from bridgehead.admin.connector.audit_report import AuditReport
     from bridgehead.admin.faults import ServerNotRunning
 
     try:
@@ -47,7 +47,7 @@ def _report(cli: CliContext, last: bool) -> "AuditReport":
         say(paint("The server is not running; the self-test is worked out from the configuration.", "yellow"), err=True)
     import asyncio
 
-    from bridgehead.admin.audit import audit as run_audit
+    from bridgehead.admin.connector.audit import audit as run_audit
 
     return asyncio.run(run_audit(cli.site()))
 

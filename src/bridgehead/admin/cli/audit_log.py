@@ -11,7 +11,7 @@ from bridgehead.admin.cli.moment import read_moment
 from bridgehead.admin.cli.output import NEGATIVE, AdminCommand, emit, json_option, table
 
 if TYPE_CHECKING:
-    from bridgehead.admin.audit_log import AuditRecord
+    from bridgehead.admin.access.audit_log import AuditRecord
 
 
 @click.command("audit-log", cls=AdminCommand)
@@ -39,7 +39,7 @@ def audit_log(
       bridgehead audit-log --caller anna --method queues
       bridgehead audit-log --failed
     """
-    from bridgehead.admin.audit_log import AuditFilter, read_audit_log
+    from bridgehead.admin.access.audit_log import AuditFilter, read_audit_log
 
     cli: CliContext = context.obj
     wanted = AuditFilter(

@@ -21,7 +21,7 @@ from bridgehead.admin.cli.output import (
 )
 
 if TYPE_CHECKING:
-    from bridgehead.admin.certificate_views import (
+    from bridgehead.admin.tls.certificate_views import (
         CertificateBound,
         CertificateCheck,
         CertificateReport,
@@ -53,7 +53,7 @@ def list_(context: click.Context, as_json: bool) -> None:
     Examples:
       bridgehead certificate list
     """
-    from bridgehead.admin.certificate_views import CertificateReport
+    from bridgehead.admin.tls.certificate_views import CertificateReport
 
     cli: CliContext = context.obj
     with cli.control() as control:
@@ -73,8 +73,8 @@ def show(context: click.Context, name: str, as_json: bool) -> None:
     Examples:
       bridgehead certificate show mail.contoso.com
     """
-    from bridgehead.admin.certificate_views import CertificateView
     from bridgehead.admin.methods.certificates import CertificateWanted
+    from bridgehead.admin.tls.certificate_views import CertificateView
 
     cli: CliContext = context.obj
     with cli.control() as control:
@@ -98,8 +98,8 @@ def check(context: click.Context, file: Path, key: Path, name: str, as_json: boo
     Examples:
       bridgehead certificate check fullchain.pem privkey.pem
     """
-    from bridgehead.admin.certificate_views import CertificateCheck
     from bridgehead.admin.methods.certificates import NewCertificate
+    from bridgehead.admin.tls.certificate_views import CertificateCheck
 
     cli: CliContext = context.obj
     pair = NewCertificate(certificate=_pem(file), private_key=_pem(key), name=name)
@@ -126,8 +126,8 @@ def bind(context: click.Context, file: Path, key: Path, name: str, force: bool, 
       bridgehead certificate bind fullchain.pem privkey.pem
       bridgehead certificate bind new.pem new.key --name mail.contoso.com
     """
-    from bridgehead.admin.certificate_views import CertificateBound
     from bridgehead.admin.methods.certificates import CertificateOrder
+    from bridgehead.admin.tls.certificate_views import CertificateBound
 
     cli: CliContext = context.obj
     order = CertificateOrder(certificate=_pem(file), private_key=_pem(key), name=name, force=force)
@@ -148,8 +148,8 @@ def roll_back(context: click.Context, name: str, force: bool, as_json: bool) -> 
     Examples:
       bridgehead certificate roll-back mail.contoso.com
     """
-    from bridgehead.admin.certificate_views import CertificateBound
     from bridgehead.admin.methods.certificates import RollBackOrder
+    from bridgehead.admin.tls.certificate_views import CertificateBound
 
     cli: CliContext = context.obj
     with cli.control() as control:
@@ -173,8 +173,8 @@ def renew(context: click.Context, name: str, as_json: bool) -> None:
     """
     import time
 
-    from bridgehead.admin.certificate_views import RenewalView
     from bridgehead.admin.methods.certificates import RenewalOrder
+    from bridgehead.admin.tls.certificate_views import RenewalView
 
     cli: CliContext = context.obj
     with cli.control() as control:

@@ -9,7 +9,7 @@ from bridgehead.admin.cli.context import CliContext
 from bridgehead.admin.cli.output import NEGATIVE, AdminCommand, emit, facts, json_option, paint, table
 
 if TYPE_CHECKING:
-    from bridgehead.admin.connectors import ConnectorList, NotChosen, ReceiveMatch, SendMatch
+    from bridgehead.admin.connector.connectors import ConnectorList, NotChosen, ReceiveMatch, SendMatch
     from bridgehead.directory.lookup import Directory
     from bridgehead.directory.user_record import User
 
@@ -29,7 +29,7 @@ def list_(context: click.Context, as_json: bool) -> None:
     Examples:
       bridgehead connector list
     """
-    from bridgehead.admin.connectors import list_connectors
+    from bridgehead.admin.connector.connectors import list_connectors
 
     cli: CliContext = context.obj
     found = list_connectors(cli.configuration)
@@ -62,7 +62,7 @@ def match(
       bridgehead connector match --from 203.0.113.9 --recipient x@example.net
       bridgehead connector match --recipient user@fabrikam.com
     """
-    from bridgehead.admin.connectors import match_receive, match_send
+    from bridgehead.admin.connector.connectors import match_receive, match_send
 
     cli: CliContext = context.obj
     if client_ip is None:
@@ -86,13 +86,13 @@ def match(
 
 
 def _user(cli: CliContext, name: str) -> "User":
-    from bridgehead.admin.users import find_user
+    from bridgehead.admin.access.users import find_user
 
     return find_user(cli.within_data_directory(cli.configuration.directory.users_file), name)
 
 
 def _directory(cli: CliContext) -> "Directory":
-    from bridgehead.admin.recipients import open_directory
+    from bridgehead.admin.access.recipients import open_directory
 
     return open_directory(cli.recipients())
 

@@ -12,10 +12,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
 
 if TYPE_CHECKING:
-    from bridgehead.admin.client import ChannelClient, ControlClient
+    from bridgehead.admin.access.recipients import Source
+    from bridgehead.admin.calls.client import ChannelClient, ControlClient
     from bridgehead.admin.probe.settings import ConnectorTestSettings
     from bridgehead.admin.probe.site import Site
-    from bridgehead.admin.recipients import Source
     from bridgehead.admin.settings import ApiSettings
     from bridgehead.categorizer.settings import CategorizerSettings
     from bridgehead.delivery.oauth.keeper import TokenKeeper
@@ -110,7 +110,7 @@ class CliContext:
 
     def recipients(self) -> "Source":
         """The directory that `recipient` commands work on."""
-        from bridgehead.admin.recipients import Source
+        from bridgehead.admin.access.recipients import Source
 
         configuration = self.configuration
         path = self.within_data_directory(configuration.directory.recipients_file)
@@ -121,9 +121,9 @@ class CliContext:
         import random
         import socket
 
+        from bridgehead.admin.access.recipients import open_directory
         from bridgehead.admin.faults import AdminFault
         from bridgehead.admin.probe.site import BY_COMMAND, site_of
-        from bridgehead.admin.recipients import open_directory
         from bridgehead.net.clock import SystemClock
 
         try:
@@ -165,14 +165,14 @@ class CliContext:
 
     def control(self, timeout: float = 60.0) -> "ControlClient":
         """A connection to the running server, made at its first call; to be closed by the caller."""
-        from bridgehead.admin.client import ControlClient
+        from bridgehead.admin.calls.client import ControlClient
 
         return ControlClient(self.within_data_directory(self.configuration.server.control_socket), timeout)
 
     def channel(self, timeout: float = 10.0) -> "ChannelClient":
         """The internal channel, for what must be known while the management interface does not answer."""
-        from bridgehead.admin.client import ChannelClient
-        from bridgehead.admin.control import channel_path
+        from bridgehead.admin.calls.client import ChannelClient
+        from bridgehead.admin.calls.control import channel_path
 
         path = self.within_data_directory(self.configuration.server.control_socket)
         return ChannelClient(channel_path(path), timeout)
@@ -180,7 +180,7 @@ class CliContext:
     @contextmanager
     def recorded(self, command: str, /, **parameters: object) -> Iterator[None]:
         """Around a change that a command makes by itself: it goes to the audit log, as what the server changes does."""
-        from bridgehead.admin.audit_log import record_command
+        from bridgehead.admin.access.audit_log import record_command
 
         logs = self.configuration.logs
         with record_command(logs, self.within_data_directory(logs.log_directory), command, parameters):

@@ -22,7 +22,7 @@ from bridgehead.admin.cli.output import (
 )
 
 if TYPE_CHECKING:
-    from bridgehead.admin.devices import DeviceList, DeviceTest, DeviceView, Inventory, UnknownSender
+    from bridgehead.admin.connector.devices import DeviceList, DeviceTest, DeviceView, Inventory, UnknownSender
 
 _SCAN_SECONDS = 600.0
 
@@ -42,7 +42,7 @@ def list_(context: click.Context, as_json: bool) -> None:
     Examples:
       bridgehead device list
     """
-    from bridgehead.admin.devices import DeviceList
+    from bridgehead.admin.connector.devices import DeviceList
 
     cli: CliContext = context.obj
     with cli.control() as control:
@@ -61,7 +61,7 @@ def show(context: click.Context, name: str, as_json: bool) -> None:
     Examples:
       bridgehead device show printer-3
     """
-    from bridgehead.admin.devices import DeviceView
+    from bridgehead.admin.connector.devices import DeviceView
     from bridgehead.admin.methods.devices import DeviceName
 
     cli: CliContext = context.obj
@@ -101,7 +101,7 @@ def test(
 def _tried(
     cli: CliContext, client_ip: str, sender: str, author: str, recipients: tuple[str, ...], port: int, local_ip: str
 ) -> "DeviceTest":  # fmt: skip
-    from bridgehead.admin.devices import DeviceTest, test_device
+    from bridgehead.admin.connector.devices import DeviceTest, test_device
     from bridgehead.admin.faults import ServerNotRunning
     from bridgehead.admin.methods.devices import DeviceTrial
 
@@ -132,7 +132,7 @@ def unknown(context: click.Context, days: int, as_json: bool) -> None:
     Examples:
       bridgehead device unknown --days 30
     """
-    from bridgehead.admin.devices import Inventory
+    from bridgehead.admin.connector.devices import Inventory
     from bridgehead.admin.methods.devices import InventoryWanted
 
     cli: CliContext = context.obj

@@ -9,7 +9,7 @@ from bridgehead.admin.cli.context import CliContext
 from bridgehead.admin.cli.output import NEGATIVE, AdminCommand, emit, json_option, paint, say, wrapped
 
 if TYPE_CHECKING:
-    from bridgehead.admin.dns_records import DnsReport
+    from bridgehead.admin.tls.dns_records import DnsReport
 
 _COLOURS = {"pass": "green", "note": "cyan", "warning": "yellow", "failure": "red"}
 
@@ -36,8 +36,8 @@ def check(context: click.Context, domains: tuple[str, ...], zone: bool, as_json:
       bridgehead dns check contoso.com
       bridgehead dns check --zone
     """
-    from bridgehead.admin.dns_records import DnsReport, zone_text
     from bridgehead.admin.methods.dns import DnsCheckWanted
+    from bridgehead.admin.tls.dns_records import DnsReport, zone_text
 
     cli: CliContext = context.obj
     with cli.control(timeout=300.0) as control:

@@ -22,7 +22,7 @@ def list_(context: click.Context, as_json: bool) -> None:
     Examples:
       bridgehead lockout list
     """
-    from bridgehead.admin.lockouts import LockoutView
+    from bridgehead.admin.access.lockouts import LockoutView
 
     cli: CliContext = context.obj
     with cli.control() as control:
@@ -49,7 +49,7 @@ def lift(context: click.Context, account: str, source: str, everybody: bool, as_
       bridgehead lockout lift scanner
       bridgehead lockout lift --source 192.0.2.7
     """
-    from bridgehead.admin.lockouts import LockoutLift
+    from bridgehead.admin.access.lockouts import LockoutLift
     from bridgehead.admin.methods.lockouts import LiftOrder
 
     cli: CliContext = context.obj

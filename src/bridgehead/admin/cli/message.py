@@ -11,8 +11,8 @@ from bridgehead.admin.cli.context import CliContext
 from bridgehead.admin.cli.output import AdminCommand, age, emit, facts, json_option, paint, size, table, when
 
 if TYPE_CHECKING:
-    from bridgehead.admin.client import ControlClient
-    from bridgehead.admin.messages import MessageDetail, MessageView
+    from bridgehead.admin.calls.client import ControlClient
+    from bridgehead.admin.queue.messages import MessageDetail, MessageView
 
 
 @click.group()
@@ -40,8 +40,8 @@ def list_(context: click.Context, /, as_json: bool, limit: int, **filters: str) 
       bridgehead message list --sender '*@contoso.com' --status Retry
       bridgehead message list --filter "{Size -gt 1MB -and RetryCount -ge 3}"
     """
-    from bridgehead.admin.messages import MessageView
     from bridgehead.admin.methods.messages import MessageListParameters
+    from bridgehead.admin.queue.messages import MessageView
 
     cli: CliContext = context.obj
     with cli.control() as control:
@@ -64,8 +64,8 @@ def show(context: click.Context, identity: str, content: bool, as_json: bool) ->
       bridgehead message show 4711
       bridgehead message show 4711 --content > message.eml
     """
-    from bridgehead.admin.messages import MessageDetail
     from bridgehead.admin.methods.messages import MessageParameters
+    from bridgehead.admin.queue.messages import MessageDetail
 
     cli: CliContext = context.obj
     with cli.control() as control:
@@ -99,8 +99,8 @@ def _recipients(one: "MessageView") -> str:
 
 
 def _print_content(control: "ControlClient", number: int) -> None:
-    from bridgehead.admin.messages import ContentPart
     from bridgehead.admin.methods.messages import ContentParameters
+    from bridgehead.admin.queue.messages import ContentPart
 
     offset = 0
     output = sys.stdout.buffer

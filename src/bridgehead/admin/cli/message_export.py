@@ -11,7 +11,7 @@ from bridgehead.admin.cli.context import CliContext
 from bridgehead.admin.cli.output import NEGATIVE, AdminCommand, counted, emit, json_option
 
 if TYPE_CHECKING:
-    from bridgehead.admin.client import ControlClient
+    from bridgehead.admin.calls.client import ControlClient
 
 
 @click.command(cls=AdminCommand)
@@ -35,8 +35,8 @@ def export(
       bridgehead message export 4711 --to /root/mail
       bridgehead message export --queue Poison --to /root/poison
     """
-    from bridgehead.admin.messages import MessageDetail, MessageView
     from bridgehead.admin.methods.messages import MessageListParameters, MessageParameters
+    from bridgehead.admin.queue.messages import MessageDetail, MessageView
 
     if bool(messages) == bool(queue or filter_):
         raise click.UsageError("Name messages, or give --queue or --filter.", context)
@@ -58,8 +58,8 @@ def export(
 def _export(control: "ControlClient", number: int, folder: Path) -> Path:
     """Write one message; the file appears only when it is whole. Raises AdminFault."""
     from bridgehead.admin.faults import FAILED, AdminFault
-    from bridgehead.admin.messages import ContentPart
     from bridgehead.admin.methods.messages import ContentParameters
+    from bridgehead.admin.queue.messages import ContentPart
 
     path, partial = folder / f"{number}.eml", folder / f"{number}.part"
     try:

@@ -14,7 +14,7 @@ from bridgehead.admin.cli.context import CliContext
 from bridgehead.admin.cli.output import HelpfulCommand, echo_json, json_option, say
 
 if TYPE_CHECKING:
-    from bridgehead.admin.monitor_check import CheckResult
+    from bridgehead.admin.health.monitor_check import CheckResult
 
 
 class PluginCommand(HelpfulCommand):
@@ -32,7 +32,7 @@ class PluginCommand(HelpfulCommand):
     def invoke(self, ctx: click.Context) -> Any:
         """A server that is not there is CRITICAL, one that cannot answer UNKNOWN."""
         from bridgehead.admin.faults import AdminFault, ServerNotRunning
-        from bridgehead.admin.monitor_check import CheckResult, State
+        from bridgehead.admin.health.monitor_check import CheckResult, State
 
         try:
             result = super().invoke(ctx)
@@ -79,12 +79,12 @@ def check(
       bridgehead monitor check --queue 'Internet/*' --warning 250 --critical 1000
       bridgehead monitor check --queue Unreachable -w 1 -c 20 --critical-age 4h
     """
-    from bridgehead.admin.alarms import AlarmReport, period
-    from bridgehead.admin.health import Readiness
+    from bridgehead.admin.health.alarms import AlarmReport, period
+    from bridgehead.admin.health.health import Readiness
+    from bridgehead.admin.health.metrics import MetricsSnapshot
+    from bridgehead.admin.health.monitor_check import Limits, check_queues, check_server
     from bridgehead.admin.methods.queues import QueuePattern
-    from bridgehead.admin.metrics import MetricsSnapshot
-    from bridgehead.admin.monitor_check import Limits, check_queues, check_server
-    from bridgehead.admin.queues import QueueView
+    from bridgehead.admin.queue.queues import QueueView
 
     ages = [period(text).total_seconds() if text else None for text in (warning_age, critical_age)]
     cli: CliContext = context.obj

@@ -11,8 +11,8 @@ from bridgehead.admin.cli.context import CliContext
 from bridgehead.admin.cli.output import NEGATIVE, AdminCommand, emit, facts, json_option, paint, say, when
 
 if TYPE_CHECKING:
-    from bridgehead.admin.client import ControlClient
-    from bridgehead.admin.oauth import LogOnView, OAuthView
+    from bridgehead.admin.calls.client import ControlClient
+    from bridgehead.admin.connector.oauth import LogOnView, OAuthView
 
 _POLL_SECONDS: Final = 1.0
 _COLOURS: Final = {"valid": "green", "failing": "red", "log on": "yellow", "expired": "yellow"}
@@ -33,7 +33,7 @@ def status(context: click.Context, as_json: bool) -> None:
     Examples:
       bridgehead oauth status
     """
-    from bridgehead.admin.oauth import OAuthView
+    from bridgehead.admin.connector.oauth import OAuthView
 
     cli: CliContext = context.obj
     with cli.control() as control:
@@ -56,8 +56,8 @@ def login(context: click.Context, connector: str, refresh_token_stdin: bool, no_
       bridgehead oauth login "To Microsoft 365"
       bridgehead oauth login Gmail --refresh-token-stdin < refresh-token
     """
+    from bridgehead.admin.connector.oauth import LogOnView, OAuthView
     from bridgehead.admin.methods.oauth import OAuthConnector, RefreshTokenOrder
-    from bridgehead.admin.oauth import LogOnView, OAuthView
 
     cli: CliContext = context.obj
     with cli.control() as control:
@@ -108,8 +108,8 @@ def forget(context: click.Context, connector: str, as_json: bool) -> None:
 
 
 def _order(context: click.Context, method: str, connector: str, as_json: bool) -> None:
+    from bridgehead.admin.connector.oauth import OAuthView
     from bridgehead.admin.methods.oauth import OAuthConnector
-    from bridgehead.admin.oauth import OAuthView
 
     cli: CliContext = context.obj
     with cli.control() as control:
@@ -119,8 +119,8 @@ def _order(context: click.Context, method: str, connector: str, as_json: bool) -
 
 def _awaited(control: "ControlClient", begun: "LogOnView") -> "LogOnView":
     """The log-on when it is over; a bar of dots while it is not, where somebody looks."""
+    from bridgehead.admin.connector.oauth import LogOnView
     from bridgehead.admin.methods.oauth import OAuthConnector
-    from bridgehead.admin.oauth import LogOnView
 
     watched = sys.stderr.isatty()
     while True:

@@ -9,7 +9,7 @@ from bridgehead.admin.cli.context import CliContext
 from bridgehead.admin.cli.output import NEGATIVE, AdminCommand, emit, json_option, paint
 
 if TYPE_CHECKING:
-    from bridgehead.admin.pressure import PressureView
+    from bridgehead.admin.health.pressure import PressureView
 
 _COLOURS = {"Low": "green", "Medium": "yellow", "High": "red"}
 
@@ -27,7 +27,7 @@ def back_pressure(context: click.Context, as_json: bool) -> None:
       bridgehead back-pressure
       bridgehead back-pressure --json
     """
-    from bridgehead.admin.pressure import PressureView
+    from bridgehead.admin.health.pressure import PressureView
 
     cli: CliContext = context.obj
     with cli.control() as control:

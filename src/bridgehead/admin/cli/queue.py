@@ -23,7 +23,7 @@ from bridgehead.admin.cli.output import (
 )
 
 if TYPE_CHECKING:
-    from bridgehead.admin.queues import ProblemView, QueueAction, QueueDetail, QueueView
+    from bridgehead.admin.queue.queues import ProblemView, QueueAction, QueueDetail, QueueView
 
 _VERIFY_SECONDS = 3600.0
 
@@ -50,7 +50,7 @@ def list_(context: click.Context, pattern: str, filter_: str, as_json: bool) -> 
       bridgehead queue list --filter "{Status -eq 'Retry' -and OldestAge -gt 2h}"
     """
     from bridgehead.admin.methods.queues import QueuePattern
-    from bridgehead.admin.queues import QueueView
+    from bridgehead.admin.queue.queues import QueueView
 
     cli: CliContext = context.obj
     with cli.control() as control:
@@ -75,7 +75,7 @@ def show(context: click.Context, name: str, limit: int, as_json: bool) -> None:
       bridgehead queue show contoso.com
     """
     from bridgehead.admin.methods.queues import QueueShow
-    from bridgehead.admin.queues import QueueDetail
+    from bridgehead.admin.queue.queues import QueueDetail
 
     cli: CliContext = context.obj
     with cli.control() as control:
@@ -153,7 +153,7 @@ def verify(context: click.Context, as_json: bool) -> None:
       bridgehead queue verify
     """
     from bridgehead.admin.faults import ServerNotRunning
-    from bridgehead.admin.queues import ProblemView, verify_stopped
+    from bridgehead.admin.queue.queues import ProblemView, verify_stopped
 
     cli: CliContext = context.obj
     try:
@@ -175,7 +175,7 @@ def _act(
     context: click.Context, method: str, name: str, as_json: bool, reason: str = "", filter_: str = ""
 ) -> None:  # fmt: skip
     from bridgehead.admin.methods.queues import QueueChoice
-    from bridgehead.admin.queues import QueueAction
+    from bridgehead.admin.queue.queues import QueueAction
 
     cli: CliContext = context.obj
     with cli.control() as control:

@@ -11,7 +11,7 @@ from bridgehead.admin.cli.context import CliContext
 from bridgehead.admin.cli.output import NEGATIVE, AdminCommand, counted, emit, facts, json_option, size, table
 
 if TYPE_CHECKING:
-    from bridgehead.admin.recipients import RecipientList, RecipientView
+    from bridgehead.admin.access.recipients import RecipientList, RecipientView
     from bridgehead.directory.csv_import import ImportResult
 
 _TYPES = ("Mailbox", "MailUser", "MailContact", "DistributionGroup")
@@ -55,7 +55,7 @@ def add(
       bridgehead recipient add bob --type MailUser \\
         --address bob@contoso.com --external-address bob@fabrikam.com
     """
-    from bridgehead.admin.recipients import add_recipient
+    from bridgehead.admin.access.recipients import add_recipient
 
     cli: CliContext = context.obj
     values: dict[str, object] = {
@@ -96,7 +96,7 @@ def list_(context: click.Context, pattern: str, type_: str | None, limit: int, a
       bridgehead recipient list
       bridgehead recipient list '*@sales.contoso.com' --type DistributionGroup
     """
-    from bridgehead.admin.recipients import list_recipients
+    from bridgehead.admin.access.recipients import list_recipients
 
     cli: CliContext = context.obj
     found = list_recipients(cli.recipients(), pattern, type_ or "", limit)
@@ -114,7 +114,7 @@ def show(context: click.Context, name: str, as_json: bool) -> None:
     Examples:
       bridgehead recipient show anna@contoso.com
     """
-    from bridgehead.admin.recipients import show_recipient
+    from bridgehead.admin.access.recipients import show_recipient
 
     cli: CliContext = context.obj
     view = show_recipient(cli.recipients(), name)
@@ -132,7 +132,7 @@ def remove(context: click.Context, name: str, as_json: bool) -> None:
     Examples:
       bridgehead recipient remove anna
     """
-    from bridgehead.admin.recipients import remove_recipient
+    from bridgehead.admin.access.recipients import remove_recipient
 
     cli: CliContext = context.obj
     done = remove_recipient(cli.recipients(), name)
@@ -155,7 +155,7 @@ def import_(context: click.Context, table_file: Path, replace: bool, skip_bad_ro
       bridgehead recipient import recipients.csv
       bridgehead recipient import recipients.csv --replace --skip-bad-rows
     """
-    from bridgehead.admin.recipients import import_recipients
+    from bridgehead.admin.access.recipients import import_recipients
 
     cli: CliContext = context.obj
     if sys.stderr.isatty() and table_file.is_file():
@@ -178,7 +178,7 @@ def export(context: click.Context, output: Path | None, as_json: bool) -> None:
     Examples:
       bridgehead recipient export --output recipients.csv
     """
-    from bridgehead.admin.recipients import export_recipients
+    from bridgehead.admin.access.recipients import export_recipients
 
     cli: CliContext = context.obj
     if output is None:

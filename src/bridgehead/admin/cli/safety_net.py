@@ -27,8 +27,8 @@ from bridgehead.admin.cli.output import (
 )
 
 if TYPE_CHECKING:
-    from bridgehead.admin.client import ControlClient
-    from bridgehead.admin.safety_net import KeptList, RequestView, SafetyNetView
+    from bridgehead.admin.calls.client import ControlClient
+    from bridgehead.admin.queue.safety_net import KeptList, RequestView, SafetyNetView
 
 _POLL_SECONDS = 0.5
 _SCAN_SECONDS = 3600.0
@@ -67,7 +67,7 @@ def status(context: click.Context, as_json: bool) -> None:
     Examples:
       bridgehead safety-net status
     """
-    from bridgehead.admin.safety_net import SafetyNetView
+    from bridgehead.admin.queue.safety_net import SafetyNetView
 
     cli: CliContext = context.obj
     with cli.control() as control:
@@ -89,7 +89,7 @@ def list_(context: click.Context, /, limit: int, as_json: bool, **selection: "st
       bridgehead safety-net list --next-hop mail.fabrikam.com --limit 20
     """
     from bridgehead.admin.methods.safety_net import KeptListParameters
-    from bridgehead.admin.safety_net import KeptList
+    from bridgehead.admin.queue.safety_net import KeptList
 
     cli: CliContext = context.obj
     with cli.control(_SCAN_SECONDS) as control:
@@ -120,7 +120,7 @@ def resubmit(
       bridgehead safety-net resubmit --start 4h --connector Mailboxes
     """
     from bridgehead.admin.methods.safety_net import ResubmitParameters
-    from bridgehead.admin.safety_net import RequestView
+    from bridgehead.admin.queue.safety_net import RequestView
 
     cli: CliContext = context.obj
     parameters = ResubmitParameters(dry_run=dry_run, reason=reason, **selection)  # type: ignore[arg-type]
@@ -144,7 +144,7 @@ def cancel(context: click.Context, number: int, as_json: bool) -> None:
       bridgehead safety-net cancel 1795449738
     """
     from bridgehead.admin.methods.safety_net import RequestParameters
-    from bridgehead.admin.safety_net import RequestView
+    from bridgehead.admin.queue.safety_net import RequestView
 
     cli: CliContext = context.obj
     with cli.control() as control:
@@ -155,7 +155,7 @@ def cancel(context: click.Context, number: int, as_json: bool) -> None:
 def _wait(control: "ControlClient", request: "RequestView", *, quiet: bool) -> "RequestView":
     """Until a request has ended; a terminal is told how far it is."""
     from bridgehead.admin.methods.safety_net import RequestParameters
-    from bridgehead.admin.safety_net import RequestView
+    from bridgehead.admin.queue.safety_net import RequestView
 
     shows = not quiet and sys.stderr.isatty()
     while request.state == "Running":

@@ -9,9 +9,9 @@ from bridgehead.admin.cli.context import CliContext
 from bridgehead.admin.cli.output import NEGATIVE, AdminCommand, counted, emit, facts, json_option, paint, span
 
 if TYPE_CHECKING:
+    from bridgehead.admin.health.pressure import PressureView
+    from bridgehead.admin.health.status import StatusReport
     from bridgehead.admin.ports import ReloadOutcome
-    from bridgehead.admin.pressure import PressureView
-    from bridgehead.admin.status import StatusReport
 
 
 _PATIENCE_SECONDS = 15.0
@@ -59,7 +59,7 @@ def reload(context: click.Context, as_json: bool) -> None:
 def _ask(cli: CliContext) -> "StatusReport":
     """The report, over the internal channel where the management interface is down: that is then what it says."""
     from bridgehead.admin.faults import NOT_ANSWERING, AdminFault
-    from bridgehead.admin.status import StatusReport
+    from bridgehead.admin.health.status import StatusReport
 
     try:
         with cli.control(timeout=_PATIENCE_SECONDS) as control:

@@ -218,6 +218,6 @@ def _result(cli: CliContext, kind: str, params: "msgspec.Struct", given: dict[st
 def _by_ourselves(cli: CliContext, request: "ProbeRequest") -> "ProbeResult":
     import asyncio
 
-    from bridgehead.admin.connector_tests import run_test
+    from bridgehead.admin.connector.connector_tests import run_test
 
     return asyncio.run(run_test(cli.site(), request))

@@ -8,7 +8,7 @@ import rich_click as click
 from bridgehead.admin.cli.output import AdminCommand, emit, json_option
 
 if TYPE_CHECKING:
-    from bridgehead.admin.tls_policy import TlsPolicyView
+    from bridgehead.admin.tls.tls_policy import TlsPolicyView
 
 
 @click.group("tls-policy")
@@ -27,7 +27,7 @@ def show(context: click.Context, domain: str, as_json: bool) -> None:
     Examples:
       bridgehead tls-policy show contoso.com
     """
-    from bridgehead.admin.tls_policy import TlsPolicyView
+    from bridgehead.admin.tls.tls_policy import TlsPolicyView
 
     with context.obj.control() as control:
         view = control.call("tls_policy.show", {"domain": domain}, TlsPolicyView)
@@ -45,7 +45,7 @@ def forget(context: click.Context, domain: str, as_json: bool) -> None:
     Examples:
       bridgehead tls-policy forget contoso.com
     """
-    from bridgehead.admin.tls_policy import Forgotten
+    from bridgehead.admin.tls.tls_policy import Forgotten
 
     with context.obj.control() as control:
         done = control.call("tls_policy.forget", {"domain": domain}, Forgotten)

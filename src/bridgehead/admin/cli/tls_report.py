@@ -9,7 +9,7 @@ from bridgehead.admin.cli.context import CliContext
 from bridgehead.admin.cli.output import AdminCommand, emit, json_option, table, when
 
 if TYPE_CHECKING:
-    from bridgehead.admin.tls_reports import ReceivedReportView, SentReportView
+    from bridgehead.admin.tls.tls_reports import ReceivedReportView, SentReportView
 
 
 @click.group("tls-report")
@@ -29,7 +29,7 @@ def list_(context: click.Context, days: int, as_json: bool) -> None:
       bridgehead tls-report list
     """
     from bridgehead.admin.methods.tls_reports import TlsReportSpan
-    from bridgehead.admin.tls_reports import ReceivedReportView
+    from bridgehead.admin.tls.tls_reports import ReceivedReportView
 
     cli: CliContext = context.obj
     with cli.control() as control:
@@ -55,7 +55,7 @@ def show(context: click.Context, report: int, as_json: bool) -> None:
       bridgehead tls-report show 7
     """
     from bridgehead.admin.methods.tls_reports import TlsReportNumber
-    from bridgehead.admin.tls_reports import ReceivedReportView
+    from bridgehead.admin.tls.tls_reports import ReceivedReportView
 
     cli: CliContext = context.obj
     with cli.control() as control:
@@ -86,7 +86,7 @@ def results(context: click.Context, domain: str, days: int, as_json: bool) -> No
       bridgehead tls-report results fabrikam.com --days 30
     """
     from bridgehead.admin.methods.tls_reports import TlsResultSpan
-    from bridgehead.admin.tls_reports import SentReportView
+    from bridgehead.admin.tls.tls_reports import SentReportView
 
     cli: CliContext = context.obj
     with cli.control() as control:
@@ -106,7 +106,7 @@ def send(context: click.Context, today: bool, as_json: bool) -> None:
       bridgehead tls-report send
     """
     from bridgehead.admin.methods.tls_reports import TlsReportOrder
-    from bridgehead.admin.tls_reports import SentReportView
+    from bridgehead.admin.tls.tls_reports import SentReportView
 
     cli: CliContext = context.obj
     with cli.control() as control:

@@ -12,8 +12,8 @@ from bridgehead.admin.cli.context import CliContext
 from bridgehead.admin.cli.output import NEGATIVE, AdminCommand, echo_json, json_option, say
 
 if TYPE_CHECKING:
-    from bridgehead.admin.trace_story import Story
-    from bridgehead.admin.tracking import TracePage
+    from bridgehead.admin.trace.trace_story import Story
+    from bridgehead.admin.trace.tracking import TracePage
     from bridgehead.tracking.story import TraceLogs
 
 _FOLLOW_SECONDS = 0.5
@@ -132,7 +132,7 @@ def _search(context: click.Context, options: dict[str, Any]) -> "TracePage":
     """Ask the server; without one, read the logs."""
     from bridgehead.admin.faults import ServerNotRunning
     from bridgehead.admin.methods.trace import TraceSearch
-    from bridgehead.admin.tracking import TracePage, criteria, page, search_logs
+    from bridgehead.admin.trace.tracking import TracePage, criteria, page, search_logs
 
     wanted = {name: options[name] for name in _CRITERIA}
     with_events = options["events"] or options["as_csv"]
@@ -148,7 +148,7 @@ def _story(context: click.Context, identity: str, options: dict[str, Any]) -> "S
     """Ask the server; without one, read the logs."""
     from bridgehead.admin.faults import NOT_FOUND, AdminFault, ServerNotRunning
     from bridgehead.admin.methods.trace import TraceIdentity
-    from bridgehead.admin.trace_story import Story, tell
+    from bridgehead.admin.trace.trace_story import Story, tell
     from bridgehead.tracking.story import evidence
 
     cli: CliContext = context.obj
@@ -163,7 +163,7 @@ def _story(context: click.Context, identity: str, options: dict[str, Any]) -> "S
 
 
 def _logs(cli: CliContext, folder: Path | None) -> "TraceLogs":
-    from bridgehead.admin.tracking import copied_logs, own_logs
+    from bridgehead.admin.trace.tracking import copied_logs, own_logs
 
     if folder is not None:
         return copied_logs(folder)
@@ -176,7 +176,7 @@ def _follow(context: click.Context, zone: tzinfo | None, options: dict[str, Any]
     import time
 
     from bridgehead.admin.cli.trace_text import event_text
-    from bridgehead.admin.tracking import criteria
+    from bridgehead.admin.trace.tracking import criteria
     from bridgehead.tracking.follow import follow
 
     wanted = criteria(**{name: options[name] for name in _CRITERIA})

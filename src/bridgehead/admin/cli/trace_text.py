@@ -8,8 +8,8 @@ from datetime import UTC, datetime, tzinfo
 from typing import Final
 
 from bridgehead.admin.cli.output import counted, cut, paint, size, span
-from bridgehead.admin.trace_story import RecipientEnd, Step, Story
-from bridgehead.admin.tracking import RecipientStatus, TracedMessage, TracePage
+from bridgehead.admin.trace.trace_story import RecipientEnd, Step, Story
+from bridgehead.admin.trace.tracking import RecipientStatus, TracedMessage, TracePage
 from bridgehead.tracking.csv_line import cell
 from bridgehead.tracking.event_line import FoundEvent, cells_of
 from bridgehead.tracking.log import SOFTWARE, VERSION

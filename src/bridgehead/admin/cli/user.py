@@ -50,7 +50,7 @@ def add(
       bridgehead user add erp --address erp@contoso.com --send-as '*@contoso.com'
       pass show erp | bridgehead user add erp --password-stdin
     """
-    from bridgehead.admin.users import add_user
+    from bridgehead.admin.access.users import add_user
 
     path = _file(context.obj)
     view = add_user(
@@ -89,7 +89,7 @@ def set_(
       bridgehead user set erp --send-as '' --comment 'sends as itself only'
       bridgehead user set scanner --disable
     """
-    from bridgehead.admin.users import update_user
+    from bridgehead.admin.access.users import update_user
 
     def given(values: tuple[str, ...]) -> "tuple[str, ...] | None":
         return tuple(value for value in values if value) if values else None
@@ -113,7 +113,7 @@ def list_(context: click.Context, as_json: bool) -> None:
     Examples:
       bridgehead user list
     """
-    from bridgehead.admin.users import list_users
+    from bridgehead.admin.access.users import list_users
 
     users = list_users(_file(context.obj))
     rows = [
@@ -137,7 +137,7 @@ def passwd(context: click.Context, name: str, password_stdin: bool, as_json: boo
     Examples:
       bridgehead user passwd scanner
     """
-    from bridgehead.admin.users import set_password
+    from bridgehead.admin.access.users import set_password
 
     done = set_password(_file(context.obj), name, read_password(password_stdin))
     emit(done, as_json, lambda: f"The password of {done.name} was changed.")
@@ -154,7 +154,7 @@ def remove(context: click.Context, name: str, as_json: bool) -> None:
     Examples:
       bridgehead user remove scanner
     """
-    from bridgehead.admin.users import remove_user
+    from bridgehead.admin.access.users import remove_user
 
     done = remove_user(_file(context.obj), name)
     emit(done, as_json, lambda: f"Removed {done.name}.")

@@ -5,7 +5,9 @@ from typing import Final
 
 import msgspec
 
-from bridgehead.admin.actions import (
+from bridgehead.admin.method import Caller, ListLimit, Method, Number, Role
+from bridgehead.admin.ports import RunningServer
+from bridgehead.admin.queue.actions import (
     ActionOrder,
     ActionPreview,
     ActionView,
@@ -15,8 +17,6 @@ from bridgehead.admin.actions import (
     start_action,
     undo_action,
 )
-from bridgehead.admin.method import Caller, ListLimit, Method, Number, Role
-from bridgehead.admin.ports import RunningServer
 from bridgehead.mail.limits import LIST_RESULTS
 
 

@@ -5,7 +5,7 @@ from typing import Final
 
 import msgspec
 
-from bridgehead.admin.alarms import (
+from bridgehead.admin.health.alarms import (
     AlarmReport,
     AlarmTest,
     SilenceView,

@@ -3,7 +3,7 @@
 
 from typing import Final
 
-from bridgehead.admin.audit_report import AuditReport
+from bridgehead.admin.connector.audit_report import AuditReport
 from bridgehead.admin.method import Caller, Method, NoParameters, Role
 from bridgehead.admin.ports import RunningServer
 

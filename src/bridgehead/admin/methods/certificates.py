@@ -6,17 +6,17 @@ from typing import Annotated, Final
 
 import msgspec
 
-from bridgehead.admin.certificate_binding import bind_pair, check_pair, roll_back
-from bridgehead.admin.certificate_views import (
+from bridgehead.admin.method import Caller, Method, NoParameters, Role
+from bridgehead.admin.ports import RunningServer
+from bridgehead.admin.tls.certificate_binding import bind_pair, check_pair, roll_back
+from bridgehead.admin.tls.certificate_views import (
     CertificateBound,
     CertificateCheck,
     CertificateReport,
     CertificateView,
     RenewalView,
 )
-from bridgehead.admin.certificates import find_certificate, report_certificates
-from bridgehead.admin.method import Caller, Method, NoParameters, Role
-from bridgehead.admin.ports import RunningServer
+from bridgehead.admin.tls.certificates import find_certificate, report_certificates
 from bridgehead.mail.limits import CERTIFICATE_FILE_BYTES
 
 _Pem = Annotated[str, msgspec.Meta(max_length=CERTIFICATE_FILE_BYTES)]

@@ -6,7 +6,7 @@ from typing import Annotated, Final
 
 import msgspec
 
-from bridgehead.admin.devices import (
+from bridgehead.admin.connector.devices import (
     DeviceList,
     DeviceTest,
     DeviceView,

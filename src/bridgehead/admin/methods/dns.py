@@ -6,11 +6,11 @@ from typing import Annotated, Final
 
 import msgspec
 
-from bridgehead.admin.dns_check import check_dns
-from bridgehead.admin.dns_records import DnsReport
 from bridgehead.admin.faults import INVALID, NOT_FOUND, AdminFault
 from bridgehead.admin.method import Caller, Method, Role
 from bridgehead.admin.ports import RunningServer
+from bridgehead.admin.tls.dns_check import check_dns
+from bridgehead.admin.tls.dns_records import DnsReport
 from bridgehead.mail.address import domain_key
 
 

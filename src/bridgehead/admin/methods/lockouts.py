@@ -5,7 +5,7 @@ from typing import Final
 
 import msgspec
 
-from bridgehead.admin.lockouts import LockoutLift, LockoutView, lift_lockouts, list_lockouts
+from bridgehead.admin.access.lockouts import LockoutLift, LockoutView, lift_lockouts, list_lockouts
 from bridgehead.admin.method import Caller, Method, NoParameters, Role
 from bridgehead.admin.ports import RunningServer
 

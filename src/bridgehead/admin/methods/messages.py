@@ -6,7 +6,9 @@ from typing import Final
 import msgspec
 
 from bridgehead.admin.faults import INVALID, AdminFault
-from bridgehead.admin.messages import (
+from bridgehead.admin.method import Caller, ListLimit, Method, Number, Role
+from bridgehead.admin.ports import RunningServer
+from bridgehead.admin.queue.messages import (
     ContentPart,
     MessageDetail,
     MessageView,
@@ -15,9 +17,7 @@ from bridgehead.admin.messages import (
     read_content,
     show_message,
 )
-from bridgehead.admin.method import Caller, ListLimit, Method, Number, Role
-from bridgehead.admin.ports import RunningServer
-from bridgehead.admin.queues import one_queue
+from bridgehead.admin.queue.queues import one_queue
 from bridgehead.mail.limits import LIST_RESULTS
 from bridgehead.queues.store import ItemFilter, MessageStatus
 

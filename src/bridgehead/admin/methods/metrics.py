@@ -3,9 +3,9 @@
 
 from typing import Final
 
-from bridgehead.admin.health import Liveness, Readiness, readiness
+from bridgehead.admin.health.health import Liveness, Readiness, readiness
+from bridgehead.admin.health.metrics import MetricsSnapshot, take_snapshot
 from bridgehead.admin.method import Caller, Method, NoParameters, Role
-from bridgehead.admin.metrics import MetricsSnapshot, take_snapshot
 from bridgehead.admin.ports import RunningServer
 
 

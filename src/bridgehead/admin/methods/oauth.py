@@ -5,9 +5,9 @@ from typing import Final
 
 import msgspec
 
-from bridgehead.admin import oauth
+from bridgehead.admin.connector import oauth
+from bridgehead.admin.connector.oauth import LogOnView, OAuthView
 from bridgehead.admin.method import Caller, Method, NoParameters, Role
-from bridgehead.admin.oauth import LogOnView, OAuthView
 from bridgehead.admin.ports import RunningServer
 
 

@@ -3,9 +3,9 @@
 
 from typing import Final
 
+from bridgehead.admin.health.pressure import PressureView, view_pressure
 from bridgehead.admin.method import Caller, Method, NoParameters, Role
 from bridgehead.admin.ports import RunningServer
-from bridgehead.admin.pressure import PressureView, view_pressure
 
 
 async def show(server: RunningServer, _: NoParameters, __: Caller) -> PressureView:

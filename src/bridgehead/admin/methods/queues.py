@@ -7,7 +7,7 @@ import msgspec
 
 from bridgehead.admin.method import Caller, ListLimit, Method, NoParameters, Role
 from bridgehead.admin.ports import RunningServer
-from bridgehead.admin.queues import (
+from bridgehead.admin.queue.queues import (
     ProblemView,
     QueueAction,
     QueueDetail,

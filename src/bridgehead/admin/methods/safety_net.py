@@ -7,7 +7,7 @@ import msgspec
 
 from bridgehead.admin.method import Caller, ListLimit, Method, NoParameters, Number, Role
 from bridgehead.admin.ports import RunningServer
-from bridgehead.admin.safety_net import (
+from bridgehead.admin.queue.safety_net import (
     KeptList,
     RequestView,
     SafetyNetView,

@@ -3,9 +3,9 @@
 
 from typing import Final
 
+from bridgehead.admin.health.status import StatusReport, report_status
 from bridgehead.admin.method import Caller, Method, NoParameters, Role
 from bridgehead.admin.ports import ReloadOutcome, RunningServer
-from bridgehead.admin.status import StatusReport, report_status
 
 
 async def status(server: RunningServer, _: NoParameters, __: Caller) -> StatusReport:

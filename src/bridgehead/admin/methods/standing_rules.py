@@ -6,11 +6,11 @@ from typing import Final
 
 import msgspec
 
-from bridgehead.admin.actions import read_moment
 from bridgehead.admin.faults import INVALID, AdminFault
 from bridgehead.admin.method import Caller, Method, NoParameters, Role
 from bridgehead.admin.ports import RunningServer
-from bridgehead.admin.standing_rules import FAIL, HOLD, IN_FORCE, StandingRule
+from bridgehead.admin.queue.actions import read_moment
+from bridgehead.admin.queue.standing_rules import FAIL, HOLD, IN_FORCE, StandingRule
 from bridgehead.admin.times import moment
 from bridgehead.mail.header import clean_text
 from bridgehead.mail.limits import REASON_TEXT

@@ -7,8 +7,8 @@ import msgspec
 
 from bridgehead.admin.method import Caller, Method, Role
 from bridgehead.admin.ports import RunningServer
-from bridgehead.admin.tls_policy import Forgotten, TlsPolicyView, domain_of
-from bridgehead.admin.tls_policy import forget as forget_domain
+from bridgehead.admin.tls.tls_policy import Forgotten, TlsPolicyView, domain_of
+from bridgehead.admin.tls.tls_policy import forget as forget_domain
 
 
 class Domain(msgspec.Struct, forbid_unknown_fields=True):

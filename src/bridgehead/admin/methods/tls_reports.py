@@ -10,7 +10,7 @@ import msgspec
 from bridgehead.admin.faults import FAILED, AdminFault
 from bridgehead.admin.method import Caller, Method, Number, Role
 from bridgehead.admin.ports import RunningServer
-from bridgehead.admin.tls_reports import (
+from bridgehead.admin.tls.tls_reports import (
     ReceivedReportView,
     SentReportView,
     list_received,

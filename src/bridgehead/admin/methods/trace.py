@@ -7,11 +7,11 @@ from typing import Final
 import msgspec
 
 from bridgehead.admin.faults import INVALID, NOT_FOUND, AdminFault
-from bridgehead.admin.messages import list_messages
 from bridgehead.admin.method import Caller, Method, Role
 from bridgehead.admin.ports import RunningServer
-from bridgehead.admin.trace_story import Story, tell
-from bridgehead.admin.tracking import TracePage, criteria, page
+from bridgehead.admin.queue.messages import list_messages
+from bridgehead.admin.trace.trace_story import Story, tell
+from bridgehead.admin.trace.tracking import TracePage, criteria, page
 from bridgehead.mail.limits import TRACE_TEXT
 from bridgehead.queues.store import ItemFilter
 

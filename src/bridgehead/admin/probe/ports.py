@@ -9,7 +9,7 @@ import msgspec
 from bridgehead.admin.probe.steps import ProbeResult
 
 if TYPE_CHECKING:
-    from bridgehead.admin.audit_report import AuditReport
+    from bridgehead.admin.connector.audit_report import AuditReport
     from bridgehead.admin.probe.site import Site
 
 SEND_CONNECTOR: Final = "send-connector"

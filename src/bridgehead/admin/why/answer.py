@@ -8,7 +8,7 @@ from typing import Final
 
 from bridgehead.admin.faults import INVALID, NOT_FOUND, AdminFault
 from bridgehead.admin.ports import RunningServer
-from bridgehead.admin.queue_names import queue_identity
+from bridgehead.admin.queue.queue_names import queue_identity
 from bridgehead.admin.why.clients import explain_client
 from bridgehead.admin.why.ended import explain_ended
 from bridgehead.admin.why.ports import Diagnostics

@@ -7,7 +7,7 @@ from datetime import UTC, datetime
 from typing import Final
 
 from bridgehead.admin.ports import RunningServer
-from bridgehead.admin.tracking import TraceService
+from bridgehead.admin.trace.tracking import TraceService
 from bridgehead.admin.why.ports import Diagnostics
 from bridgehead.admin.why.verdict import State, Verdict, other_causes, transcripts_of
 from bridgehead.diagnosis.dns_rules import nearest_domain

@@ -11,7 +11,7 @@ from typing import Final, NamedTuple
 import msgspec
 
 from bridgehead.admin.ports import RunningServer
-from bridgehead.admin.queue_names import queue_identity
+from bridgehead.admin.queue.queue_names import queue_identity
 from bridgehead.admin.times import clock, moment, span
 from bridgehead.admin.why.ports import Diagnostics
 from bridgehead.admin.why.scheduling import OWN_CAUSE, Words, told

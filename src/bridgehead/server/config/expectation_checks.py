@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: MIT
 """Checks of what connectors are expected to do: every expectation is one that can be tested."""
 
-from bridgehead.admin.expectations import RECEIVE, SEND, ExpectationError, domain_wanted, parse_expectation
+from bridgehead.admin.connector.expectations import RECEIVE, SEND, ExpectationError, domain_wanted, parse_expectation
 from bridgehead.mail.limits import EXPECTATIONS
 from bridgehead.routing.address_space import first_domain
 from bridgehead.routing.settings import SendConnector

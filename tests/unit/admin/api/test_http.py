@@ -102,8 +102,8 @@ async def test_the_answer_names_no_software_and_lets_no_other_site_in(path: Path
 def test_the_table_is_decodable_by_clients() -> None:
     """Every parameter of a GET can be written in a query and read back as it was."""
     from bridgehead.admin.api.parameters import field_types, from_query
+    from bridgehead.admin.calls.routes import request_for, route_of
     from bridgehead.admin.methods.table import METHODS as TABLE
-    from bridgehead.admin.routes import request_for, route_of
 
     for name, method in TABLE.items():
         route = route_of(method) if method.route else None

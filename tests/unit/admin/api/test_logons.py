@@ -9,8 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from bridgehead.admin import administrator_file
-from bridgehead.admin.administrator_file import AdministratorFile
+from bridgehead.admin.access import administrator_file
+from bridgehead.admin.access.administrator_file import AdministratorFile
 from bridgehead.admin.api.backoff import FREE_FAILURES, FREE_FAILURES_OF_ADDRESS, Backoff
 from bridgehead.admin.api.logons import GOOD_FOR_SECONDS, Logons
 from bridgehead.admin.faults import AdminFault

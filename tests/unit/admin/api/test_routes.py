@@ -13,7 +13,7 @@ import msgspec
 import pytest
 
 from bridgehead.admin.api.problems import STATUS
-from bridgehead.admin.client import ControlClient, connect
+from bridgehead.admin.calls.client import ControlClient, connect
 from bridgehead.admin.faults import INVALID, NOT_FOUND, AdminFault
 from bridgehead.admin.method import Caller, Method, Role
 from bridgehead.mail.limits import CONTROL_REQUEST_BYTES, LIST_RESULTS

@@ -4,7 +4,7 @@
 import json
 from pathlib import Path
 
-from bridgehead.admin.pressure import PressureFacts
+from bridgehead.admin.health.pressure import PressureFacts
 from bridgehead.queues.pressure import Level
 from bridgehead.queues.store import MessageStatus, QueueKind
 from support.cli import Commands

@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from bridgehead.admin.connector_tests import run_test
+from bridgehead.admin.connector.connector_tests import run_test
 from bridgehead.admin.faults import AdminFault
 from bridgehead.admin.probe import smtp_judgements
 from bridgehead.admin.probe.ports import DOMAIN, SEND_CONNECTOR, SMTP, ProbeRequest

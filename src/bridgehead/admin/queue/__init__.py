@@ -1,0 +1,2 @@
+# SPDX-License-Identifier: MIT
+"""Queues and the messages in them: views, filters, actions, standing rules, the Safety Net."""

@@ -1,0 +1,404 @@
+# SPDX-License-Identifier: MIT
+"""The story of one message in order: received, resolved, routed, each attempt, and how it ended or what it waits for.
+
+Pure: told from what the logs hold (`Evidence`), the connectors in force and the message's entries in the queues. What
+was decided is explained by the very code that decides, with the present configuration; where that is no longer the one
+that the message came in under, or would decide otherwise, the story says so.
+"""
+
+from collections.abc import Sequence
+from datetime import datetime
+
+import msgspec
+
+from bridgehead.admin.connector.connectors import Connectors, NotChosen, match_receive, match_send
+from bridgehead.admin.faults import AdminFault
+from bridgehead.admin.queue.messages import MessageView
+from bridgehead.admin.trace.trace_words import END_TEXTS, note, tls, what
+from bridgehead.admin.trace.tracking import RecipientStatus, TracedMessage, recipient_status, view
+from bridgehead.tracking.outcomes import FINAL
+from bridgehead.tracking.search import FoundEvent, IndexFacts, Unreadable
+from bridgehead.tracking.story import Evidence, Linked, session_of
+from bridgehead.tracking.transcripts import SessionLog, TranscriptLine
+
+ROUTE = "ROUTE"
+"""Event of a step that no log holds: the choice of a connector, explained afterwards."""
+_ATTEMPTS = frozenset({"SEND", "DELIVER", "DEFER", "FAIL"})
+_DOMAINS = 5
+
+
+class StepRecipient(msgspec.Struct, frozen=True):
+    """A recipient that a step is about, and what was said of it."""
+
+    address: str
+    detail: str = ""
+
+
+class Step(msgspec.Struct, frozen=True, kw_only=True):
+    """One step of a message's way.
+
+    Attributes:
+        event: Exchange's event id, or ROUTE.
+        what: the step in words, without its recipients.
+        related: the group or address that the recipients came from.
+        internal_message_id: of the fork that it concerns.
+        waited_seconds: since the step before of the same fork, without the attempt itself.
+        attempt_seconds: that the conversation or the writing took; null where that is not known.
+        reason: why this connector, and `others`: why not each other.
+        tls, login: of the session that brought the message.
+        connection, transcript: lines of the connectivity and the protocol log about it.
+        note: what else is to be known of it.
+    """
+
+    time: datetime
+    event: str
+    source: str
+    what: str
+    recipients: list[StepRecipient] = []
+    related: str = ""
+    connector: str = ""
+    internal_message_id: str = ""
+    waited_seconds: float = 0.0
+    attempt_seconds: float | None = None
+    reason: str = ""
+    others: list[NotChosen] = []
+    tls: str = ""
+    login: str = ""
+    session_id: str = ""
+    connection: list[TranscriptLine] = []
+    transcript: list[TranscriptLine] = []
+    note: str = ""
+
+
+class RecipientEnd(msgspec.Struct, frozen=True, kw_only=True):
+    """How a recipient ended, or what it waits for.
+
+    Attributes:
+        seconds: from the message's first event to the recipient's last; to now while it is under way.
+        queue, next_attempt: where it waits, by the running server.
+        state: in words.
+    """
+
+    recipient: RecipientStatus
+    seconds: float
+    state: str
+    queue: str = ""
+    next_attempt: datetime | None = None
+
+
+class LinkedMessage(msgspec.Struct, frozen=True, kw_only=True):
+    """A message that belongs to this one: a report, the original, a resubmission."""
+
+    relation: str
+    message: TracedMessage
+
+
+class Story(msgspec.Struct, frozen=True, kw_only=True):
+    """One message from its first event to its last.
+
+    Attributes:
+        total_seconds: from its first event to its last, to now while a recipient is under way.
+        slowest, slowest_seconds: where most time went.
+        configuration: revision of the configuration that explains; `received_under`: that it came in under.
+        asked_server: the queues of the running server were looked at.
+    """
+
+    message: TracedMessage
+    steps: list[Step]
+    ends: list[RecipientEnd]
+    linked: list[LinkedMessage] = []
+    total_seconds: float = 0.0
+    slowest: str = ""
+    slowest_seconds: float = 0.0
+    configuration: str = ""
+    received_under: str = ""
+    asked_server: bool = False
+    notes: list[str] = []
+    unreadable: list[Unreadable] = []
+    index: IndexFacts | None = None
+
+
+def tell(
+    evidence: Evidence,
+    connectors: Connectors | None,
+    revision: str,
+    queued: Sequence[MessageView] | None,
+    now: datetime,
+) -> Story:
+    """The story.
+
+    Args:
+        connectors: that explain the choices; None where there is no configuration that concerns the message.
+        queued: the message's entries in the queues; None where no server could be asked.
+    """
+    return _Teller(evidence, connectors, revision, queued, now).story()
+
+
+class _Teller:
+    def __init__(
+        self, evidence: Evidence, connectors: Connectors | None, revision: str, queued: Sequence[MessageView] | None,
+        now: datetime,
+    ) -> None:  # fmt: skip
+        self._evidence, self._connectors, self._revision = evidence, connectors, revision
+        self._queued, self._now = queued, now
+        self._events = evidence.message.events
+        self._last: dict[str, datetime] = {}
+        self._routed: set[tuple[str, str]] = set()
+        self._steps: list[Step] = []
+
+    def story(self) -> Story:
+        for event in self._events:
+            self._tell(event)
+        for entry in self._queued or ():
+            self._route_of_waiting(entry)
+        ends = self._ends()
+        under_way = any(one.recipient.status not in FINAL for one in ends)
+        began = self._events[0].time
+        total = ((self._now if under_way and self._queued else self._events[-1].time) - began).total_seconds()
+        slowest, seconds = self._slowest()
+        under = next((text for event in self._events if (text := event.facts.get("Config", ""))), "")
+        return Story(
+            message=view(self._evidence.message),
+            steps=self._steps,
+            ends=ends,
+            linked=[_linked(one) for one in self._evidence.linked],
+            total_seconds=round(max(0.0, total), 3),
+            slowest=slowest,
+            slowest_seconds=round(seconds, 3),
+            configuration=self._revision,
+            received_under=under,
+            asked_server=self._queued is not None,
+            notes=self._notes(under),
+            unreadable=self._evidence.unreadable,
+            index=self._evidence.index,
+        )
+
+    # --- steps --------------------------------------------------------------------------------------------------------
+
+    def _tell(self, event: FoundEvent) -> None:
+        before = self._before(event)
+        since = max(0.0, (event.time - before).total_seconds()) if before is not None else 0.0
+        if event.event_id in _ATTEMPTS and event.connector_id:
+            self._route(event, before or event.time)
+        attempt = self._attempt_seconds(event)
+        if attempt is not None and before is not None:
+            attempt = min(attempt, since)
+        received = event.event_id == "RECEIVE"
+        reason, others = self._why_received(event) if received else ("", [])
+        session = self._session(event)
+        self._steps.append(
+            Step(
+                time=event.time,
+                event=event.event_id,
+                source=event.source,
+                what=what(event),
+                recipients=_recipients(event),
+                related=event.related_recipient_address,
+                connector=event.connector_id,
+                internal_message_id=event.internal_message_id,
+                waited_seconds=round(since - (attempt or 0.0), 3) if before is not None else 0.0,
+                attempt_seconds=None if attempt is None else round(attempt, 3),
+                reason=reason,
+                others=others,
+                tls=tls(event, session),
+                login=event.facts.get("Principal", ""),
+                session_id=session_of(event),
+                connection=session.connection if session is not None else [],
+                transcript=session.about(event.time) if session is not None else [],
+                note=note(event),
+            )
+        )
+        self._last[event.internal_message_id] = event.time
+
+    def _before(self, event: FoundEvent) -> datetime | None:
+        """The step before of the same fork; of its parent where it begins here. What is submitted again begins anew."""
+        if event.event_id == "RESUBMIT":
+            return None
+        own = self._last.get(event.internal_message_id)
+        if own is not None:
+            return own
+        parent = self._last.get(event.reference) if event.event_id == "TRANSFER" else None
+        return parent or (max(self._last.values()) if self._last else None)
+
+    def _session(self, event: FoundEvent) -> SessionLog | None:
+        number = session_of(event)
+        if not number:
+            return None
+        found = self._evidence.received_by if event.event_id == "RECEIVE" else self._evidence.sent_by
+        return found.get(number)
+
+    def _attempt_seconds(self, event: FoundEvent) -> float | None:
+        """How long the conversation about the message took: by the event itself, else by the transcript."""
+        text = event.facts.get("AttemptLatency", "")
+        if text.replace(".", "", 1).isdecimal() and len(text) < 16:
+            return float(text)
+        session = self._session(event)
+        lines = session.about(event.time) if session is not None else []
+        begun = [line for line in lines if line.data[:10].upper() == "MAIL FROM:"]
+        if not begun:
+            return None
+        return max(0.0, (event.time - datetime.fromisoformat(begun[0].date_time)).total_seconds())
+
+    def _why_received(self, event: FoundEvent) -> tuple[str, list[NotChosen]]:
+        """Why this receive connector took the message, and not another."""
+        port = event.facts.get("Port", "")
+        if self._connectors is None or not port.isdecimal() or not event.server_ip or event.source != "SMTP":
+            return "", []
+        try:
+            match = match_receive(self._connectors, client_ip=event.client_ip, port=int(port), local_ip=event.server_ip)
+        except (AdminFault, ValueError):
+            return "", []
+        name = event.connector_id.rpartition("\\")[2]
+        if match.connector != name:
+            would = f'"{match.connector}"' if match.connector else "none"
+            return f"the configuration has changed: it would now be taken by {would}", match.others
+        return match.reason, match.others
+
+    def _route(self, event: FoundEvent, when: datetime) -> None:
+        """The choice of the connector that an attempt was made by, told before the first of its attempts."""
+        if self._connectors is None:
+            return
+        size = int(event.total_bytes) if event.total_bytes.isdecimal() and len(event.total_bytes) < 18 else 0
+        for domain in list(dict.fromkeys(address.rpartition("@")[2] for address in event.recipient_address))[:_DOMAINS]:
+            if (domain, event.connector_id) in self._routed or not domain:
+                continue
+            self._routed.add((domain, event.connector_id))
+            recipients = [one for one in event.recipient_address if one.rpartition("@")[2] == domain]
+            reason, others, hop = self._why_sent(event, recipients[0], size)
+            self._steps.append(
+                Step(
+                    time=when,
+                    event=ROUTE,
+                    source="ROUTING",
+                    what=f'routed to "{event.connector_id}"{hop}',
+                    recipients=[StepRecipient(one) for one in recipients],
+                    connector=event.connector_id,
+                    internal_message_id=event.internal_message_id,
+                    reason=reason,
+                    others=others,
+                    note=self._explained() if reason else "",
+                )
+            )
+
+    def _route_of_waiting(self, entry: MessageView) -> None:
+        """The choice for recipients of whom no attempt is tracked: their queue waits as a whole, or they just came."""
+        routed = {domain for domain, _ in self._routed}
+        pending = [one.address for one in entry.recipients if one.state == "Pending"]
+        for domain in list(dict.fromkeys(address.rpartition("@")[2] for address in pending))[:_DOMAINS]:
+            recipients = [address for address in pending if address.rpartition("@")[2] == domain]
+            if self._connectors is None or domain in routed:
+                continue
+            try:
+                match = match_send(self._connectors, recipients[0], entry.size)
+            except AdminFault:
+                continue
+            self._steps.append(
+                Step(
+                    time=self._events[-1].time,
+                    event=ROUTE,
+                    source="ROUTING",
+                    what=f"waits in queue {entry.queue}",
+                    recipients=[StepRecipient(one) for one in recipients],
+                    connector=match.connector,
+                    internal_message_id=str(entry.id),
+                    reason=match.reason,
+                    others=match.others,
+                    note=self._explained(),
+                )
+            )
+
+    def _explained(self) -> str:
+        return f"explained by the present configuration {self._revision}".rstrip()
+
+    def _why_sent(self, event: FoundEvent, recipient: str, size: int) -> tuple[str, list[NotChosen], str]:
+        assert self._connectors is not None
+        try:
+            match = match_send(self._connectors, recipient, size)
+        except AdminFault:
+            return "", [], ""
+        if event.source == "STOREDRIVER" or not match.connector:
+            return match.reason, match.others, ""
+        if match.connector != event.connector_id:
+            return f'the configuration has changed: "{match.connector}" would be chosen now', match.others, ""
+        return match.reason, match.others, f" ({match.delivery_type}: {match.next_hop})"
+
+    # --- ends ---------------------------------------------------------------------------------------------------------
+
+    def _ends(self) -> list[RecipientEnd]:
+        began = self._events[0].time
+        ends = []
+        for outcome in self._evidence.message.outcomes:
+            recipient = recipient_status(outcome)
+            entry = None if recipient.status in FINAL else self._entry(recipient.address)
+            until = recipient.time if recipient.status in FINAL or self._queued is None else self._now
+            ends.append(
+                RecipientEnd(
+                    recipient=recipient,
+                    seconds=round(max(0.0, (until - began).total_seconds()), 3),
+                    state=self._state(recipient, entry),
+                    queue=entry.queue if entry is not None else "",
+                    next_attempt=entry.next_attempt if entry is not None else None,
+                )
+            )
+        return ends
+
+    def _entry(self, address: str) -> MessageView | None:
+        folded = address.casefold()
+        for entry in self._queued or ():
+            if any(one.address.casefold() == folded and one.state == "Pending" for one in entry.recipients):
+                return entry
+        return None
+
+    def _state(self, recipient: RecipientStatus, entry: MessageView | None) -> str:
+        if recipient.status in FINAL:
+            return END_TEXTS.get(recipient.status, recipient.status.value)
+        if entry is not None:
+            tries = f", tried {entry.retry_count} times" if entry.retry_count > 1 else ""
+            error = f": {entry.last_error}" if entry.last_error else ""
+            return f"still in queue {entry.queue} ({entry.status}{tries}){error}"
+        if self._queued is None:
+            return "no end is logged; the server is not running"
+        return "no end is logged, and no queue holds it"
+
+    # --- the whole ----------------------------------------------------------------------------------------------------
+
+    def _slowest(self) -> tuple[str, float]:
+        """Where most time went: a wait before a step, or the attempt itself."""
+        best, seconds = "", 0.0
+        for step in self._steps:
+            whom = step.recipients[0].address if step.recipients else ""
+            if step.waited_seconds > seconds:
+                best, seconds = f"waiting before {step.event} {whom}".rstrip(), step.waited_seconds
+            if (step.attempt_seconds or 0.0) > seconds and step.event != "RECEIVE":
+                best, seconds = f"the attempt that ended with {step.event} {whom}".rstrip(), step.attempt_seconds or 0.0
+        if self._queued and self._steps:
+            waiting = max(0.0, (self._now - self._steps[-1].time).total_seconds())
+            if waiting > seconds:
+                best, seconds = "waiting since the last step", waiting
+        return best, seconds
+
+    def _notes(self, under: str) -> list[str]:
+        notes = []
+        if not any(event.event_id in ("RECEIVE", "DSN", "SUBMIT") for event in self._events):
+            notes.append("its beginning is no longer in the logs")
+        if under and self._revision not in ("", under):
+            notes.append(
+                f"it came in under configuration {under}; choices are explained by the present {self._revision}"
+            )
+        if not any(step.transcript for step in self._steps if step.event in _ATTEMPTS and step.session_id) and any(
+            step.session_id for step in self._steps if step.event in ("SEND", "DEFER", "FAIL")
+        ):
+            notes.append("no transcripts: protocol_logging_level of the send connector was not Verbose")
+        return notes
+
+
+def _linked(one: Linked) -> LinkedMessage:
+    return LinkedMessage(relation=one.relation.value, message=view(one.message))
+
+
+def _recipients(event: FoundEvent) -> list[StepRecipient]:
+    statuses = event.recipient_status
+    return [
+        StepRecipient(address, statuses[index] if index < len(statuses) else "")
+        for index, address in enumerate(event.recipient_address)
+    ]
