@@ -270,7 +270,8 @@ TEXTS: dict[str, dict[str, str]] = {
         "require_tls": "Send over TLS or not at all.",
         "tls_auth_level": "How far the certificate is checked: not at all, its chain, its chain and its name. Needs "
         "`require_tls`.",
-        "smart_host_auth_mechanism": "How we log on to smart hosts; passwords are sent over TLS only.",
+        "smart_host_auth_mechanism": "How we log on to smart hosts. Passwords and tokens are sent over TLS only, to a "
+        "certificate that carries the smart host's name, unless `tls_auth_level` is set and asks for less.",
         "error_policies": "Whether failures are made transient or permanent: DNS failures, log-on failures, those in "
         "`custom_failures`.",
         "protocol_logging_level": "Write every line of the conversation to the protocol log.",

@@ -195,7 +195,8 @@ def _logins(lab: World) -> None:
     password.write_text("wrong-canary-4711\n")
     (lab.folder / "gone").write_text("right\n")
     sink = lab.stack.enter_context(Sink(context=context, users={"ann": "right"}))
-    login = {"smart_host_auth_mechanism": "BasicAuth", "authentication_username": "ann", "require_tls": True}
+    login = {"smart_host_auth_mechanism": "BasicAuth", "authentication_username": "ann", "require_tls": True,
+             "tls_auth_level": "EncryptionOnly"}  # fmt: skip
     lab.smart_host("login.test", sink.port, authentication_password=f"file:{password}", **login)
     lab.smart_host("nopassword.test", sink.port, authentication_password=f"file:{lab.folder / 'gone'}", **login)
     lab.messages += [("x@login.test", b""), ("x@nopassword.test", b"")]

@@ -154,6 +154,7 @@ def _make(tls: ClientTls) -> ssl.SSLContext:
     context.verify_mode = ssl.CERT_REQUIRED
     if tls.ca_file:
         context.load_verify_locations(cafile=tls.ca_file)
+        context.verify_flags |= ssl.VERIFY_X509_PARTIAL_CHAIN  # so that a server's own certificate can be pinned
     else:
         context.load_default_certs(ssl.Purpose.SERVER_AUTH)
     if tls.crl_file:

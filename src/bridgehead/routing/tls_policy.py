@@ -53,21 +53,23 @@ def tls_policy(
     if connector.domain_secure_enabled and recipient_domain in secure_domains:
         return TlsPolicy(TlsUse.REQUIRED, True, recipient_domain, connector.tls_ca_file, mutual=True)
     level = connector.tls_auth_level
-    if level is TlsAuthLevel.NONE and connector.smart_host_auth_mechanism in (
-        SmartHostAuthMechanism.BASIC_AUTH_REQUIRE_TLS,
-        SmartHostAuthMechanism.OAUTH,
-    ):
+    if level is TlsAuthLevel.NONE and gives_secrets(connector):
         level = TlsAuthLevel.DOMAIN_VALIDATION  # the smart host's certificate must carry its configured name
-    basic = connector.smart_host_auth_mechanism in (
-        SmartHostAuthMechanism.BASIC_AUTH,
-        SmartHostAuthMechanism.BASIC_AUTH_REQUIRE_TLS,
-        SmartHostAuthMechanism.CLIENT_CERTIFICATE,
-    )
-    if connector.require_tls or connector.implicit_tls or level is not TlsAuthLevel.NONE or basic:
+    shows = connector.smart_host_auth_mechanism is SmartHostAuthMechanism.CLIENT_CERTIFICATE
+    if connector.require_tls or connector.implicit_tls or level is not TlsAuthLevel.NONE or shows:
         verify = level in (TlsAuthLevel.CERTIFICATE_VALIDATION, TlsAuthLevel.DOMAIN_VALIDATION)
         name = (connector.tls_domain or wanted_name) if level is TlsAuthLevel.DOMAIN_VALIDATION else ""
         return TlsPolicy(TlsUse.REQUIRED, verify, name.rstrip(".").lower(), connector.tls_ca_file)
     return TlsPolicy(TlsUse.NEVER if connector.ignore_starttls else TlsUse.OPPORTUNISTIC)
+
+
+def gives_secrets(connector: SendConnector) -> bool:
+    """Whether smart hosts are given a password or token, so that whoever takes their place has it."""
+    return connector.smart_host_auth_mechanism in (
+        SmartHostAuthMechanism.BASIC_AUTH,
+        SmartHostAuthMechanism.BASIC_AUTH_REQUIRE_TLS,
+        SmartHostAuthMechanism.OAUTH,
+    )
 
 
 def name_matches(certificate_names: Iterable[str], wanted: str) -> bool:

@@ -37,6 +37,13 @@ from bridgehead.routing.tls_policy import TlsPolicy, TlsUse, name_matches, tls_p
         ),
         (
             {"smart_host_auth_mechanism": SmartHostAuthMechanism.BASIC_AUTH, "ignore_starttls": True},
+            TlsPolicy(TlsUse.REQUIRED, True, "contoso.com"),
+        ),
+        (
+            {
+                "smart_host_auth_mechanism": SmartHostAuthMechanism.BASIC_AUTH,
+                "tls_auth_level": TlsAuthLevel.ENCRYPTION_ONLY,
+            },
             TlsPolicy(TlsUse.REQUIRED),
         ),
     ],

@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: MIT
-"""The audit of receive connectors: who may do what, what that exposes and which setting closes it, and the self-test.
+"""The audit: who may do what on receive connectors, what that and the rest exposes and which setting closes it, and the
+self-test.
 
 Rights come from the code that decides for sessions; the self-test (`relay_self_test.py`) says the tricks of
 `relay_tricks.py` to the running server itself.
@@ -18,6 +19,7 @@ from bridgehead.admin.connector.audit_identities import (
     shared_names,
 )
 from bridgehead.admin.connector.audit_report import AuditReport, ClassAudit, ConnectorAudit, Exposure, TrickResult
+from bridgehead.admin.connector.audit_sending import sending_exposures
 from bridgehead.admin.connector.receive_rights import ClientClass, client_classes, powers
 from bridgehead.admin.connector.relay_self_test import try_relaying
 from bridgehead.admin.probe.certificate import Certificate, expires_soon, read_file, why_untrusted
@@ -57,6 +59,7 @@ async def audit(site: Site) -> AuditReport:
         if connector.enabled
         for exposure in exposures_of(connector, certificates[connector.name], site.clock.now())
     ]
+    exposures += sending_exposures(site.send_connectors)
     exposures += identity_exposures(site.devices, site.sender_exceptions, site.users, site.clock.now())
     return AuditReport(
         at=datetime.fromtimestamp(site.clock.now(), UTC),

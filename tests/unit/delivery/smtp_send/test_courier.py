@@ -551,6 +551,7 @@ async def test_wrong_password_is_a_transient_failure_of_the_queue(bench, authori
         bench.start(
             source, smart_hosts=[f"localhost:{sink.port}"], smart_host_auth_mechanism=BASIC,
             authentication_username="relay", authentication_password="env:RELAY_PASSWORD",
+            tls_ca_file=str(authority.root),
         )  # fmt: skip
         error, permanent, status = await source.connection_failure()
         assert "refused the log-on of relay" in error
@@ -569,6 +570,34 @@ async def test_credentials_never_leave_in_clear(bench, mechanism, monkeypatch):
         )  # fmt: skip
         await source.connection_failure()
         assert not any(line.startswith("AUTH") for _, line in sink.commands)
+
+
+@pytest.mark.parametrize("mechanism", [BASIC, BASIC_TLS])
+async def test_credentials_go_to_nobody_who_cannot_prove_the_name(bench, mechanism, authority, tmp_path, monkeypatch):
+    monkeypatch.setenv("RELAY_PASSWORD", "right")
+    another = Authority(tmp_path / "other")
+    settings = {"smart_host_auth_mechanism": mechanism, "authentication_username": "relay",
+                "authentication_password": "env:RELAY_PASSWORD", "tls_ca_file": str(authority.root)}  # fmt: skip
+
+    async def tried(pair, **more):
+        with Sink(context=pair.server_context(), users={"relay": "right"}) as sink:
+            source = MemorySource([queued()])
+            bench.start(source, smart_hosts=[f"localhost:{sink.port}"], **{**settings, **more})
+            if more:
+                await source.all_finished(1)
+            else:
+                error, _, status = await source.connection_failure()
+                assert "certificate" in error
+                assert status == "4.7.5"
+            return any(line.startswith("AUTH") for _, line in sink.commands)
+
+    assert not await tried(another.issue("localhost")), "an authority that we do not trust"
+    assert not await tried(authority.issue("other.test")), "a good certificate, of somebody else"
+    unchecked = {"require_tls": True, "tls_auth_level": TlsAuthLevel.ENCRYPTION_ONLY}
+    assert await tried(another.issue("localhost"), **unchecked), "an administrator wants it so"
+    pinned = another.issue("old.test")
+    own = {"require_tls": True, "tls_auth_level": TlsAuthLevel.CERTIFICATE_VALIDATION}
+    assert await tried(pinned, tls_ca_file=str(pinned.certificate), **own), "by the very certificate"
 
 
 # --- conversion and policies ------------------------------------------------------------------------------------------
