@@ -1,12 +1,15 @@
 # SPDX-License-Identifier: MIT
 """Delivered mail is kept and comes back when it is asked for, and only then."""
 
+from collections import Counter
 from collections.abc import Callable
 from datetime import UTC, datetime
 from pathlib import Path
 
+import pytest
+
 from support.configuration import changed
-from support.ports import free_port
+from support.ports import free_port, wait_until
 from support.server import Server
 from support.sink import Sink
 
@@ -107,6 +110,45 @@ def test_mail_is_kept_over_a_restart_and_a_kill(make_server: Callable[..., Serve
     assert resubmitted(server, "--start", "1h", "--recipient", "x*")["resubmitted"] == 50
     sink.wait(101, 20)
     server.wait_until_empty()
+    server.stop()
+    assert server.ask("queue", "verify") == []
+
+
+@pytest.mark.crash
+def test_a_request_goes_on_after_a_kill_and_sends_nothing_twice(make_server: Callable[..., Server], sink: Sink) -> None:
+    count = 1_300
+    server = make_server(sink.port).start()
+    with server.smtp("secured") as client:
+        for number in range(count):
+            client.sendmail("ann@fabrikam.test", [f"x{number}@adatum.test"], TEXT)
+    sink.wait(count, 60)
+    server.wait_until_empty()
+    # While nothing leaves Submission, the request waits in its midst.
+    server.succeed("queue", "suspend", "Submission")
+    request = server.ask("safety-net", "resubmit", "--start", "1h", "--reason", "archive lost it", "--no-wait")
+
+    def waiting() -> int:
+        return sum(int(one["message_count"]) for one in server.queues() if one["identity"] == "Submission")
+
+    wait_until(lambda: waiting() >= 1_000, 60, lambda: f"a thousand messages resubmitted, not {waiting()}")
+    server.kill()
+    server.start()
+    [found] = server.ask("safety-net", "status")["requests"]
+    assert (found["id"], found["state"], found["reason"]) == (request["id"], "Running", "archive lost it")
+    assert found["resubmitted"] == waiting() < count
+    server.succeed("queue", "resume", "Submission")
+
+    def state() -> str:
+        return str(server.ask("safety-net", "status")["requests"][0]["state"])
+
+    wait_until(lambda: state() == "Completed", 60, lambda: f"the request completed; it is {state()}")
+    sink.wait(2 * count, 60)
+    server.wait_until_empty()
+    everybody = Counter(address for one in sink.transactions for address in one.forward_paths)
+    assert set(everybody.values()) == {2}
+    assert len(everybody) == count
+    [found] = server.ask("safety-net", "status")["requests"]
+    assert (found["matched"], found["resubmitted"]) == (count, count)
     server.stop()
     assert server.ask("queue", "verify") == []
 

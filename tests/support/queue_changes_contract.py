@@ -98,6 +98,23 @@ class QueueChangesContract:
         await store.swap([Swap(id=one.id, before=before, after=after)])
         assert [found.id for found in await store.lease(DELIVERY, OTHER_HOP, 0.0, 10, 10**6)] == [one.id]
 
+    async def test_new_entries_come_with_the_note_that_tells_of_them_or_not_at_all(self, store: QueueStore) -> None:
+        writer = store.new_content_file()
+        await writer.write(b"Subject: large\r\n\r\n" + b"x" * 300_000)
+        one, large = entry(store), entry(store, content=await writer.finish())
+        assert await store.swap([], [Note(3, 1, 0, b"two")], [one, large]) == set()
+        assert [note.record for note in await store.notes(3)] == [b"two"]
+        for new in (one, large):
+            stored = await store.get(new.id)
+            assert stored is not None
+            assert stored.content is not None
+            assert stored.content.size == new.item.size
+        lacks_content = msgspec.structs.replace(entry(store), content=None)
+        with pytest.raises(StoreFault):
+            await store.swap([], [Note(3, 1, 0, b"four")], [entry(store), lacks_content])
+        assert [note.record for note in await store.notes(3)] == [b"two"]
+        assert len(await store.list_items(ItemFilter())) == 2
+
     async def test_a_swap_that_cannot_be_stored_changes_nothing(self, store: QueueStore) -> None:
         one, other = entry(store), entry(store)
         await put(store, one, other)

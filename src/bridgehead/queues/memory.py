@@ -234,9 +234,12 @@ class MemoryQueueStore:
         found = [entry for entry in found if fits(entry) and accepts(entry)]
         return Page(found[: wanted.limit], found[wanted.limit - 1].id if len(found) >= wanted.limit else 0)
 
-    async def swap(self, swaps: Sequence[Swap], notes: Sequence[Note] = ()) -> set[int]:
+    async def swap(self, swaps: Sequence[Swap], notes: Sequence[Note] = (), put: Sequence[QueuedItem] = ()) -> set[int]:
+        def stored(keys: list[int]) -> dict[int, ItemRow]:
+            return {key: self._rows[key] for key in keys if key in self._rows}
+
         try:
-            swapped = settle(swaps, notes, lambda keys: {key: self._rows[key] for key in keys if key in self._rows}, 0)
+            swapped = settle(swaps, notes, put, stored, 0)
         except (UnicodeError, TypeError) as error:
             raise StoreFault(f"an entry cannot be stored: {error}") from error
         self._apply(swapped.change)

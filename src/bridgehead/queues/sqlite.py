@@ -280,7 +280,10 @@ class SqliteQueueStore:
         if done is not None:
             self._loop.call_soon(done, fault)
 
-    async def _in_turn(self, run: Callable[[Writer], _T], on_abandoned: Callable[[_T], None] | None = None) -> _T:
+    async def _in_turn(
+        self, run: Callable[[Writer], _T], on_abandoned: Callable[[_T], None] | None = None, *,
+        brings_content: bool = False,
+    ) -> _T:  # fmt: skip
         """Let the writer's thread run something between the transactions asked for before and after."""
         if self._closed:
             raise StoreFault("the queue store is closed")
@@ -295,7 +298,7 @@ class SqliteQueueStore:
             else:
                 future.set_result(result)  # type: ignore[arg-type]
 
-        self._append(Request(run, finish))
+        self._append(Request(run, finish, brings_content=brings_content))
         return await future
 
     async def _read(self, read: Callable[[sqlite3.Connection], _T]) -> _T:
@@ -432,19 +435,19 @@ class SqliteQueueStore:
         """A step of a listing that stays out of memory, however deep the queues are."""
         return await self._read(lambda connection: swapping.read_page(connection, wanted, accepts, after, before))
 
-    async def swap(self, swaps: Sequence[Swap], notes: Sequence[Note] = ()) -> set[int]:
+    async def swap(self, swaps: Sequence[Swap], notes: Sequence[Note] = (), put: Sequence[QueuedItem] = ()) -> set[int]:
         """See the port. Enqueued before this first waits, so it follows whatever the caller committed before."""
 
         def run(writer: Writer) -> set[int]:
             try:
-                swapped = swapping.settle(swaps, notes, partial(swapping.rows_of, writer.connection), self._epoch)
+                swapped = swapping.settle(swaps, notes, put, partial(swapping.rows_of, writer.connection), self._epoch)
             except (msgspec.MsgspecError, UnicodeError, TypeError) as error:
                 raise StoreFault(f"an entry cannot be stored: {error}") from error
             writer.apply_within(swapped.change)
             swapping.write_notes(writer.connection, swapped.notes)
             return swapped.refused
 
-        return await self._in_turn(run)
+        return await self._in_turn(run, brings_content=bool(put))
 
     async def notes(self, kind: int, id: int | None = None, after: int = -1, limit: int = 1000) -> list[Note]:
         """What administrators did and ordered."""

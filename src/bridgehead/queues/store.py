@@ -322,10 +322,10 @@ class QueueStore(Protocol):
         """Entries without content with after < id < before that fit both, in order of id, as far as one short step
         looks; `wanted.limit` of them at most. Raises StoreFault."""
 
-    async def swap(self, swaps: Sequence[Swap], notes: Sequence[Note] = ()) -> set[int]:
-        """Change entries, and keep `notes`, in one transaction and in the order of the calls, like `commit`. The ids of
-        those that are no longer as they were seen, which are left alone with all that belongs to them.
-        Raises StoreFault, and then nothing has changed."""
+    async def swap(self, swaps: Sequence[Swap], notes: Sequence[Note] = (), put: Sequence[QueuedItem] = ()) -> set[int]:
+        """Change entries, keep `notes`, and `put` new entries with their content, in one transaction and in the order
+        of the calls, like `commit`. The ids of those that are no longer as they were seen, which are left alone with
+        all that belongs to them. Raises StoreFault, and then nothing has changed."""
 
     async def notes(self, kind: int, id: int | None = None, after: int = -1, limit: int = 1000) -> list[Note]:
         """Notes of a kind: those with part 0 of all ids > `after`, or of one id those with part > `after`, in order."""

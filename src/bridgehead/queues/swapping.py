@@ -34,17 +34,19 @@ class Swapped(msgspec.Struct):
 
 
 def settle(
-    swaps: Sequence[Swap], notes: Sequence[Note], stored: Callable[[list[int]], Mapping[int, ItemRow]], epoch: int
+    swaps: Sequence[Swap], notes: Sequence[Note], new: Sequence[QueuedItem],
+    stored: Callable[[list[int]], Mapping[int, ItemRow]], epoch: int,
 ) -> Swapped:  # fmt: skip
     """Compare each swap with what is stored. Raises what msgspec raises where a record cannot be encoded.
 
     Args:
+        new: entries that come with their content.
         stored: rows of the given entries, as far as they are there.
     """
     rows = stored([swap.id for swap in swaps])
     refused: set[int] = set()
     remove: list[int] = []
-    put: list[QueuedItem] = []
+    put = list(new)
     kept = list(notes)
     for swap in swaps:
         row = rows.get(swap.id)

@@ -39,11 +39,16 @@ class Request:
     Attributes:
         run: what; called within the batch's transaction.
         finish: called on the event loop with the result and the fault, of which one is None.
+        brings_content: it may need more room on the disk than it sets free.
     """
 
-    __slots__ = ("finish", "result", "run")
+    __slots__ = ("brings_content", "finish", "result", "run")
 
-    def __init__(self, run: Callable[["Writer"], object], finish: Callable[[object, StoreFault | None], None]) -> None:
+    def __init__(
+        self, run: Callable[["Writer"], object], finish: Callable[[object, StoreFault | None], None], *,
+        brings_content: bool = False,
+    ) -> None:  # fmt: skip
+        self.brings_content = brings_content
         self.run = run
         self.finish = finish
         self.result: object = None
@@ -234,7 +239,7 @@ class Writer:
 
     def _without_growth(self, batch: Sequence[Operation], fault: StoreFault) -> list[StoreFault | None]:
         """The disk is full: do what brings no content with the space kept back for it, so that deliveries go on."""
-        rest = [one for one in batch if isinstance(one, Request) or not one.brings_content]
+        rest = [one for one in batch if not one.brings_content]
         if not rest:
             return [fault] * len(batch)
         outcome: list[StoreFault | None] = [None] * len(rest)

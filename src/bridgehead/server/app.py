@@ -271,6 +271,7 @@ class Application:
         await self.actions.start()
         await self.standing_rules.start()
         self.categorizer.start()
+        await self.resubmissions.open()
         await self.receive.configure(configuration.receive_connectors, opened, configuration.devices)
         self._tasks.add(asyncio.get_running_loop().create_task(self.devices.run()))
         self._start_directories()

@@ -8,16 +8,17 @@ from pathlib import Path
 import pytest
 
 from bridgehead.delivery import resubmission
-from bridgehead.delivery.resubmission import RequestState, Resubmissions, TooMany, Wanted
+from bridgehead.delivery.resubmission import Resubmissions, TooMany
+from bridgehead.delivery.resubmit_request import Request, RequestState, Wanted
 from bridgehead.mail.envelope import Notify
 from bridgehead.mail.item import Source
 from bridgehead.queues.memory import MemoryQueueStore
 from bridgehead.queues.safety_net import SafetyNet
 from bridgehead.queues.settings import QueueSettings
-from bridgehead.queues.store import ItemFilter, MessageStatus, QueuedItem, QueueKind, Transaction
+from bridgehead.queues.store import ItemFilter, MessageStatus, QueuedItem, QueueKind, StoreFault, Transaction
 from support.clock import JumpingClock
 from support.delivery_world import Events
-from support.queue_store_contract import OTHER_HOP, SUBMISSION, entry
+from support.queue_store_contract import OTHER_HOP, entry
 
 EVER = Wanted(start=0.0, end=1e11)
 
@@ -54,7 +55,7 @@ async def desk(tmp_path: Path) -> AsyncIterator[Desk]:
     one.net.close()
 
 
-async def ended(request: resubmission.Request) -> None:
+async def ended(request: Request) -> None:
     async with asyncio.timeout(20):
         while request.state is RequestState.RUNNING:
             await asyncio.sleep(0.01)
@@ -63,7 +64,7 @@ async def ended(request: resubmission.Request) -> None:
 async def test_each_message_is_a_new_entry_that_nobody_is_told_about(desk: Desk) -> None:
     delivered = desk.deliver(130)
     desk.clock.advance(10)
-    request = desk.requests.start(EVER, dry_run=False, by="ann", reason="restored")
+    request = await desk.requests.start(EVER, dry_run=False, by="ann", reason="restored")
     await ended(request)
     assert (request.state, request.resubmitted, request.scanned) == (RequestState.COMPLETED, 130, 130)
     submitted = await desk.submitted()
@@ -82,7 +83,7 @@ async def test_each_message_is_a_new_entry_that_nobody_is_told_about(desk: Desk)
 async def test_what_is_delivered_after_the_start_of_a_request_is_not_meant(desk: Desk) -> None:
     desk.deliver(1)
     desk.clock.advance(1)
-    request = desk.requests.start(EVER, dry_run=False, by="ann", reason="")
+    request = await desk.requests.start(EVER, dry_run=False, by="ann", reason="")
     desk.clock.advance(1)
     desk.deliver(1)
     await ended(request)
@@ -109,7 +110,7 @@ async def test_what_is_delivered_after_the_start_of_a_request_is_not_meant(desk:
 async def test_what_is_chosen(desk: Desk, wanted: dict[str, str], count: int) -> None:
     desk.deliver(5)
     desk.deliver(1, sender="other", next_hop=OTHER_HOP)
-    request = desk.requests.start(Wanted(start=0.0, end=1e11, **wanted), dry_run=True, by="ann", reason="")
+    request = await desk.requests.start(Wanted(start=0.0, end=1e11, **wanted), dry_run=True, by="ann", reason="")
     await ended(request)
     assert (request.matched, request.resubmitted) == (count, 0)
     assert await desk.submitted() == []
@@ -123,7 +124,7 @@ async def test_a_request_waits_while_much_is_in_submission_and_can_be_cancelled(
     monkeypatch.setattr(resubmission, "WAITING_MOST", 100)
     monkeypatch.setattr(resubmission, "ROOM_SECONDS", 0.01)
     desk.deliver(500)
-    request = desk.requests.start(EVER, dry_run=False, by="ann", reason="")
+    request = await desk.requests.start(EVER, dry_run=False, by="ann", reason="")
     while request.resubmitted < 100:
         await asyncio.sleep(0.01)
     for _ in range(20):
@@ -142,24 +143,106 @@ async def test_only_a_few_requests_run_at_a_time(desk: Desk, monkeypatch: pytest
     monkeypatch.setattr(resubmission, "WAITING_MOST", 0)
     desk.deliver(1)
     for _ in range(resubmission.RUNNING_AT_ONCE):
-        desk.requests.start(EVER, dry_run=False, by="ann", reason="")
+        await desk.requests.start(EVER, dry_run=False, by="ann", reason="")
     with pytest.raises(TooMany):
-        desk.requests.start(EVER, dry_run=False, by="ann", reason="")
+        await desk.requests.start(EVER, dry_run=False, by="ann", reason="")
 
 
-async def test_a_store_that_takes_nothing_ends_the_request_with_the_reason(desk: Desk) -> None:
-    desk.deliver(1)
-    await desk.store.committed(Transaction(put=[entry(desk.store, SUBMISSION)]))
-    await desk.store.close()
-    request = desk.requests.start(EVER, dry_run=False, by="ann", reason="")
+class Failing:
+    """A store whose n-th swap fails; otherwise the store behind it."""
+
+    def __init__(self, behind: MemoryQueueStore, failing: int) -> None:
+        self._behind, self._left = behind, failing
+
+    def __getattr__(self, name: str) -> object:
+        return getattr(self._behind, name)
+
+    async def swap(self, *arguments: object) -> object:
+        self._left -= 1
+        if self._left == 0:
+            raise StoreFault("no space")
+        return await self._behind.swap(*arguments)  # type: ignore[arg-type]
+
+
+async def test_a_store_that_takes_nothing_for_a_while_is_waited_for(
+    desk: Desk, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(resubmission, "FAULT_PAUSE", 0.01)
+    delivered = desk.deliver(120)
+    failing = Failing(desk.store, 3)  # the record, the first batch, and then
+    desk.requests = Resubmissions(failing, desk.net, desk.events, desk.clock, desk)  # type: ignore[arg-type]
+    request = await desk.requests.start(EVER, dry_run=False, by="ann", reason="")
     await ended(request)
-    assert request.state is RequestState.FAILED
-    assert request.problems == ["the queue store takes nothing: the queue store is closed"]
+    assert request.state is RequestState.COMPLETED
+    assert request.problems == ["the queue store takes nothing: no space"]
+    assert (request.scanned, request.matched, request.resubmitted) == (120, 120, 120)
+    submitted = await desk.submitted()
+    assert [one.item.network_message_id for one in submitted] == [one.item.network_message_id for one in delivered]
+
+
+async def test_a_request_that_cannot_be_recorded_does_not_begin(desk: Desk) -> None:
+    failing = Failing(desk.store, 1)
+    requests = Resubmissions(failing, desk.net, desk.events, desk.clock, desk)  # type: ignore[arg-type]
+    with pytest.raises(StoreFault):
+        await requests.start(EVER, dry_run=False, by="ann", reason="")
+    assert not requests.requests
+
+
+async def restarted(desk: Desk) -> None:
+    """Another process on the same store and net."""
+    await desk.requests.stop()
+    desk.requests = Resubmissions(desk.store, desk.net, desk.events, desk.clock, desk)
+    await desk.requests.open()
+
+
+async def test_a_restart_goes_on_behind_what_was_resubmitted(desk: Desk, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(resubmission, "WAITING_MOST", 100)
+    monkeypatch.setattr(resubmission, "ROOM_SECONDS", 0.01)
+    delivered = desk.deliver(260)
+    again = delivered[30]
+    desk.net.keep(again, again.item.envelope.recipients)  # a crash let it be delivered a second time
+    first = await desk.requests.start(EVER, dry_run=False, by="ann", reason="restored")
+    while first.resubmitted < 100:
+        await asyncio.sleep(0.01)
+    await restarted(desk)
+    assert first.resubmitted == 100
+    request = desk.requests.requests[first.id]
+    assert (request.state, request.by, request.reason) == (RequestState.RUNNING, "ann", "restored")
+    monkeypatch.setattr(resubmission, "WAITING_MOST", 10_000)
+    await ended(request)
+    assert (request.state, request.resubmitted) == (RequestState.COMPLETED, 260)
+    assert (request.scanned, request.matched) == (261, 260)
+    submitted = [one.item.network_message_id for one in await desk.submitted()]
+    assert sorted(submitted) == sorted(one.item.network_message_id for one in delivered)
+    await restarted(desk)
+    assert desk.requests.requests[first.id].state is RequestState.COMPLETED
+    assert len(await desk.submitted()) == 260
+
+
+async def test_what_was_cancelled_stays_so(desk: Desk, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(resubmission, "WAITING_MOST", 50)
+    desk.deliver(200)
+    request = await desk.requests.start(EVER, dry_run=False, by="ann", reason="")
+    while request.resubmitted < 50:
+        await asyncio.sleep(0.01)
+    await restarted(desk)
+    assert await desk.requests.cancel(request.id)
+    await restarted(desk)
+    assert desk.requests.requests[request.id].state is RequestState.CANCELLED
+    assert len(await desk.submitted()) == 50
+
+
+async def test_the_latest_requests_are_remembered(desk: Desk, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(resubmission, "REQUESTS_REMEMBERED", 3)
+    for _ in range(6):
+        await ended(await desk.requests.start(EVER, dry_run=True, by="ann", reason=""))
+    await restarted(desk)
+    assert len(desk.requests.requests) == 3
 
 
 async def test_what_a_crash_let_be_delivered_twice_is_resubmitted_once(desk: Desk) -> None:
     [one] = desk.deliver(1)
     desk.net.keep(one, one.item.envelope.recipients)
-    request = desk.requests.start(EVER, dry_run=False, by="ann", reason="")
+    request = await desk.requests.start(EVER, dry_run=False, by="ann", reason="")
     await ended(request)
     assert (request.scanned, request.resubmitted) == (2, 1)

@@ -52,7 +52,7 @@ async def list_(server: RunningServer, params: KeptListParameters, _: Caller) ->
 
 async def start(server: RunningServer, params: ResubmitParameters, caller: Caller) -> RequestView:
     """Resubmit delivered mail, in the background; with `dry_run`, count it."""
-    return resubmit(
+    return await resubmit(
         server.safety_net, _selection(params), dry_run=params.dry_run, by=caller.name, reason=params.reason
     )  # fmt: skip
 

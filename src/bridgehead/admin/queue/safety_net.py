@@ -14,7 +14,8 @@ import msgspec
 from bridgehead.admin.faults import FAILED, INVALID, NOT_FOUND, AdminFault
 from bridgehead.admin.queue.queue_names import queue_identity
 from bridgehead.admin.times import moment
-from bridgehead.delivery.resubmission import Request, TooMany, Wanted
+from bridgehead.delivery.resubmission import TooMany
+from bridgehead.delivery.resubmit_request import Request, Wanted
 from bridgehead.mail.header import clean_text
 from bridgehead.mail.limits import LIST_RESULTS, LOGGED_TEXT
 from bridgehead.queues.safety_net import SafetyNetFacts
@@ -33,7 +34,7 @@ class SafetyNetDesk(Protocol):
 
     def facts(self) -> SafetyNetFacts: ...
 
-    def start(self, wanted: Wanted, *, dry_run: bool, by: str, reason: str) -> Request: ...
+    async def start(self, wanted: Wanted, *, dry_run: bool, by: str, reason: str) -> Request: ...
 
     async def cancel(self, number: int) -> bool: ...
 
@@ -156,15 +157,15 @@ async def list_kept(desk: SafetyNetDesk, selection: Selection, limit: int = LIST
     return KeptList(messages=[_view(kept) for kept in found], more=more)
 
 
-def resubmit(desk: SafetyNetDesk, selection: Selection, *, dry_run: bool, by: str, reason: str) -> RequestView:
-    """Begin a request. Raises AdminFault."""
+async def resubmit(desk: SafetyNetDesk, selection: Selection, *, dry_run: bool, by: str, reason: str) -> RequestView:
+    """Begin a request. Raises AdminFault, StoreFault."""
     if selection == Selection():
         raise AdminFault(
             INVALID, "nothing says which mail is meant", "give a time, a recipient, a sender or a next hop"
         )
     wanted = _wanted(selection)
     try:
-        request = desk.start(wanted, dry_run=dry_run, by=by, reason=clean_text(reason, LOGGED_TEXT))
+        request = await desk.start(wanted, dry_run=dry_run, by=by, reason=clean_text(reason, LOGGED_TEXT))
     except TooMany:
         raise AdminFault(
             FAILED, "as many requests run as may at a time", "wait for one, or cancel one: bridgehead safety-net status"
@@ -188,9 +189,7 @@ def show_request(desk: SafetyNetDesk, number: int) -> RequestView:
 def _request(desk: SafetyNetDesk, number: int) -> Request:
     request = desk.requests.get(number)
     if request is None:
-        raise AdminFault(
-            NOT_FOUND, f"there is no request {number}", "bridgehead safety-net status shows those since the start"
-        )
+        raise AdminFault(NOT_FOUND, f"there is no request {number}", "bridgehead safety-net status shows the latest")
     return request
 
 
