@@ -7,10 +7,12 @@ import socket
 import ssl
 import warnings
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import pytest
 
+from support.certificates import Authority
 from support.configuration import CLIENT, receive_connector
 from support.ports import free_port, wait_until
 from support.server import Server
@@ -18,6 +20,7 @@ from support.sink import Sink
 
 PRINTER = "127.0.0.17"
 STRANGER = "127.0.0.99"
+NEIGHBOUR = "127.0.0.18"
 SCAN = b"To: x@fabrikam.test\r\nFrom: Scanner\r\nSubject:  Scan \tof the day\r\nX-Fold:a\r\n\tb\r\n\r\nHello\r\n..\r\n"
 DEVICE: dict[str, Any] = {
     "name": "printer-3", "remote_ip_ranges": [PRINTER], "owner": "Anna", "rewrite_sender": "devices@contoso.test",
@@ -156,17 +159,22 @@ def test_signed_mail_is_refused_and_not_broken(make_server: Callable[..., Server
         session.sendmail("scanner@contoso.test", "x@fabrikam.test", message)
 
 
-def handshake(server: Server, address: str) -> str:
-    """The version of TLS that a client of another age gets; it knows 1.0 alone."""
+def old_client() -> ssl.SSLContext:
+    """A client of another age: it knows TLS 1.0 alone."""
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
     context.check_hostname, context.verify_mode = False, ssl.CERT_NONE
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", DeprecationWarning)
         context.minimum_version = context.maximum_version = ssl.TLSVersion.TLSv1
     context.set_ciphers("ALL:@SECLEVEL=0")
+    return context
+
+
+def handshake(server: Server, address: str) -> str:
+    """The version of TLS that a client of another age gets."""
     with client(server, address) as session:
         session.ehlo()
-        session.starttls(context=context)
+        session.starttls(context=old_client())
         assert isinstance(session.sock, ssl.SSLSocket)
         version = session.sock.version()
         session.ehlo()
@@ -180,6 +188,37 @@ def test_old_tls_is_for_the_device_alone(make_server: Callable[..., Server], sin
     with pytest.raises((ssl.SSLError, smtplib.SMTPException, ConnectionError)):
         handshake(server, STRANGER)
     assert "S:TlsVersion=TLSv1.0;" in server.wait_for_event("RECEIVE")["custom-data"]
+
+
+def test_old_tls_is_for_the_device_alone_where_tls_comes_first(
+    make_server: Callable[..., Server], sink: Sink, tmp_path: Path
+) -> None:
+    """Each client meets the certificate and the versions of its own connector, and of the device that it is."""
+    other = Authority(tmp_path / "authority").issue("other.contoso.test")
+    server = make_server(sink.port, devices=[{**DEVICE, "tls_minimum_version": "1.0"}])
+    port = free_port()
+    server.settings["receive_connectors"] += [
+        receive_connector("first", port, **CLIENT, implicit_tls=True),
+        receive_connector("second", port, **CLIENT, implicit_tls=True, remote_ip_ranges=[f"{NEIGHBOUR}/32"],
+                          tls_certificate_file=str(other.certificate), tls_key_file=str(other.key)),
+    ]  # fmt: skip
+    server.configure(server.settings)
+    server.start()
+    assert encrypted(port, PRINTER, old_client())[0] == "TLSv1"
+    with pytest.raises((ssl.SSLError, OSError)):
+        encrypted(port, STRANGER, old_client())
+    wait_until(lambda: "protocol" in server.command("why", STRANGER).stdout.decode(), 15, lambda: server.succeed("why", STRANGER))
+    trusting = ssl._create_unverified_context()
+    assert encrypted(port, NEIGHBOUR, trusting)[1] == ssl.PEM_cert_to_DER_cert(other.certificate.read_text())
+    assert encrypted(port, STRANGER, trusting)[1] != ssl.PEM_cert_to_DER_cert(other.certificate.read_text())
+
+
+def encrypted(port: int, address: str, context: ssl.SSLContext) -> tuple[str | None, bytes | None]:
+    """Version and certificate that a client at an address gets, by a session with TLS first."""
+    plain = socket.create_connection(("127.0.0.1", port), 20, source_address=(address, 0))
+    with context.wrap_socket(plain) as session:
+        assert session.recv(100).startswith(b"220 ")
+        return session.version(), session.getpeercert(binary_form=True)
 
 
 def test_a_device_without_tls_where_others_need_it(make_server: Callable[..., Server], sink: Sink) -> None:

@@ -246,6 +246,8 @@ LINKED_MESSAGES: Final = 50
 # --- message authentication -------------------------------------------------------------------------------------------
 TXT_RECORDS: Final = 100
 """TXT records of one name that are looked at."""
+IMPLICIT_HANDSHAKES: Final = 1000
+"""TLS handshakes under way on one binding for implicit TLS; more clients wait to be accepted."""
 TLS_SESSIONS: Final = 1000
 """Sessions that a client context remembers to take up again."""
 SECRET_BYTES: Final = 16 * 1024

@@ -125,16 +125,10 @@ def _check_security(index: int, connector: ReceiveConnector) -> Iterator[Finding
 
 
 def _check_tls_start(one: ReceiveConnector, other: ReceiveConnector, index: int, binding: Binding) -> Iterator[Finding]:
-    """TLS from the first octet comes before anything could tell two connectors apart."""
+    """Whether TLS comes first is the binding's; whose certificate is shown follows from the client's address."""
     if one.implicit_tls != other.implicit_tls:
         message = f'on {binding} connector "{one.name}" has implicit_tls = {str(one.implicit_tls).lower()}'
         yield Finding(index, "implicit_tls", message, "let the two agree, or let them listen on different bindings")
-    elif one.implicit_tls and (one.tls_certificate_file, one.tls_key_file) != (
-        other.tls_certificate_file,
-        other.tls_key_file,
-    ):
-        message = f'on {binding} connector "{one.name}" shows another certificate'
-        yield Finding(index, "tls_certificate_file", message, "with implicit TLS a binding has one certificate")
 
 
 def _check_overlap(

@@ -5,7 +5,6 @@ import asyncio
 import contextlib
 import logging
 import socket
-import ssl
 from collections.abc import Callable, Collection, Container, Coroutine, Sequence
 from typing import Any
 
@@ -23,6 +22,7 @@ from bridgehead.receive.connection_limits import ConnectionLimits
 from bridgehead.receive.connector import ReceiveConnectors
 from bridgehead.receive.device_book import DeviceBook
 from bridgehead.receive.devices import DeviceIdentity, Devices
+from bridgehead.receive.implicit_tls import ImplicitTlsDoor
 from bridgehead.receive.sender_exceptions import SenderExceptions
 from bridgehead.receive.served_connector import Certificates, DeviceConnectors, ServedConnector
 from bridgehead.receive.session import Session
@@ -37,7 +37,6 @@ log = logging.getLogger("bridgehead.receive")
 
 _SWEEP_SECONDS = 1.0
 _BACKLOG = 1024
-_HANDSHAKE_SECONDS = 30.0
 
 
 class ReceiveServices:
@@ -129,29 +128,19 @@ class Listener:
         self.sessions = server.sessions
         self.port: int = listening.getsockname()[1]
         self._asyncio: asyncio.Server | None = None
+        self._door: ImplicitTlsDoor | None = None
 
     async def start(self) -> None:
         """Begin to accept; on a binding for implicit TLS sessions begin after the handshake (RFC 8314)."""
         connector = self.server.implicit_tls_on(self.binding)
+        if connector is not None:
+            connector.tls_context()  # a certificate that cannot be used is told now
+            self._door = ImplicitTlsDoor(self)
+            self._door.open()
+            return
         self._asyncio = await asyncio.get_running_loop().create_server(
-            lambda: Session(self),
-            sock=self.socket,
-            backlog=_BACKLOG,
-            ssl=None if connector is None else self._context(connector),
-            ssl_handshake_timeout=None if connector is None else _HANDSHAKE_SECONDS,
+            lambda: Session(self), sock=self.socket, backlog=_BACKLOG
         )
-
-    def _context(self, connector: ServedConnector) -> ssl.SSLContext:
-        """A context that takes the certificate in force at each handshake."""
-        first = connector.tls_context()
-
-        def choose(connection: ssl.SSLObject, name: str | None, context: ssl.SSLContext) -> None:
-            current = self.server.implicit_tls_on(self.binding)
-            if current is not None and (now := current.tls_context()) is not context:
-                connection.context = now
-
-        first.sni_callback = choose
-        return first
 
     def connector_for(self, local_ip: str, client_ip: str) -> ServedConnector | None:
         """The connector of a client that arrived at this local address."""
@@ -165,6 +154,8 @@ class Listener:
         """Accept no more; sessions go on."""
         if self._asyncio is not None:
             self._asyncio.close()
+        if self._door is not None:
+            self._door.close()
         self.socket.close()
 
 
@@ -194,7 +185,7 @@ class ReceiveServer:
         return _bind(connectors, {})
 
     def implicit_tls_on(self, binding: Binding) -> ServedConnector | None:
-        """The connector whose certificate a binding for implicit TLS shows; None where TLS begins with STARTTLS."""
+        """A connector of a binding for implicit TLS; None where TLS begins with STARTTLS."""
         for served in self._served.values():
             if served.settings.implicit_tls and served.listens_on(binding):
                 return served

@@ -232,7 +232,7 @@ class Device(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
         counts_as_inside: its mail counts as sent by an authenticated sender (ms-Exch-SMTP-Accept-Authentication-Flag).
         message_rate_limit: messages in a minute, from all of its addresses together.
         tls: Connector (as the connector has it), Off, Offered, Required.
-        tls_minimum_version, tls_ciphers: for this device alone; not given: the connector's. Not with implicit TLS.
+        tls_minimum_version, tls_ciphers: for this device alone; not given: the connector's.
         bare_linefeed_repair: bare LF becomes CR LF, also where the connector does not do so.
         silence_after: alarm when nothing came for so long; 0: as its habit is (alarms.source_silence_*).
     """

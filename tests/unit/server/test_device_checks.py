@@ -57,12 +57,3 @@ def test_what_is_wrong_is_told_with_its_place(
 
 def test_a_sound_device_has_no_problems(tmp_path: Path) -> None:
     assert findings(tmp_path, BOUND + 'silence_after = "3.00:00:00"\nreceive_connectors = ["default"]\n') == []
-
-
-def test_versions_have_no_effect_where_tls_comes_first(tmp_path: Path) -> None:
-    implicit = BOUND + 'tls_minimum_version = "1.3"\n'
-    path = tmp_path / "bridgehead.toml"
-    path.write_text(BASE + "implicit_tls = true\n" + implicit)
-    [found] = check(read(path))
-    assert (found.path, found.severity) == ("devices[0].tls_minimum_version", Severity.WARNING)
-    assert "before the device is known" in found.message

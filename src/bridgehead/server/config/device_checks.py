@@ -57,12 +57,6 @@ def _check_connectors(configuration: Configuration, device: Device, path: KeyPat
             (*path, "remote_ip_ranges"), f"no receive connector takes the addresses of {device.name}",
             "widen remote_ip_ranges of the connector that it is to use",
         )  # fmt: skip
-    if (device.tls_minimum_version or device.tls_ciphers) and reached and all(one.implicit_tls for one in reached):
-        findings.warning(
-            (*path, "tls_minimum_version"),
-            "with implicit TLS the handshake comes before the device is known: the connector's versions hold",
-            "let the device use a connector with STARTTLS",
-        )
 
 
 def _check_domains(configuration: Configuration, device: Device, path: KeyPath, findings: Findings) -> None:
