@@ -207,7 +207,11 @@ def test_old_tls_is_for_the_device_alone_where_tls_comes_first(
     assert encrypted(port, PRINTER, old_client())[0] == "TLSv1"
     with pytest.raises((ssl.SSLError, OSError)):
         encrypted(port, STRANGER, old_client())
-    wait_until(lambda: "protocol" in server.command("why", STRANGER).stdout.decode(), 15, lambda: server.succeed("why", STRANGER))
+    wait_until(
+        lambda: "protocol" in server.command("why", STRANGER).stdout.decode(),
+        15,
+        lambda: server.succeed("why", STRANGER),
+    )
     trusting = ssl._create_unverified_context()
     assert encrypted(port, NEIGHBOUR, trusting)[1] == ssl.PEM_cert_to_DER_cert(other.certificate.read_text())
     assert encrypted(port, STRANGER, trusting)[1] != ssl.PEM_cert_to_DER_cert(other.certificate.read_text())
