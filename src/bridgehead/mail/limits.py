@@ -151,6 +151,8 @@ API_REQUEST_SECONDS: Final = 30.0
 """From a request's first octet, or the connection's beginning, to its last."""
 API_IDLE_SECONDS: Final = 30
 """A connection without a request."""
+API_PROCESS_IDLE_SECONDS: Final = 600.0
+"""The process of the HTTP interface without a connection."""
 AUDITED_TEXT: Final = 1_000
 """Characters of one parameter in the audit log."""
 AUDITED_ITEMS: Final = 100

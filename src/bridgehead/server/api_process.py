@@ -1,9 +1,10 @@
 # SPDX-License-Identifier: MIT
-"""The process of the management interface: started once mail is accepted, started again when it ends, ended with us.
+"""The process of the management interface: started when somebody asks, started again when it fails, ended with us.
 
 Its listening sockets are ours, so that callers find somebody to wait for whether it runs or not. It gets our account,
 since it is started after we took it, and a lower priority, which it takes itself. Its standard input is a pipe that
-closes with us, however we end.
+closes with us, however we end. When nobody has asked for a while it ends, and the sockets are watched again; where a
+socket for scrapers and probes is open, whose patience is short, it runs from the start and stays (ADR 13).
 """
 
 import asyncio
@@ -21,7 +22,8 @@ import msgspec
 from bridgehead.admin.api.orders import Orders
 from bridgehead.admin.calls.local_socket import LocalListener
 from bridgehead.admin.settings import ApiSettings
-from bridgehead.net.certificates import CertificatePair
+from bridgehead.mail.limits import API_PROCESS_IDLE_SECONDS
+from bridgehead.net.certificates import CertificatePair, make_server_context
 from bridgehead.net.ip_range import parse_binding
 
 log = logging.getLogger("bridgehead.server")
@@ -46,22 +48,24 @@ class ApiProcess:
         certificate: of TLS over TCP.
         command: program and arguments.
         clock: seconds, monotonic.
+        idle_seconds: without a connection, after which the process ends.
     """
 
     def __init__(
         self, settings: ApiSettings, path: Path, channel: Path, administrators_file: Path, certificate: CertificatePair,
         command: tuple[str, ...] = _COMMAND, clock: Callable[[], float] = time.monotonic,
+        idle_seconds: float = API_PROCESS_IDLE_SECONDS,
     ) -> None:  # fmt: skip
         self._settings, self._path, self._channel = settings, path, channel
         self._administrators_file, self._certificate = administrators_file, certificate
-        self._command, self._clock = command, clock
+        self._command, self._clock, self._idle_seconds = command, clock, idle_seconds
         self._tcp: socket.socket | None = None
         self._probe: socket.socket | None = None
         self._listener: LocalListener | None = None
         self._process: Process | None = None
         self._task: asyncio.Task[None] | None = None
         self.trouble = ""
-        """Why it is not running; "" while it is, and before the first start."""
+        """Why it is not running; "" while it is, and while nobody needs it."""
 
     @property
     def pid(self) -> int:
@@ -69,12 +73,17 @@ class ApiProcess:
         return self._process.pid if self._process is not None and self._process.returncode is None else 0
 
     def listen(self, tcp: socket.socket | None, probe: socket.socket | None) -> None:
-        """Open the Unix socket and take over those of `bind`; callers wait in all. Raises AdminFault, OSError."""
+        """Open the Unix socket and take over those of `bind`; callers wait in all.
+
+        Raises AdminFault, OSError, and CertificateError where TLS over TCP would not work.
+        """
+        if tcp is not None:
+            make_server_context(self._certificate)
         self._tcp, self._probe = tcp, probe
         self._listener = LocalListener(self._path, _socket_mode(self._settings))
 
     def start(self) -> None:
-        """Start the process, and again whenever it ends, until `stop`."""
+        """Start the process when somebody connects, and again whenever it fails, until `stop`."""
         self._task = asyncio.get_running_loop().create_task(self._keep_running())
 
     async def stop(self) -> None:
@@ -98,40 +107,67 @@ class ApiProcess:
 
     async def _keep_running(self) -> None:
         delay = _FIRST_DELAY
+        if self._probe is None:
+            await self._somebody()
         while True:
             began = self._clock()
             try:
                 ended = await self._run()
             except OSError as error:
                 ended = f"cannot be started: {error.strerror or error}"
+            if not ended and self._clock() - began >= self._idle_seconds:
+                await self._somebody()
+                continue
+            ended = ended or "ended by itself"
             delay = _FIRST_DELAY if self._clock() - began >= _STEADY_SECONDS else delay
             self.trouble = f"{ended}; it is started again in {delay:g} s"
             log.error("the management interface %s", self.trouble)
             await asyncio.sleep(delay)
             delay = min(2 * delay, _LONGEST_DELAY)
 
-    async def _run(self) -> str:
-        """One life of the process; how it ended. Raises OSError."""
+    async def _somebody(self) -> None:
+        """Wait until a connection is there to be taken."""
+        loop, came = asyncio.get_running_loop(), asyncio.Event()
+        for number in (listening := self._inherited()):
+            loop.add_reader(number, came.set)
+        try:
+            await came.wait()
+        finally:
+            for number in listening:
+                loop.remove_reader(number)
+
+    def _inherited(self) -> list[int]:
+        """Descriptors of the listening sockets."""
         assert self._listener is not None
-        orders = Orders(
+        return [one.fileno() for one in (self._listener.socket, self._tcp, self._probe) if one is not None]
+
+    async def _run(self) -> str:
+        """One life of the process; how it failed, "" where it had nothing to do any more. Raises OSError."""
+        self._process = await asyncio.create_subprocess_exec(
+            *self._command, stdin=PIPE, stdout=DEVNULL, pass_fds=self._inherited()
+        )  # fmt: skip
+        self.trouble = ""
+        assert self._process.stdin is not None
+        self._process.stdin.write(msgspec.json.encode(self.orders()) + b"\n")
+        code = await self._process.wait()
+        if not code:
+            return ""
+        return f"ended by signal {-code}" if code < 0 else f"ended with exit code {code}"
+
+    def orders(self) -> Orders:
+        """What the process is told."""
+        assert self._listener is not None
+        return Orders(
             channel=str(self._channel),
             settings=self._settings,
             administrators_file=str(self._administrators_file),
             local_fd=self._listener.socket.fileno(),
             tcp_fd=self._tcp.fileno() if self._tcp is not None else -1,
             probe_fd=self._probe.fileno() if self._probe is not None else -1,
+            idle_seconds=self._idle_seconds if self._probe is None else 0.0,
             certificate=str(self._certificate.certificate),
             key=str(self._certificate.key),
         )
-        inherited = [fd for fd in (orders.local_fd, orders.tcp_fd, orders.probe_fd) if fd >= 0]
-        self._process = await asyncio.create_subprocess_exec(
-            *self._command, stdin=PIPE, stdout=DEVNULL, pass_fds=inherited
-        )  # fmt: skip
-        self.trouble = ""
-        assert self._process.stdin is not None
-        self._process.stdin.write(msgspec.json.encode(orders) + b"\n")
-        code = await self._process.wait()
-        return f"ended by signal {-code}" if code < 0 else f"ended with exit code {code}"
 
 
 def bind(setting: str, text: str) -> socket.socket | None:

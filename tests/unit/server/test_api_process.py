@@ -1,8 +1,9 @@
 # SPDX-License-Identifier: MIT
-"""The process of the management interface is kept running and ends with its parent."""
+"""The process of the management interface starts when it is asked, starts again when it fails, ends when idle."""
 
 import asyncio
 import os
+import socket
 import stat
 import subprocess
 import sys
@@ -12,18 +13,20 @@ from pathlib import Path
 import pytest
 
 from bridgehead.admin.settings import ApiSettings
-from bridgehead.net.certificates import CertificatePair
+from bridgehead.net.certificates import CertificateError, CertificatePair
 from bridgehead.server import api_process
 from bridgehead.server.api_process import ApiProcess, bind
 
 REAL = (sys.executable, "-m", "bridgehead.admin.api")
 
 
-def make(folder: Path, *command: str, settings: ApiSettings | None = None) -> ApiProcess:
+def make(
+    folder: Path, *command: str, settings: ApiSettings | None = None, idle_seconds: float = 600.0
+) -> ApiProcess:  # fmt: skip
     pair = CertificatePair(folder / "no.crt", folder / "no.key")
     return ApiProcess(
         settings or ApiSettings(), folder / "control.sock", folder / "internal.sock", folder / "administrators.json",
-        pair, command or REAL,
+        pair, command or REAL, idle_seconds=idle_seconds,
     )  # fmt: skip
 
 
@@ -51,6 +54,81 @@ async def test_whoever_comes_before_the_process_is_there_waits_for_it(tmp_path: 
     assert (await asking).startswith(b"HTTP/1.1 200 ")
     await process.stop()
     assert not (tmp_path / "control.sock").exists()
+
+
+def knock(folder: Path) -> socket.socket:
+    """A connection that says nothing."""
+    client = socket.socket(socket.AF_UNIX)
+    client.connect(str(folder / "control.sock"))
+    return client
+
+
+async def test_it_runs_only_while_it_is_asked_and_nothing_is_wrong_with_that(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    process = make(tmp_path, idle_seconds=1.0)
+    process.listen(None, None)
+    process.start()
+    seen = set()
+    for _ in range(3):
+        await until(lambda: process.pid == 0)
+        assert (await ask(tmp_path)).startswith(b"HTTP/1.1 200 ")
+        seen.add(process.pid)
+    assert len(seen) == 3
+    await until(lambda: process.pid == 0)
+    assert process.trouble == ""
+    assert not caplog.records
+    await process.stop()
+
+
+async def test_nobody_asked_and_nothing_runs(tmp_path: Path) -> None:
+    """A program that would leave a trace at once, and has every chance to."""
+    trace = tmp_path / "started"
+    process = make(tmp_path, sys.executable, "-c", f"open({str(trace)!r}, 'w').close()")
+    process.listen(None, None)
+    process.start()
+    done = await asyncio.create_subprocess_exec(sys.executable, "-c", "pass")
+    await done.wait()
+    assert not trace.exists()
+    knock(tmp_path).close()
+    await until(trace.exists)
+    await process.stop()
+
+
+async def test_a_connection_that_stays_keeps_it(tmp_path: Path) -> None:
+    process = make(tmp_path, idle_seconds=1.0)
+    process.listen(None, None)
+    process.start()
+    reader, writer = await asyncio.open_unix_connection(str(tmp_path / "control.sock"))
+    pids = set()
+    for _ in range(4):
+        writer.write(b"GET /v1/openapi.json HTTP/1.1\r\nHost: localhost\r\n\r\n")
+        head = await reader.readuntil(b"\r\n\r\n")
+        length = int(head.lower().partition(b"content-length: ")[2].partition(b"\r")[0])
+        await reader.readexactly(length)
+        pids.add(process.pid)
+        await asyncio.sleep(1)  # longer than it would live without the connection
+    assert len(pids) == 1
+    writer.close()
+    await process.stop()
+
+
+async def test_with_a_socket_for_probes_it_runs_from_the_start_and_stays(tmp_path: Path) -> None:
+    process = make(tmp_path, idle_seconds=1.0)
+    process.listen(None, bind("monitoring.probe_listen", "127.0.0.1:0"))
+    process.start()
+    await until(lambda: process.pid)
+    orders = process.orders()
+    assert orders.idle_seconds == 0
+    await process.stop()
+
+
+async def test_tls_that_would_not_work_is_refused_before_anybody_connects(tmp_path: Path) -> None:
+    process = make(tmp_path)
+    listening = bind("api.binding", "127.0.0.1:0")
+    assert listening is not None
+    with listening, pytest.raises(CertificateError, match=r"no\.crt"):
+        process.listen(listening, None)
 
 
 async def test_it_runs_at_a_lower_priority_and_stops_when_told(tmp_path: Path) -> None:
@@ -97,6 +175,7 @@ async def test_one_that_does_not_stay_is_trouble_and_tried_ever_more_rarely(
     process = make(tmp_path, *command)
     process.listen(None, None)
     process.start()
+    knock(tmp_path).close()
     seen: list[str] = []
     await until(
         lambda: (process.trouble and process.trouble not in seen and seen.append(process.trouble)) or len(seen) == 3

@@ -37,6 +37,11 @@ class Backoff:
         held = [self._failures.get(key) for key in _keys(name, address)]
         return max((one.until - now for one in held if one is not None and one.until > now), default=0.0)
 
+    def remember_seconds(self, now: float) -> float:
+        """Seconds until no failure counts any more; 0 where none does."""
+        last = max((one.last for one in self._failures.values()), default=now - _FORGOTTEN_AFTER)
+        return max(0.0, last + _FORGOTTEN_AFTER - now)
+
     def failed(self, name: str, address: str, now: float) -> None:
         """A log-on failed."""
         for key, free in zip(_keys(name, address), (FREE_FAILURES, FREE_FAILURES_OF_ADDRESS), strict=True):

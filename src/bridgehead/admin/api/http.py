@@ -83,10 +83,23 @@ class HttpServer(uvicorn.Server):
         super().__init__(config)
         self._listening = listening
         self._stopped = asyncio.Event()
+        self._requests = 0
+        self.idle_seconds = 0.0
+        """How long nobody has been connected."""
 
     async def run_until_stopped(self) -> None:
         """Serve. Raises OSError."""
         await self.serve([self._listening])
+
+    async def close_listener(self) -> None:
+        """Leave newcomers to whoever else holds the socket; one that was accepted a moment ago is still served."""
+        for server in self.servers:
+            server.close()
+        self.idle_seconds = 0.0
+        for _ in range(_STOP_SECONDS):
+            await asyncio.sleep(_TICK_SECONDS)
+            if self.idle_seconds >= _TICK_SECONDS:
+                return
 
     def stop(self) -> None:
         """Take no more connections and let those under way end."""
@@ -100,7 +113,13 @@ class HttpServer(uvicorn.Server):
                 async with asyncio.timeout(_TICK_SECONDS):
                     await self._stopped.wait()
             except TimeoutError:
-                continue
+                self._mind_idleness()
+
+    def _mind_idleness(self) -> None:
+        requests = self.server_state.total_requests
+        used = bool(self.server_state.connections) or requests != self._requests
+        self._requests = requests
+        self.idle_seconds = 0.0 if used else self.idle_seconds + _TICK_SECONDS
 
     @contextmanager
     def capture_signals(self) -> Iterator[None]:

@@ -54,6 +54,11 @@ class Logons:
         self._key = os.urandom(32)
         self._good: OrderedDict[bytes, _Held] = OrderedDict()
 
+    @property
+    def remember_seconds(self) -> float:
+        """How long a log-on that failed counts against the next one; 0 where none does."""
+        return self._backoff.remember_seconds(self._now())
+
     async def caller(self, authorization: str, origin: str) -> Caller:
         """Who a request with this Authorization field is from. Raises AdminFault.
 

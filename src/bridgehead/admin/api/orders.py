@@ -16,6 +16,7 @@ class Orders(msgspec.Struct, frozen=True, kw_only=True):
         local_fd: the listening Unix socket.
         tcp_fd: the listening TCP socket; -1 where there is none.
         probe_fd: the listening TCP socket for scrapers and probes, in clear; -1 where there is none.
+        idle_seconds: so long without a connection, and the process ends; 0 for never.
         certificate, key: PEM files of the TLS on `tcp_fd`.
     """
 
@@ -25,5 +26,6 @@ class Orders(msgspec.Struct, frozen=True, kw_only=True):
     local_fd: int
     tcp_fd: int = -1
     probe_fd: int = -1
+    idle_seconds: float = 0.0
     certificate: str = ""
     key: str = ""

@@ -3,7 +3,8 @@
 
 Orders come as one line of JSON on standard input, which stays open; its end is the end of the parent, however that
 came about. A parent that stops in order sends SIGTERM first. The listening sockets are inherited, so that callers wait
-in them while this process starts, and while it starts again after a fault.
+in them while this process starts, and while it starts again after a fault. When nobody has been connected for a while
+it ends by itself, and gives its memory back until somebody asks again.
 """
 
 import asyncio
@@ -35,6 +36,7 @@ log = logging.getLogger("bridgehead.api")
 
 _NICE: Final = 10
 _CERTIFICATE_SECONDS: Final = 10.0
+_IDLE_CHECK_SECONDS: Final = 1.0
 
 
 def main() -> None:
@@ -71,6 +73,8 @@ async def _serve(orders: Orders) -> None:
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, stop.set)
     threading.Thread(target=_watch_parent, daemon=True).start()
+    if orders.idle_seconds:
+        tasks.append(asyncio.ensure_future(_until_idle(servers, logons, orders.idle_seconds)))
     serving = [asyncio.ensure_future(server.run_until_stopped()) for server in servers]
     await asyncio.wait([*serving, *tasks], return_when=asyncio.FIRST_COMPLETED)
     for server in servers:
@@ -79,6 +83,15 @@ async def _serve(orders: Orders) -> None:
         task.cancel()
     await asyncio.gather(*serving)
     core.close()
+
+
+async def _until_idle(servers: list[HttpServer], logons: Logons, seconds: float) -> None:
+    """Return when nobody has been connected for so long, nobody is, and what log-ons failed need not be remembered."""
+    wait = seconds
+    while wait > 0:
+        await asyncio.sleep(max(wait, _IDLE_CHECK_SECONDS))
+        wait = max(seconds - min(one.idle_seconds for one in servers), logons.remember_seconds)
+    await asyncio.gather(*(server.close_listener() for server in servers))
 
 
 async def _keep_certificate(pair: CertificatePair, context: ssl.SSLContext) -> None:

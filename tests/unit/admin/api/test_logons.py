@@ -169,6 +169,16 @@ def test_failures_of_long_ago_count_no_more() -> None:
     assert backoff.pause("anna", "192.0.2.7", NOW + 3601) == 0
 
 
+def test_it_says_how_long_what_it_remembers_counts() -> None:
+    """So long its process stays, or waiting would be a way to begin anew."""
+    backoff = Backoff()
+    assert backoff.remember_seconds(NOW) == 0
+    backoff.failed("anna", "192.0.2.7", NOW)
+    backoff.failed("bob", "192.0.2.8", NOW + 60)
+    assert backoff.remember_seconds(NOW + 100) == 3560
+    assert backoff.remember_seconds(NOW + 5000) == 0
+
+
 def test_what_is_remembered_is_bounded() -> None:
     backoff = Backoff()
     for number in range(LOGON_FAILURES_KEPT):
