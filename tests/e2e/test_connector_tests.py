@@ -2,7 +2,9 @@
 """Tests of connectors, expectations and the audit on a running server, as operators use them."""
 
 import json
+import re
 import sys
+import urllib.request
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -238,6 +240,37 @@ def test_the_audit_tries_every_connector_on_the_wire(make_server: Callable[..., 
     wait_until(lambda: asked(server, "audit", "--last")["at"] != report["at"], 20, "an audit after the reload")
     for _ in range(2):
         server.send("a@fabrikam.test", "bob@contoso.test", connector="limited")
+
+
+def test_the_audit_leaves_no_trace_in_logs_and_counters(make_server: Callable[..., Server]) -> None:
+    """A hundred refusals at each start would bury those of real clients."""
+    listen = f"127.0.0.1:{free_port()}"
+    connector = receive_connector("anonymous", free_port(), **ANONYMOUS, protocol_logging_level="Verbose")
+    server = make_server(
+        receive_connectors=[{**connector, "max_inbound_connection": 4}], monitoring={"probe_listen": listen}
+    ).start()
+    [report] = asked(server, "audit")["connectors"]
+    assert report["tricks_on_the_wire"] == report["tricks_tried"] > 50
+    with server.smtp() as client:
+        client.ehlo("real.test")
+        client.mail("a@fabrikam.test")
+        assert client.rcpt("b@adatum.test")[0] == 550
+
+    def lines(folder: str) -> list[str]:
+        files = (server.data / "logs" / folder).glob("*.log")
+        return [line for file in files for line in file.read_text("utf-8-sig").splitlines() if line[:1] != "#"]
+
+    wait_until(lambda: lines("Hub/AgentLog"), 10, "the real client's refusal in the agent log")
+    [refusal] = lines("Hub/AgentLog")
+    assert "b@adatum.test" in refusal
+    wait_until(lambda: any("QUIT" in line for line in lines("Hub/ProtocolLog/SmtpReceive")), 10, "the session's end")
+    assert "relay-test" not in "".join(lines("Hub/ProtocolLog/SmtpReceive"))
+    assert b"was refused once" in server.command("why", "127.0.0.1").stdout
+    page = urllib.request.urlopen(f"http://{listen}/metrics", timeout=10).read().decode()
+    refused = re.search(r'bridgehead_smtp_receive_rejections_total\{[^}]*class="permanent"[^}]*\} (\S+)', page)
+    assert refused, page[:3000]
+    assert float(refused[1]) == 1
+    assert server.stderr().count("audit of receive connectors: ") == 2  # at the start, and asked for
 
 
 def test_a_relay_that_is_planted_is_found_at_the_start(make_server: Callable[..., Server]) -> None:

@@ -8,6 +8,8 @@ import socket
 from collections.abc import Callable, Sequence
 from typing import TypeVar
 
+from bridgehead.net.own_connections import Announce
+
 P = TypeVar("P", bound=asyncio.BaseProtocol)
 
 
@@ -33,7 +35,8 @@ def source_for(address: str, sources: Sequence[str]) -> str:
 
 
 async def dial(
-    factory: Callable[[], P], address: str, port: int, *, sources: Sequence[str] = (), seconds: float
+    factory: Callable[[], P], address: str, port: int, *, sources: Sequence[str] = (), seconds: float,
+    announce: Announce | None = None,
 ) -> P:  # fmt: skip
     """Connect to one address. Raises DialError on refusal, time-out, or no route.
 
@@ -41,11 +44,16 @@ async def dial(
         factory: makes the protocol.
         sources: at most one address for each family; none of the right family: the system chooses.
         seconds: time-out.
+        announce: hears from which address and port it will be, before the other side can see it.
     """
     loop = asyncio.get_running_loop()
     source = source_for(address, sources)
     try:
         async with asyncio.timeout(seconds):
+            if announce is not None:
+                connection = await _connected(address, port, source, announce)
+                _, protocol = await loop.create_connection(factory, sock=connection)
+                return protocol
             _, protocol = await loop.create_connection(
                 factory, address, port, local_addr=(source, 0) if source else None
             )
@@ -54,6 +62,20 @@ async def dial(
         raise DialError(f"{shown(address, port)}: no connection within {seconds:g} s", errno.ETIMEDOUT) from None
     except OSError as error:
         raise DialError(f"{shown(address, port)}: {error.strerror or error}", error.errno or 0) from None
+
+
+async def _connected(address: str, port: int, source: str, announce: Announce) -> socket.socket:
+    """A connected socket that was announced before. Raises OSError."""
+    connection = socket.socket(socket.AF_INET6 if ":" in address else socket.AF_INET, socket.SOCK_STREAM)
+    try:
+        connection.setblocking(False)
+        connection.bind((source, 0))
+        announce(connection.getsockname()[:2])
+        await asyncio.get_running_loop().sock_connect(connection, (address, port))
+    except BaseException:
+        connection.close()
+        raise
+    return connection
 
 
 async def dial_unix(factory: Callable[[], P], path: str, *, seconds: float) -> P:

@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: MIT
 """A receive connector at work: its settings with everything worked out once that each session would ask for."""
 
+import copy
 import ssl
 from collections.abc import Callable, Collection, Sequence
 from typing import Protocol
@@ -71,6 +72,12 @@ class ServedConnector:
         self.offers_scram = AuthMechanism.SCRAM_SHA_256 in settings.auth_mechanism
         self.offers_external = AuthMechanism.EXTERNAL in settings.auth_mechanism
         self._features: dict[tuple[bool, bool, bool, bool], Features] = {}
+
+    def unseen(self) -> "ServedConnector":
+        """The same for one session that nothing is counted or logged of, and that uses up no client's rate."""
+        quiet = copy.copy(self)
+        quiet.verbose, quiet.counters, quiet.rate = False, ReceiveCounters(), MessageRate(self.settings)
+        return quiet
 
     def rights_of(self, principal: Principal) -> frozenset[Right]:
         """The rights of a principal here."""

@@ -3,6 +3,8 @@
 
 import asyncio
 import contextlib
+import copy
+import itertools
 import logging
 import socket
 from collections.abc import Callable, Collection, Container, Coroutine, Sequence
@@ -13,6 +15,7 @@ from bridgehead.msgauth.dkim.verify import CheckSignature
 from bridgehead.msgauth.lookup import AuthenticationLookup
 from bridgehead.net.clock import Clock
 from bridgehead.net.ip_range import Binding, IPRange, parse_binding, parse_ip, parse_range
+from bridgehead.net.own_connections import OwnConnections
 from bridgehead.queues.pressure import BackPressure
 from bridgehead.queues.store import ContentWriter, StoreFault
 from bridgehead.receive.acceptance import Acceptance
@@ -93,13 +96,20 @@ class ReceiveServices:
         self.revision = revision
         self.flights: Flights = flights or NoFlights()
         self.limits = ConnectionLimits()
+        self.own_connections = OwnConnections()
+        """The server's tests of its own connectors that are under way."""
         self._tasks: set[asyncio.Task[None]] = set()
-        self._next_session = int.from_bytes(random_bytes(6), "big") << 16
+        self._session_numbers = itertools.count(int.from_bytes(random_bytes(6), "big") << 16)
 
     def new_session_id(self) -> str:
         """16 hexadecimal digits, as Exchange's session ids."""
-        self._next_session = (self._next_session + 1) & (2**64 - 1)
-        return f"{self._next_session:016X}"
+        return f"{next(self._session_numbers) & (2**64 - 1):016X}"
+
+    def unseen(self) -> "ReceiveServices":
+        """The same for a session of the server's own tests, of which no log, counter or limit takes notice."""
+        services = copy.copy(self)
+        services.agent_log, services.flights, services.limits = NoAgentLog(), NoFlights(), ConnectionLimits()
+        return services
 
     def in_background(self, work: Coroutine[Any, Any, None]) -> None:
         """Run something nobody waits for."""

@@ -190,6 +190,8 @@ class Session(asyncio.Protocol):
         """Choose the connector, count the connection, greet."""
         self.client_ip = client_ip
         connector = self.listener.connector_for(self.local_ip, client_ip)
+        if self.services.own_connections and self._is_own_test():
+            self.services, connector = self.services.unseen(), connector and connector.unseen()
         if connector is None:
             agent_log.connection_refused(self, replies.NO_CONNECTOR, "")
             refusals.note_connection(self, replies.NO_CONNECTOR, None)
@@ -218,6 +220,11 @@ class Session(asyncio.Protocol):
             self._log_line("*", "", f"TLS protocol {self.tls_info}")
         self.engine.greet(connector.greeting(self.services.clock.now()))
         self._advance()
+
+    def _is_own_test(self) -> bool:
+        """Whether the client is this server, testing its connectors; behind whatever PROXY header."""
+        peer = self.transport.get_extra_info("peername")
+        return (normalise_ip(peer[0]), peer[1]) in self.services.own_connections
 
     def become(self, principal: Principal) -> None:
         """The session acts as `principal` from now on; its rights follow."""

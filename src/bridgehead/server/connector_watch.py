@@ -187,6 +187,7 @@ class ConnectorWatch:
             app.loaded.configuration, app.loaded.data_directory, fqdn=app.fqdn, directory=app.rooms.directory,
             clock=app.clock, random=random.random, by=BY_SERVER,
             users=app.users.list_users(), tokens=app.oauth.keeper,
+            own_connections=app.receive.services.own_connections,
         )  # fmt: skip
 
     async def _keep(self, result: ProbeResult) -> None:

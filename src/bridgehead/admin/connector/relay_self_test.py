@@ -25,6 +25,7 @@ from bridgehead.mail.limits import PROBE_TEXT
 from bridgehead.mail.reply import Reply
 from bridgehead.mail.units import UNLIMITED
 from bridgehead.net.ip_range import parse_binding
+from bridgehead.net.own_connections import Announce
 from bridgehead.net.smtp_client import ConnectionLost, SmtpClient, TlsFailed
 from bridgehead.net.tls import ClientContexts, ClientTls
 from bridgehead.receive.address_check import check_recipient, check_sender, with_domain
@@ -118,12 +119,20 @@ class _WireTest:
         return expects_proxy(self._site.receive_connectors, port, source)
 
     async def ask(self, vantage: Vantage, said: _Said) -> Reply | None:
-        """The reply that decided about a trick; None where the conversation did not come so far."""
+        """The reply that decided about a trick; None where the conversation did not come so far.
+
+        The server it is said to, where it is this one, neither logs nor counts it.
+        """
+        with self._site.own_connections.announced() as announce:
+            return await self._ask(vantage, said, announce)
+
+    async def _ask(self, vantage: Vantage, said: _Said, announce: Announce) -> Reply | None:
         mapped = "::ffff:" if said.trick.mapped and ":" not in vantage.address else ""
         try:
             conversation = await Conversation.open(
                 mapped + vantage.address, vantage.port, fqdn=said.helo, host="", sources=[mapped + vantage.source],
                 seconds=self._site.seconds, time=self._site.clock.monotonic, preamble=vantage.preamble,
+                announce=announce,
                 secure=self._begin_tls if self._connector.implicit_tls else None,
             )  # fmt: skip
         except (NotConnected, TlsFailed, ConnectionLost):

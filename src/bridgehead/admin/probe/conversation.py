@@ -16,6 +16,7 @@ import msgspec
 from bridgehead.mail.limits import PROBE_DETAILS
 from bridgehead.mail.reply import Reply
 from bridgehead.net.dialer import DialError, dial, dial_unix, shown, source_for
+from bridgehead.net.own_connections import Announce
 from bridgehead.net.smtp_client import PHASE_SECONDS, ConnectionLost, SmtpClient
 from bridgehead.smtp.client import ClientConnection
 from bridgehead.smtp.client_events import Answered, ClientEvent, Closing
@@ -63,12 +64,14 @@ class Conversation:
     async def open(
         cls, address: str, port: int, *, fqdn: str, host: str, sources: Sequence[str], seconds: float,
         time: Callable[[], float], force_helo: bool = False, lmtp: bool = False, preamble: bytes = b"",
+        announce: Announce | None = None,
         secure: Callable[[SmtpClient], Awaitable[None]] | None = None,
     ) -> "Conversation":  # fmt: skip
         """Connect. Raises NotConnected, and what `secure` raises.
 
         Args:
             preamble: octets sent before anything else: a PROXY protocol header.
+            announce: see `net.dialer.dial`.
             secure: begins TLS before the greeting (RFC 8314).
         """
         self = cls(time)
@@ -78,8 +81,9 @@ class Conversation:
                 self.client = await dial_unix(lambda: _client(engine, b"", seconds), address[5:], seconds=seconds)
             else:
                 self.client = await dial(
-                    lambda: _client(engine, preamble, seconds), address, port, sources=sources, seconds=seconds
-                )
+                    lambda: _client(engine, preamble, seconds), address, port, sources=sources, seconds=seconds,
+                    announce=announce,
+                )  # fmt: skip
         except DialError as error:
             raise _not_connected(error, address, port, sources, seconds) from None
         self._opened = time()

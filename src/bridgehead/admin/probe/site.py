@@ -23,6 +23,7 @@ from bridgehead.net.certificate_store import CertificateStore
 from bridgehead.net.certificates import CertificatePair, self_signed_pair
 from bridgehead.net.clock import Clock
 from bridgehead.net.ip_range import parse_binding
+from bridgehead.net.own_connections import OwnConnections
 from bridgehead.net.settings import Certificate, TlsSettings
 from bridgehead.receive.served_connector import server_tls
 from bridgehead.receive.settings import Device, ReceiveConnector, SenderException
@@ -89,6 +90,7 @@ class Site(msgspec.Struct, frozen=True, kw_only=True):
         secure_domains: TLSSendDomainSecureList, lower case.
         users: the logins of the user file, none where it cannot be read.
         tokens: for connectors that log on with access tokens.
+        own_connections: where the server is told which connections are its own tests; unheard of by anybody else's.
     """
 
     accepted_domains: Sequence[AcceptedDomain]
@@ -111,6 +113,7 @@ class Site(msgspec.Struct, frozen=True, kw_only=True):
     sender_exceptions: Sequence[SenderException] = ()
     users: Sequence[User] = ()
     tokens: TokenSource | None = None
+    own_connections: OwnConnections = msgspec.field(default_factory=OwnConnections)
 
     @property
     def dns_seconds(self) -> float:
@@ -162,6 +165,7 @@ class Site(msgspec.Struct, frozen=True, kw_only=True):
 def site_of(
     configuration: SiteConfiguration, data_directory: Path, *, fqdn: str, directory: Directory | None, clock: Clock,
     random: Callable[[], float], by: str, users: Sequence[User] = (), tokens: TokenSource | None = None,
+    own_connections: OwnConnections | None = None,
 ) -> Site:  # fmt: skip
     """The site of a configuration."""
     return Site(
@@ -189,6 +193,7 @@ def site_of(
         sender_exceptions=configuration.sender_exceptions,
         users=users,
         tokens=tokens,
+        own_connections=OwnConnections() if own_connections is None else own_connections,
     )
 
 
