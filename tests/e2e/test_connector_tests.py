@@ -100,6 +100,32 @@ def test_a_probe_that_is_refused_or_goes_elsewhere(make_server: Callable[..., Se
         assert "contoso.test, which is ours" in elsewhere["cause"]
 
 
+def test_a_probe_to_a_group_is_awaited_at_each_member(make_server: Callable[..., Server]) -> None:
+    answers = {"real@adatum.test": ["451 4.2.1 not yet", "250 2.1.5 now", "550 5.1.1 no longer"]}
+
+    def on_rcpt(argument: str) -> str | None:
+        found = next((given for address, given in answers.items() if address in argument), None)
+        return found.pop(0) if found else None
+
+    with Sink(on_rcpt=on_rcpt) as sink:
+        server = make_server(sink.port).start()
+        # the contact is put off once: the test waits, while bob, carol and dave have it long since
+        report = asked(server, "test", "domain", "contoso.test", "--probe", "team@contoso.test")
+        assert "The probe message arrived for each of the 4 that team@contoso.test stands for" in sentences(report)
+        assert any("451 4.2.1 not yet" in one for one in sentences(report))
+        for name in ("bob", "carol", "dave"):
+            server.wait_for_mail(name)
+        failed = asked(server, "test", "domain", "contoso.test", "--probe", "team@contoso.test", code=1)
+        assert "The probe message failed for 1 of the 4 that team@contoso.test stands for" in sentences(failed)
+        assert "real@adatum.test: 550 5.1.1 no longer" in failed["cause"]
+        answers["real@adatum.test"] += ["451 4.2.1 not today"] * 100
+        late = asked(server, "test", "domain", "contoso.test", "--probe", "team@contoso.test", "--timeout", "2", code=1)
+        assert "has not arrived for real@adatum.test" in late["cause"]
+        assert "451 4.2.1 not today" in late["cause"]
+        kept = asked(server, "test", "domain", "contoso.test", "--probe", "kept@contoso.test")
+        assert "The probe message arrived for each of the 2 that kept@contoso.test stands for" in sentences(kept)
+
+
 def test_receive_connectors_and_the_page(make_server: Callable[..., Server], tmp_path: Path) -> None:
     authority = Authority(tmp_path / "authority", days=90)
     pair = authority.issue("mx.contoso.test", days=90)

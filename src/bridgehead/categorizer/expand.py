@@ -20,7 +20,7 @@ from bridgehead.mail.delivery_status import DeliveryStatus
 from bridgehead.mail.envelope import EnvelopeRecipient, Notify
 from bridgehead.mail.item import MailItem, Source
 from bridgehead.mail.limits import ALIAS_STEPS, EXPANDED_RECIPIENTS, GROUP_DEPTH
-from bridgehead.tracking.events import EventId, event_for
+from bridgehead.tracking.events import COPIED, EventId, event_for
 
 POSTMASTER = "postmaster"
 """Always deliverable in our domains (RFC 5321 §4.5.1); compared without case."""
@@ -174,7 +174,7 @@ class Expansion:
         forwarded = EnvelopeRecipient(
             target, _without_success(recipient.notify) if copied else recipient.notify, _original(recipient),
         )  # fmt: skip
-        self._track(EventId.REDIRECT, [target], recipient.forward_path)
+        self._track(EventId.REDIRECT, [target], recipient.forward_path, COPIED if copied else "")
         onward = self._onward(step, found, delivers=copied)
         self._follow(forwarded, self._directory.find(target), onward)
 

@@ -113,6 +113,8 @@ PROBE_TEXT: Final = 1_000
 """Characters of one sentence or detail in a test's tree."""
 PROBE_DETAILS: Final = 60
 """Lines of evidence in one step."""
+PROBE_STEPS: Final = 200
+"""Events of a probe message that a test shows, each as a step."""
 PROBE_ADDRESSES: Final = 16
 """Addresses that one test connects to."""
 PROBE_HOSTS: Final = 8

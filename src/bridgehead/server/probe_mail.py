@@ -5,6 +5,8 @@ import asyncio
 from typing import TYPE_CHECKING
 
 from bridgehead.admin.probe.probe_mail import content_of
+from bridgehead.directory.lookup import DirectoryUnavailable
+from bridgehead.directory.recipient import RecipientType
 from bridgehead.mail.address import NULL, Mailbox
 from bridgehead.mail.content import BytesContent
 from bridgehead.mail.envelope import BodyType, Envelope, EnvelopeRecipient, Notify
@@ -75,11 +77,20 @@ class ProbeMailer:
             raise
         return trail
 
+    def _is_group(self, recipient: Mailbox) -> bool:
+        try:
+            found = self._application.rooms.directory.find(recipient)
+        except DirectoryUnavailable:
+            return False
+        return found is not None and found.type is RecipientType.GROUP
+
     def _message(self, recipient: Mailbox) -> tuple[MailItem, bytes]:
         app = self._application
         now = app.clock.now()
         network_id = network_message_id(app.random_bytes(16))
         domain = app.rooms.accepted_domains.default_name or app.fqdn
+        # A group takes no mail with a null reverse-path: it would be a report.
+        reverse_path = Mailbox("postmaster", domain) if self._is_group(recipient) else NULL
         message_id = message_id_field(network_id, app.fqdn)
         content = content_of(network_id, message_id, Mailbox("postmaster", domain), recipient, now)
         item = MailItem(
@@ -87,7 +98,7 @@ class ProbeMailer:
             network_message_id=network_id,
             received_at=now,
             envelope=Envelope(
-                NULL, [EnvelopeRecipient(recipient, Notify.NEVER)],
+                reverse_path, [EnvelopeRecipient(recipient, Notify.NEVER)],
                 body_type=BodyType.SEVEN_BIT, smtputf8=not recipient.is_ascii,
             ),
             size=len(content),

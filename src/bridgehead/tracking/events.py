@@ -5,12 +5,16 @@ Field names are Exchange's message tracking columns in snake case.
 """
 
 from enum import StrEnum
+from typing import Final
 
 import msgspec
 
 from bridgehead.mail.header import clean_text
 from bridgehead.mail.item import Directionality, Handling, MailItem, Source
 from bridgehead.mail.limits import LOGGED_TEXT
+
+COPIED: Final = "DeliverToMailboxAndForward"
+"""`source_context` of a REDIRECT that leaves the former recipient a copy."""
 
 
 class EventId(StrEnum):
