@@ -6,8 +6,9 @@ small slices: giving back what a former process held, and moving the write-ahead
 
 Every statement that this thread runs beside a busy event loop costs two changes of the interpreter's lock, far more
 than the statement. So an ordinary small batch is written into the open transaction by the event loop itself
-(`prepare`), while this thread rests, and only the commit with its sync is left to the thread. Loop and thread never use
-the connection at the same time: the loop only between a report and the next `submit`.
+(`prepare`), while this thread rests, and only the commit with its sync is left to the thread: by `commit()`, which lets
+go of the lock once, where executing "COMMIT" does so at each of its steps. Loop and thread never use the connection at
+the same time: the loop only between a report and the next `submit`.
 """
 
 import queue
@@ -165,7 +166,7 @@ class Writer:
         if error is None:
             try:
                 self._before_commit()
-                self.connection.execute("COMMIT")
+                self.connection.commit()
             except Exception as failure:
                 error = failure
         if error is None:
@@ -195,7 +196,7 @@ class Writer:
         self._reopen_if_broken()
         self.connection.execute("BEGIN IMMEDIATE")
         result = work()
-        self.connection.execute("COMMIT")
+        self.connection.commit()
         return result
 
     def _execute(self, batch: Sequence[Operation]) -> list[StoreFault | None]:
@@ -268,7 +269,7 @@ class Writer:
         unused_files += self._unused_within
         self._unused_within = []
         self._before_commit()
-        self.connection.execute("COMMIT")
+        self.connection.commit()
         if unused_files:
             remove_files(self.folder, unused_files)
 
