@@ -5,6 +5,7 @@ The one place where a client's address takes its normal form: IPv4 mapped into I
 """
 
 import ipaddress
+from functools import lru_cache
 
 import msgspec
 
@@ -15,8 +16,9 @@ class RangeError(ValueError):
     """The text is no range or binding; the message says what was expected."""
 
 
+@lru_cache(maxsize=4096)
 def normalise_ip(text: str) -> str:
-    """An address as text in its normal form. Raises ValueError."""
+    """An address as text in its normal form. Raises ValueError. Asked twice by each connection, mostly the same."""
     return str(parse_ip(text))
 
 

@@ -18,7 +18,7 @@ from bridgehead.net.channel_binding import has_channel_binding
 from bridgehead.net.ip_range import normalise_ip
 from bridgehead.net.proxy_protocol import ProxyProtocolError, ProxyProtocolParser
 from bridgehead.net.tls import certificate_names, tls_reason
-from bridgehead.receive import agent_log, command_record, refusals
+from bridgehead.receive import agent_log, refusals, session_record
 from bridgehead.receive.content import ContentRules
 from bridgehead.receive.device_steps import DEVICE_STEPS
 from bridgehead.receive.logon import Logon
@@ -28,7 +28,7 @@ from bridgehead.receive.settings import Right
 from bridgehead.receive.steps import STEPS
 from bridgehead.receive.transaction import Transaction
 from bridgehead.smtp import replies
-from bridgehead.smtp.events import Auth, AuthResponse, Event, Violation
+from bridgehead.smtp.events import Event, Violation
 from bridgehead.smtp.extensions import Features
 from bridgehead.smtp.server import ServerConnection
 from bridgehead.smtp.states import State
@@ -45,9 +45,6 @@ _CLOSING_SECONDS = 30.0
 _CLOSED = State.CLOSED
 
 log = logging.getLogger("bridgehead.receive")
-
-_NO_SEPARATORS = str.maketrans(',;"', "   ")
-"""Values of custom-data hold nothing that parts them, and nothing that a CSV cell would have to be quoted for."""
 
 
 class Session(asyncio.Protocol):
@@ -99,7 +96,7 @@ class Session(asyncio.Protocol):
         self._errors = 0
         self._rejections = 0
         self._commands = 0
-        self._sequence = 0
+        self.lines_logged = 0
         self._had_mail = False
         self._task: asyncio.Task[None] | None = None
         self._timer: asyncio.TimerHandle | None = None
@@ -163,7 +160,7 @@ class Session(asyncio.Protocol):
             self.abort_transaction()
             self.services.limits.release(self.connector.settings.name, self.client_ip)
             self.connector.counters.current -= 1
-            self._log_line("-", "", "Remote" if exc is None else type(exc).__name__)
+            session_record.line(self, "-", "", "Remote" if exc is None else type(exc).__name__)
 
     # --- beginning and end ----------------------------------------------------------------------------------------
 
@@ -215,9 +212,9 @@ class Session(asyncio.Protocol):
             connector.device.use.came(self.services.clock.now(), client_ip, connector.settings.name)
         self._started = True
         connector.counters.connected(tls=bool(self.tls_info))
-        self._log_line("+", "", "")
+        session_record.line(self, "+", "", "")
         if self.tls_info:
-            self._log_line("*", "", f"TLS protocol {self.tls_info}")
+            session_record.line(self, "*", "", f"TLS protocol {self.tls_info}")
         self.engine.greet(connector.greeting(self.services.clock.now()))
         self._advance()
 
@@ -237,16 +234,8 @@ class Session(asyncio.Protocol):
     def tracked(self) -> str:
         """What tracking says of the session with each of its messages; made once (custom-data of RECEIVE)."""
         if not self._tracked:
-            self._tracked = ";".join(
-                f"S:{name}={value.translate(_NO_SEPARATORS)}"
-                for name, value in (
-                    ("Port", str(self.listener.port)),
-                    ("TlsVersion", self.tls_info.partition(", ")[0].removeprefix("version=")),
-                    ("TlsCipher", self.tls_info.partition("cipher=")[2]),
-                    ("Principal", str(self.principal)),
-                    ("Config", self.services.revision),
-                )
-                if value
+            self._tracked = session_record.tracked(
+                self.listener.port, self.tls_info, str(self.principal), self.services.revision
             )
         return self._tracked
 
@@ -301,7 +290,7 @@ class Session(asyncio.Protocol):
             not (self._busy or self._write_paused) and (event := engine.next_event()) is not None
         ):
             if verbose:
-                self._log_event(event)
+                session_record.heard(self, event)
             self._commands += 1
             if self._commands > COMMANDS_PER_SESSION or engine.idle_commands > IDLE_COMMANDS:
                 engine.close(replies.TOO_MANY_COMMANDS)
@@ -313,7 +302,7 @@ class Session(asyncio.Protocol):
         out = engine.data_to_send()
         if out:
             if verbose:
-                self._log_reply(out)
+                session_record.said(self, out)
             self.transport.write(out)
         if engine.state is _CLOSED and not self._upgrading:
             self.transport.close()
@@ -427,7 +416,7 @@ class Session(asyncio.Protocol):
         out = self.engine.data_to_send()
         if out:
             if self.connector.verbose:
-                self._log_reply(out)
+                session_record.said(self, out)
             self.transport.write(out)
         self._busy = True
         # From here on only what TLS protected arrives; nothing in clear may slip in before the handshake begins.
@@ -447,7 +436,7 @@ class Session(asyncio.Protocol):
         except (ssl.SSLError, OSError, TimeoutError, asyncio.IncompleteReadError) as error:
             self.connector.counters.tls_failures += 1
             refusals.note_handshake(self, tls_reason(error) or type(error).__name__)
-            self._log_line("*", "", f"TLS negotiation failed: {type(error).__name__}")
+            session_record.line(self, "*", "", f"TLS negotiation failed: {type(error).__name__}")
             log.info("session %s from %s: TLS handshake failed: %s", self.session_id, self.client_ip, error)
             self.transport.abort()
             # A connection that is lost before the handshake is done is not always told to the protocol above it.
@@ -462,7 +451,7 @@ class Session(asyncio.Protocol):
         self.transport = upgraded
         self._note_tls(upgraded)
         self.connector.counters.tls_sessions += 1
-        self._log_line("*", "", f"TLS protocol {self.tls_info}")
+        session_record.line(self, "*", "", f"TLS protocol {self.tls_info}")
         self._active = True
         self._restart_after_tls()
         if self._early_data and self._started:
@@ -492,7 +481,7 @@ class Session(asyncio.Protocol):
             return None
         partner = partner_of(self.connector.settings, self.services.secure_domains, self.peer_names)
         if partner is not None:
-            self._log_line("*", "", f"Certificate of {partner.name}")
+            session_record.line(self, "*", "", f"Certificate of {partner.name}")
         return partner
 
     def offer_again(self) -> None:
@@ -504,33 +493,3 @@ class Session(asyncio.Protocol):
         binding = tls is not None and connector.offers_scram and has_channel_binding(tls)
         certificate = tls is not None and connector.offers_external and bool(tls.getpeercert())
         return connector.features(bool(self.tls_info), self.principal.kind is PrincipalKind.USER, binding, certificate)
-
-    # --- protocol log ---------------------------------------------------------------------------------------------
-
-    def _log_line(self, event: str, data: str, context: str) -> None:
-        if not self.connector.verbose:
-            return
-        self.services.protocol_log.record(
-            connector_id=self.connector.connector_id,
-            session_id=self.session_id,
-            sequence=self._sequence,
-            local=f"{self.local_ip}:{self.listener.port}",
-            remote=f"{self.client_ip}:{self.client_port}",
-            event=event,
-            data=data,
-            context=context,
-        )
-        self._sequence += 1
-
-    def _log_event(self, event: Event) -> None:
-        """What the client said; content and secrets never."""
-        if isinstance(event, Auth):
-            self._log_line("<", f"AUTH {command_record.mechanism(event.mechanism)}", "")
-        elif isinstance(event, AuthResponse):
-            self._log_line("<", "<authentication data>", "")
-        elif self.engine.line:
-            self._log_line("<", command_record.shown(self.engine.line), "")
-
-    def _log_reply(self, out: bytes) -> None:
-        for line in out.decode("utf-8", "replace").splitlines():
-            self._log_line(">", "334 <authentication data>" if line.startswith("334") else line, "")
