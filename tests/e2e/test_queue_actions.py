@@ -329,6 +329,39 @@ def test_suspending_queues_in_bulk_is_undone_and_views_have_exchanges_properties
     server.wait_until_empty()
 
 
+def test_submission_and_unreachable_have_rates(make_server: Callable[..., Server]) -> None:
+    server = make_server().start()
+
+    def flows(name: str) -> tuple[int, int]:
+        """Messages that entered and left within the last minute."""
+        queue = server.ask("queue", "show", name)["queue"]
+        assert queue["velocity"] == pytest.approx(queue["outgoing_rate"] - queue["incoming_rate"], abs=0.002)
+        return round(queue["incoming_rate"] * 60), round(queue["outgoing_rate"] * 60)
+
+    def come_to(name: str, entered: int, left: int) -> None:
+        wait_until(lambda: flows(name) == (entered, left), 10, lambda: f"{entered}, {left} of {name}: {flows(name)}")
+
+    fill(server, 6)
+    come_to("Unreachable", 6, 0)
+    come_to("Submission", 6, 6)
+    first, second, *_ = server.ask("message", "list")
+    for one in (first, second):
+        server.succeed("message", "resubmit", str(one["id"]))
+    come_to("Unreachable", 8, 2)
+    come_to("Submission", 8, 8)
+    server.succeed("message", "remove", str(first["id"]), "--without-ndr", "--reason", "rates")
+    come_to("Unreachable", 8, 3)
+    server.succeed("queue", "suspend", "Submission")
+    fill(server, 3)
+    come_to("Submission", 11, 8)
+    server.succeed("queue", "retry", "Unreachable")
+    come_to("Unreachable", 8, 8)
+    come_to("Submission", 16, 8)
+    server.succeed("queue", "resume", "Submission")
+    come_to("Submission", 16, 16)
+    come_to("Unreachable", 16, 8)
+
+
 def test_views_change_nothing(make_server: Callable[..., Server], closed_sink: Sink) -> None:
     """What the database says of every queued message is the same before and after all that only looks."""
     import sqlite3

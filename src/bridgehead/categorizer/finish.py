@@ -137,6 +137,7 @@ class Finisher:
             placed.item = msgspec.structs.replace(item, handling=part.handling)
             placed.status = MessageStatus.SUSPENDED
         if part.next_hop is None:
+            self._metrics.unreachable += 1
             placed.queue = QueueKind.UNREACHABLE
             placed.last_error = NO_ROUTE + part.recipients[0].forward_path.domain_key
             event = event_for(item, EventId.DEFER, Source.ROUTING, now, _addresses(part.recipients))

@@ -144,6 +144,8 @@ class Categorizer:
         now = self._clock.now()
         if entry.item.stage is _SUBMITTED:
             self._metrics.submission.observe(now - entry.item.received_at)
+        else:
+            self._metrics.looked_at_again += 1
         tracing = self._tracing
         if tracing is not None and entry.content is not None and tracing.wants(entry.item.envelope.reverse_path):
             tracing.submitted(entry.item, entry.content)
@@ -220,6 +222,7 @@ class Categorizer:
         self._under_way -= 1
         self._leave_window(entry_id)
         if fault is not None:
+            self._metrics.kept_back += 1
             self._fault = fault
             self._stuck.append(entry_id)
             self._wake.set()
@@ -240,6 +243,7 @@ class Categorizer:
 
     def _held_back(self, entry: QueuedItem) -> Outcome:
         """Submission is suspended: the message waits there, untouched."""
+        self._metrics.kept_back += 1
         waiting = msgspec.structs.replace(entry, status=MessageStatus.READY, content=None)
         return Outcome(Transaction((), (waiting,)), [], [], [], [])
 
@@ -256,6 +260,7 @@ class Categorizer:
         reason = clean_text(f"the directory cannot answer: {reason}", LOGGED_TEXT)
         put = _again(entry, next_resolver_retry(settings, now, self._random()), reason)
         put.retry_count += 1
+        self._metrics.kept_back += 1
         event = event_for(item, EventId.DEFER, Source.ROUTING, now, [str(each.forward_path) for each in recipients])
         event.source_context = reason
         return self._finisher.put_off(put, event, now)
@@ -267,6 +272,7 @@ class Categorizer:
             return self._set_aside(entry, reason, now)
         put = _again(entry, now + self._queue_settings.queue_glitch_retry_interval.total_seconds(), reason)
         put.crash_count += 1
+        self._metrics.kept_back += 1
         return Outcome(Transaction((), (put,)), [], [], [], [])
 
     def _set_aside(self, entry: QueuedItem, reason: str, now: float) -> Outcome:
@@ -379,6 +385,7 @@ class Categorizer:
             if entries:
                 await self._store.committed(Transaction((), entries))
             self._owed = []
+            self._metrics.rerouted += len(moved)
             for entry in moved:
                 self._tracker.record(_event(entry.item, EventId.RESUBMIT, Source.QUEUE, now))
             if not moved:

@@ -8,6 +8,7 @@ moment later. At no time is a message in nobody's hands, and nothing is taken ou
 """
 
 import asyncio
+from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
 from typing import Final, Protocol
 
@@ -103,6 +104,9 @@ class MessageActions:
         self._dispatcher = dispatcher
         self._store = dispatcher.store
         self._submission = submission
+        self.entered: Counter[QueueKind] = Counter()
+        self.left: Counter[QueueKind] = Counter()
+        """Messages that changes put into queues, and took out of them, since the start."""
 
     async def apply(
         self, entries: Sequence[QueuedItem], decide: Decide, note_for: NoteFor, kind: ChangeKind
@@ -127,10 +131,19 @@ class MessageActions:
             good = [step for step in steps if step.before.id not in refused]
             for step in good:
                 applied.changed(step.before, step.after)
+                self._count(step)
             await self._follow_up(good, kind)
         for _ in waiting:
             applied.skip(ON_ITS_WAY)
         return applied
+
+    def _count(self, step: _Step) -> None:
+        before, after = step.before.queue, step.after.queue
+        if step.after.status is MessageStatus.PENDING_REMOVE and step.held is None:
+            self.left[before] += 1
+        elif before is not after:
+            self.left[before] += 1
+            self.entered[after] += 1
 
     async def _seen_again(self, entries: Iterable[QueuedItem], applied: Applied) -> list[QueuedItem]:
         found: list[QueuedItem] = []

@@ -109,6 +109,8 @@ class Dispatcher:
         self._idle: dict[NextHop, tuple[int, float]] = {}
         self._tasks: set[asyncio.Task[None]] = set()
         self._running = False
+        self.ended_unreachable = 0
+        """Messages that failed for their age in Unreachable."""
 
     # --- life --------------------------------------------------------------------------------------------------------
 
@@ -356,11 +358,17 @@ class Dispatcher:
         await self._remove_idle()
 
     def _deadline(self, entry: QueuedItem) -> None:
-        error, kept = "", _nobody
+        error, kept = "", self._still_unreachable
         if entry.next_hop is not None:
             queue = self._queue(entry.next_hop)
             error, kept = queue.state.last_error, queue.kept
+        else:
+            self.ended_unreachable += 1
         self.recorder.deadline(entry, error, kept)
+
+    def _still_unreachable(self, entry: QueuedItem) -> None:
+        """Its sender was told of the delay; Unreachable has no queue at work that would have to know."""
+        self.ended_unreachable -= 1
 
     async def _remove_idle(self) -> None:
         """QueueMaxIdleTime: an empty queue disappears, its connections with it."""
@@ -392,10 +400,6 @@ class Dispatcher:
     def _store_recovered(self) -> None:
         for queue in list(self.queues.values()):
             queue.store_recovered()
-
-
-def _nobody(entry: QueuedItem) -> None:
-    """Unreachable has no queue at work that would have to know."""
 
 
 async def _contained(work: Coroutine[None, None, None]) -> None:

@@ -24,6 +24,7 @@ from bridgehead.admin.methods.table import METHODS
 from bridgehead.categorizer.worker import Categorizer
 from bridgehead.delivery.dispatcher import Dispatcher
 from bridgehead.delivery.notify import NotifyReporter
+from bridgehead.delivery.rates import SAMPLE_SECONDS
 from bridgehead.delivery.resubmission import Resubmissions
 from bridgehead.directory.lookup import DirectoryUnavailable
 from bridgehead.directory.user_record import UserFileError
@@ -69,6 +70,7 @@ from bridgehead.server.pressure import ResourceMonitor
 from bridgehead.server.queue_actions import make_actions, make_standing_rules, restore_suspensions
 from bridgehead.server.queue_store import TIDY_SECONDS, make_store, mind_safety_net
 from bridgehead.server.rooms import Rooms, secure_domains
+from bridgehead.server.stage_flows import StageFlows
 from bridgehead.server.tls_reports import TlsReports
 from bridgehead.server.token_issuers import TokenIssuers
 from bridgehead.server.trace import Traces
@@ -144,6 +146,7 @@ class Application:
         self.traces = Traces(loaded, self.logs.flush)
         self.receive.services.revision = self.traces.revision
         self.actions = make_actions(self)
+        self.stage_flows = StageFlows(self)
         self.standing_rules = make_standing_rules(self)
         self.connector_watch = ConnectorWatch(self)
         self.monitored = Monitored(self)
@@ -283,6 +286,7 @@ class Application:
         loop, net = asyncio.get_running_loop(), self.safety_net
         net.on_waiting = lambda: loop.call_later(FLUSH_SECONDS, net.flush_soon)
         self._every(SETTLE_SECONDS, self._settle)
+        self._every(SAMPLE_SECONDS, self.stage_flows.sample)
         self._every(TIDY_SECONDS, lambda: mind_safety_net(self.safety_net, self.alarms))
         if (interval := self.notifier.watchdog_interval) is not None:
             self._every(interval, self.notifier.watchdog)

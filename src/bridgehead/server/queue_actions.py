@@ -86,7 +86,8 @@ def make_standing_rules(application: "Application") -> StandingRules:
 def queue_activity(application: "Application", queue: QueueState) -> QueueActivity:
     """What a queue does at the moment: its rates, and of a delivery queue its status and its connector's TlsDomain."""
     if queue.next_hop is None:
-        return QueueActivity()
+        incoming, outgoing = application.stage_flows.rates(queue.queue)
+        return QueueActivity(incoming_rate=incoming, outgoing_rate=outgoing)
     connectors = application.loaded.configuration.send_connectors
     tls_domain = next((one.tls_domain for one in connectors if one.name == queue.next_hop.connector), "")
     at_work = application.dispatcher.queues.get(queue.next_hop)

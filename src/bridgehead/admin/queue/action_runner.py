@@ -89,7 +89,7 @@ class ActionRunner:
     def __init__(
         self, store: QueueStore, actions: MessageActions, tracker: Tracker, surroundings: Surroundings
     ) -> None:  # fmt: skip
-        self._store, self._actions, self._tracker, self.around = store, actions, tracker, surroundings
+        self._store, self.changes, self._tracker, self.around = store, actions, tracker, surroundings
         self._running: dict[int, ActionRecord] = {}
         self._tasks: dict[int, asyncio.Task[None]] = {}
         self._next_id = 1
@@ -340,7 +340,7 @@ class ActionRunner:
         self, record: ActionRecord, entries: list[QueuedItem], decide: Decide, note_for: NoteFor, kind: ChangeKind
     ) -> set[int]:  # fmt: skip
         """Change a batch and add it up; the ids that were changed."""
-        applied = await self._actions.apply(entries, decide, note_for, kind)
+        applied = await self.changes.apply(entries, decide, note_for, kind)
         record.done += len(applied.done)
         record.pending += applied.pending
         record.octets += applied.octets
