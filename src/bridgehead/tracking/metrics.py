@@ -255,7 +255,7 @@ class Metrics:
         self.queued_for_delivery = 0
         """Messages, or parts of them, put into delivery queues."""
         self.looked_at_again = self.kept_back = 0
-        """Messages that the categorizer took up and `submission` does not count, and those that stayed in Submission."""
+        """Messages that the categorizer took up without `submission` counting them, and that it left in Submission."""
         self.unreachable = self.rerouted = 0
         """Messages put into Unreachable, and taken from there to Submission."""
         self.resolver_retries = 0
