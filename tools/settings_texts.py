@@ -163,6 +163,11 @@ TABLES: dict[str, tuple[str, str, str]] = {
             "[Logins](../howto/logins.md) shows one."
         ),
     ),
+    "ldap_logins": (
+        "Logins from LDAP or Active Directory",
+        "",
+        "One table. [Logins from a directory](../howto/ldap.md) tells how to set it up, and how it fails.",
+    ),
     "lockout": (
         "Lock-out",
         "",
@@ -371,6 +376,11 @@ OWN: dict[str, set[str]] = {
         "https_ca_file",
     },
     "TlsSettings": {"dnssec_resolvers", "mta_sts_ca_file", "mta_sts_port"},
+    "LdapSettings": {
+        "servers", "start_tls", "allow_clear_text", "ca_file", "check_server_name", "mode", "bind_template",
+        "lookup_name", "lookup_password", "search_base", "login_attributes", "user_filter", "required_group",
+        "address_attributes", "connections", "timeout", "cache_time",
+    },
     "AuthServer": {
         "audiences", "scopes", "user_claims", "algorithms", "clock_skew", "key_refresh_interval", "max_key_age",
         "ca_file",

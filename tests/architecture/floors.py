@@ -5,6 +5,7 @@ FLOORS: dict[str, int] = {
     "mail": 0,
     "smtp": 1,
     "msgauth": 1,
+    "ldap": 1,
     "dsn": 1,
     "routing": 1,
     "diagnosis": 1,

@@ -80,6 +80,11 @@ class UserFile:
         user = self._users.get(canonical_name(name))
         return user if user is not None and user.enabled else None
 
+    def holds(self, name: str) -> bool:
+        """Whether there is such a login, disabled or not: then it is nobody else's."""
+        self._refresh()
+        return canonical_name(name) in self._users
+
     def find_by_certificate(self, identities: Collection[str]) -> list[User]:
         """The enabled logins that a client's certificate is for, by what it carries (`User.certificates`)."""
         self._refresh()

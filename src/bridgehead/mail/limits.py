@@ -53,6 +53,19 @@ ISSUER_DOCUMENT_BYTES: Final = 256 * 1024
 """What an issuer of tokens may say of itself, or of its keys."""
 ISSUER_SECONDS: Final = 10.0
 """For the whole of a request to an issuer of tokens."""
+LDAP_ANSWER_BYTES: Final = 256 * 1024
+"""All that an LDAP server may answer to one request; an entry in hundreds of groups has some kilobytes."""
+LDAP_WAITING: Final = 200
+"""Logons that wait for an LDAP directory; further ones get 454 at once."""
+LDAP_ADDRESSES: Final = 500
+"""Addresses of one login."""
+LDAP_IDLE_SECONDS: Final = 60.0
+"""A connection to an LDAP server is kept for so long: firewalls forget older ones without a word."""
+LDAP_RETRY_SECONDS_MIN: Final = 1.0
+LDAP_RETRY_SECONDS_MAX: Final = 30.0
+"""How long an LDAP server that failed is left alone: the first time, and at most."""
+LDAP_LOGINS_KEPT: Final = 10_000
+"""Logons that succeeded and are remembered for cache_time."""
 RATE_CLIENTS: Final = 100_000
 """Clients whose message rate a connector remembers."""
 

@@ -19,11 +19,23 @@ from bridgehead.mail.reply import Reply
 from bridgehead.mail.secret import Secret
 from bridgehead.net.channel_binding import channel_bindings
 from bridgehead.net.tls import certificate_identities
+from bridgehead.receive.ldap.logins import Verdict
+from bridgehead.receive.ldap.servers import LoginsUnavailable
 from bridgehead.receive.lockout import LockoutTable
 from bridgehead.receive.permissions import Principal, PrincipalKind, grant_key, rights_of
 from bridgehead.receive.settings import AuthMechanism, ReceiveConnector, Right
 from bridgehead.smtp import replies
-from bridgehead.smtp.sasl import Exchange, External, Login, Plain, ScramCredential, ScramSha256, VerifyPassword
+from bridgehead.smtp.sasl import (
+    Exchange,
+    External,
+    Failure,
+    Login,
+    Plain,
+    ScramCredential,
+    ScramSha256,
+    Success,
+    VerifyPassword,
+)
 from bridgehead.smtp.sasl_oauth import OAuthBearer, TokenJudge, TokenVerdict, XOAuth2
 
 _VERIFIERS: Final = 2
@@ -37,6 +49,9 @@ class Credentials(Protocol):
     def find(self, name: str) -> User | None:
         """The enabled login with this name."""
 
+    def holds(self, name: str) -> bool:
+        """Whether there is such a login, disabled or not: then it is nobody else's."""
+
     def find_by_certificate(self, identities: Collection[str]) -> list[User]:
         """The enabled logins that a client's certificate is for."""
 
@@ -45,6 +60,20 @@ class Credentials(Protocol):
 
     def verify(self, name: str, password: Secret) -> bool:
         """Whether this is the password. Slow; called on a thread. Takes the same time for unknown names."""
+
+
+class DirectoryLogins(Protocol):
+    """Where further logins are known, by their passwords alone."""
+
+    async def verify(self, name: str, password: Secret) -> Verdict:
+        """Whose name and password these are. Raises LoginsUnavailable."""
+
+
+class Verified(msgspec.Struct, frozen=True):
+    """What became of a password. `user`: of the directory, None for one of the file's."""
+
+    step: Success | Failure
+    user: User | None = None
 
 
 class Channel(msgspec.Struct, frozen=True):
@@ -106,6 +135,7 @@ class Authenticator:
 
     Attributes:
         judge_token: finds out whose token it is; to be set where issuers are configured.
+        directory: asked about passwords of names that `credentials` does not hold; to be set where one is configured.
     """
 
     def __init__(
@@ -116,6 +146,7 @@ class Authenticator:
         self._random_bytes = random_bytes
         self.lockout, self._now = lockout, now
         self.judge_token: TokenJudge = _no_issuers
+        self.directory: DirectoryLogins | None = None
         self._threads = ThreadPoolExecutor(_VERIFIERS, thread_name_prefix="authentication")
 
     def exchange(self, mechanism: str, connector: ReceiveConnector, channel: Channel) -> Exchange | Reply:
@@ -140,19 +171,34 @@ class Authenticator:
             plus=mechanism.endswith("-PLUS"), admit=lambda name: self.objection(name, connector, channel.source),
         )  # fmt: skip
 
-    async def verify(self, request: VerifyPassword) -> bool:
-        """Whether a password is right, found out on a thread."""
-        loop = asyncio.get_running_loop()
-        return await loop.run_in_executor(
-            self._threads, self._credentials.verify, request.name, request.password
-        )  # fmt: skip
+    async def verify(self, request: VerifyPassword, source: str) -> Verified:
+        """Whether a password is right: by the file, on a thread; for names that it does not hold, by the directory."""
+        name, loop = request.name, asyncio.get_running_loop()
+        if await loop.run_in_executor(self._threads, self._credentials.verify, name, request.password):
+            return Verified(Success(name))
+        if self.directory is None or self._credentials.holds(name):
+            return Verified(Failure(replies.AUTH_FAILED, "wrong name or password", name))
+        if self.lockout.is_locked(canonical_name(name), source, self._now(), guessable=True):
+            # The directory counts failures, too: whoever guesses here must not lock the account there.
+            return Verified(Failure(replies.AUTH_FAILED, "locked after too many failed logons", name))
+        try:
+            verdict = await self.directory.verify(name, request.password)
+        except LoginsUnavailable as fault:
+            return Verified(Failure(replies.AUTH_TEMPORARY, str(fault), name, counts=False))
+        if verdict.user is None:
+            return Verified(Failure(replies.AUTH_FAILED, verdict.reason, verdict.name))
+        if self._credentials.holds(verdict.name):
+            return Verified(Failure(replies.AUTH_FAILED, "the users file has a login of that name", verdict.name))
+        return Verified(Success(verdict.name), verdict.user)
 
-    def objection(self, name: str, connector: ReceiveConnector, source: str, *, guessable: bool = True) -> str:
+    def objection(
+        self, name: str, connector: ReceiveConnector, source: str, *, guessable: bool = True, user: User | None = None
+    ) -> str:  # fmt: skip
         """Why a login that proved who it is may not come in, "" where it may. From outside, each looks like a wrong
-        password."""
+        password. `user`: of the directory."""
         if self.lockout.is_locked(canonical_name(name), source, self._now(), guessable=guessable):
             return "locked after too many failed logons"
-        if self.principal(name, connector) is None:
+        if self.principal(name, connector, user) is None:
             return "no right to submit on this connector"
         return ""
 
@@ -164,10 +210,11 @@ class Authenticator:
         """A logon succeeded: the account begins anew, and is known there."""
         self.lockout.succeeded(canonical_name(name), source)
 
-    def principal(self, name: str, connector: ReceiveConnector) -> Principal | None:
+    def principal(self, name: str, connector: ReceiveConnector, user: User | None = None) -> Principal | None:
         """As whom a session runs after this login succeeded; None where the login has no right to submit there,
-        which is answered like a wrong password, or was disabled meanwhile."""
-        user = self._credentials.find(name)
+        which is answered like a wrong password, or was disabled meanwhile. `user`: of the directory, which has just
+        vouched for it."""
+        user = user or self._credentials.find(name)
         if user is None:
             return None
         principal = principal_of(user)

@@ -5,6 +5,7 @@ import base64
 import logging
 from typing import TYPE_CHECKING
 
+from bridgehead.directory.user_record import User
 from bridgehead.mail.reply import Reply
 from bridgehead.receive import agent_log
 from bridgehead.receive.authentication import LogonFailures, channel_of
@@ -21,7 +22,7 @@ log = logging.getLogger("bridgehead.receive")
 class Logon:
     """The logons of one session, one after the other."""
 
-    __slots__ = ("_asked_at", "_exchange", "_failures", "_outcome", "_session")
+    __slots__ = ("_asked_at", "_exchange", "_failures", "_outcome", "_session", "_user")
 
     def __init__(self, session: "Session") -> None:
         self._session = session
@@ -29,6 +30,7 @@ class Logon:
         self._failures = LogonFailures(session.connector.settings)
         self._outcome: Step = CANCELLED
         self._asked_at = 0.0
+        self._user: User | None = None  # of the directory, that vouched for it
 
     def begin(self, event: Auth) -> None:
         """AUTH: choose the mechanism and take its first step."""
@@ -39,7 +41,7 @@ class Logon:
         if isinstance(exchange, Reply):
             session.answer(exchange)
             return
-        self._exchange = exchange
+        self._exchange, self._user = exchange, None
         self._asked_at = session.services.clock.monotonic()
         self._step(exchange.start(event.initial))
 
@@ -63,12 +65,9 @@ class Logon:
                 self._fail(step)
 
     async def _verify(self, request: VerifyPassword) -> None:
-        right = await self._session.services.authenticator.verify(request)
-        self._outcome = (
-            Success(request.name)
-            if right
-            else Failure(replies.AUTH_FAILED, "wrong name or password", request.name)
-        )  # fmt: skip
+        session = self._session
+        verified = await session.services.authenticator.verify(request, session.client_ip)
+        self._outcome, self._user = verified.step, verified.user
 
     async def _wait(self, pending: Pending) -> None:
         self._outcome = await pending.work()
@@ -82,8 +81,10 @@ class Logon:
         session, name = self._session, success.name
         self._exchange = None
         authenticator, settings = session.services.authenticator, session.connector.settings
-        reason = authenticator.objection(name, settings, session.client_ip, guessable=success.guessable)
-        principal = authenticator.principal(name, settings)
+        reason = authenticator.objection(
+            name, settings, session.client_ip, guessable=success.guessable, user=self._user
+        )  # fmt: skip
+        principal = authenticator.principal(name, settings, self._user)
         if reason or principal is None:
             log.warning("logon of %r from %s refused: %s", name, session.client_ip, reason)
             self._refuse()
@@ -100,8 +101,10 @@ class Logon:
         if failure.counts:
             session.services.authenticator.failed(name, session.client_ip, guessable=failure.guessable)
             self._refuse()
-        else:
-            session.answer(failure.reply)
+            return
+        if failure.reply is replies.AUTH_TEMPORARY:
+            session.connector.counters.logons_deferred += 1
+        session.answer(failure.reply)
 
     def _refuse(self) -> None:
         """The same reply at the same time after the client's last word, whatever was wrong and however long it took to

@@ -58,6 +58,7 @@ from bridgehead.server.connector_watch import ConnectorWatch
 from bridgehead.server.devices import DEVICES_FILE, DeviceWatch
 from bridgehead.server.diagnostics import ServerDiagnostics
 from bridgehead.server.early_sockets import EarlySockets
+from bridgehead.server.ldap_logins import LdapDesk
 from bridgehead.server.lockouts import Lockouts
 from bridgehead.server.log_snapshots import LogSnapshots
 from bridgehead.server.monitoring import Monitored
@@ -228,6 +229,7 @@ class Application:
         self.authenticator = Authenticator(self.users, os.urandom, self.lockouts.table, self.clock.now)
         self.devices = DeviceWatch(configuration.devices, loaded.within(DEVICES_FILE), self.clock.now)
         self.authenticator.judge_token = self.token_issuers.checker.judge
+        self.ldap = LdapDesk(lambda: self.rooms.resolver, self.alarms)
         self.receive = ReceiveServer(
             ReceiveServices(
                 fqdn=self.fqdn,
@@ -253,6 +255,12 @@ class Application:
             )
         )
 
+    def use_ldap(self) -> None:
+        """Ask the directory that is configured about logins."""
+        self.ldap.configure(self.loaded)
+        self.authenticator.directory = self.ldap.logins
+        self.ldap.start()
+
     # --- life -----------------------------------------------------------------------------------------------------
 
     async def start(
@@ -275,6 +283,7 @@ class Application:
         await self.standing_rules.start()
         self.categorizer.start()
         await self.resubmissions.open()
+        self.use_ldap()
         await self.receive.configure(configuration.receive_connectors, opened, configuration.devices)
         self._tasks.add(asyncio.get_running_loop().create_task(self.devices.run()))
         self._start_directories()
@@ -329,6 +338,7 @@ class Application:
         await self.domain_tls.stop()
         await self.tls_reports.close()
         await self.token_issuers.checker.close()
+        self.ldap.close()
         self.authenticator.close()
         self.lockouts.save()
         self.logs.close()

@@ -47,7 +47,7 @@ _AT_START_ONLY: Final = ("server", "logs", "pickup", "api", "monitoring")
 _RELOADED: Final = (
     "accepted_domains", "receive_connectors", "send_connectors", "foreign_connectors", "mailbox_store", "categorizer",
     "delivery", "queues", "alarms", "back_pressure", "directory", "connector_tests", "sender_exceptions",
-    "tls", "certificates", "acme", "mta_sts", "devices", "lockout", "auth_servers",
+    "tls", "certificates", "acme", "mta_sts", "devices", "lockout", "auth_servers", "ldap_logins",
 )  # fmt: skip
 
 
@@ -184,6 +184,7 @@ class Operations:
         app.authenticator.judge_token = app.token_issuers.checker.judge
         if former_checker is not None:
             await former_checker.close()
+        app.use_ldap()
         app.certificates.use(app.server_pair, certificate_pairs(loaded))
         app.devices.reconfigure(loaded.configuration.devices)
         await app.receive.configure(connectors, opened, loaded.configuration.devices)

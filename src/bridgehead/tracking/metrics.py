@@ -95,13 +95,14 @@ class ReceiveCounters:
     """
 
     __slots__ = (
-        "bytes", "connections", "current", "logon_failures", "messages", "recipients", "refused", "rejected_permanent",
-        "rejected_temporary", "tarpits", "timeouts", "tls_failures", "tls_sessions", "until_mail", "until_reply",
+        "bytes", "connections", "current", "logon_failures", "logons_deferred", "messages", "recipients", "refused",
+        "rejected_permanent", "rejected_temporary", "tarpits", "timeouts", "tls_failures", "tls_sessions",
+        "until_mail", "until_reply",
     )  # fmt: skip
 
     def __init__(self) -> None:
         self.connections = self.current = self.refused = self.timeouts = self.tarpits = 0
-        self.tls_sessions = self.tls_failures = self.logon_failures = 0
+        self.tls_sessions = self.tls_failures = self.logon_failures = self.logons_deferred = 0
         self.messages = self.recipients = self.bytes = 0
         self.rejected_permanent = self.rejected_temporary = 0
         self.until_mail = Histogram(SHORT_SECONDS)

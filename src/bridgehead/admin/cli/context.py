@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from bridgehead.directory.user_record import User
     from bridgehead.net.settings import Certificate, TlsSettings
     from bridgehead.queues.settings import QueueSettings
+    from bridgehead.receive.ldap.settings import LdapSettings
     from bridgehead.receive.settings import Device, ReceiveConnector, SenderException
     from bridgehead.routing.settings import AcceptedDomain, ForeignConnector, MailboxStore, SendConnector
     from bridgehead.tracking.settings import LogSettings
@@ -69,6 +70,8 @@ class Configuration(Protocol):
     def accepted_domains(self) -> "Sequence[AcceptedDomain]": ...
     @property
     def receive_connectors(self) -> "Sequence[ReceiveConnector]": ...
+    @property
+    def ldap_logins(self) -> "LdapSettings": ...
     @property
     def devices(self) -> "Sequence[Device]": ...
     @property

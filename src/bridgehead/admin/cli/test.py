@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""`bridgehead test send-connector|receive-connector|domain|smtp|results`."""
+"""`bridgehead test send-connector|receive-connector|domain|smtp|ldap|results`."""
 
 from collections.abc import Callable
 from pathlib import Path
@@ -9,6 +9,7 @@ import rich_click as click
 
 from bridgehead.admin.cli.context import CliContext
 from bridgehead.admin.cli.output import NEGATIVE, AdminCommand, echo_json, json_option, paint, say, table
+from bridgehead.admin.cli.password import password_option, read_password
 
 if TYPE_CHECKING:
     import msgspec
@@ -137,6 +138,46 @@ def smtp(context: click.Context, /, host: str, tls: str | None, **options: Any) 
     _run(context, SMTP, HostTest, {"host": host}, {"tls": tls or "", **options})
 
 
+@test.command("ldap", cls=AdminCommand)
+@click.argument("name", default="")
+@password_option
+@click.option("-v", "--verbose", is_flag=True, help="Show the evidence of steps that passed, too.")
+@json_option
+@click.pass_context
+def ldap(context: click.Context, name: str, password_stdin: bool, verbose: bool, as_json: bool) -> None:
+    """Test the LDAP directory: each server, the lookup account, and with NAME and its password a logon.
+
+    This command asks the directory by itself; the running server never sees the password.
+
+    \b
+    Examples:
+      bridgehead test ldap
+      bridgehead test ldap anna
+      pass show anna | bridgehead test ldap anna --password-stdin
+    """
+    import asyncio
+
+    from bridgehead.admin.faults import INVALID, AdminFault
+    from bridgehead.admin.probe.ldap import run_ldap_test
+    from bridgehead.net.clock import SystemClock
+    from bridgehead.net.resolver import Resolver
+
+    cli: CliContext = context.obj
+    settings = cli.configuration.ldap_logins
+    if not settings.servers:
+        raise AdminFault(INVALID, "no LDAP directory is configured", "add a table [ldap_logins]")
+    password = read_password(password_stdin, f"Password of {name}", new=False) if name else None
+
+    async def run() -> "ProbeResult":
+        resolver = Resolver(cli.configuration.server.dns_servers, clock=SystemClock())
+        try:
+            return await run_ldap_test(settings, cli.data_directory, resolver, name, password)
+        finally:
+            await resolver.close()
+
+    _print(context, asyncio.run(run()), as_json=as_json, verbose=verbose, strict=False)
+
+
 @test.command("results", cls=AdminCommand)
 @click.argument("name", default="")
 @click.option("--failed", is_flag=True, help="Only those that failed.")
@@ -188,13 +229,18 @@ def _run(
         from bridgehead.admin.cli.probe_page import page
 
         shown["html"].write_text(page(result), encoding="utf-8")
-    if shown["as_json"]:
+    _print(context, result, as_json=shown["as_json"], verbose=shown["verbose"], strict=shown["strict"])
+
+
+def _print(context: click.Context, result: "ProbeResult", *, as_json: bool, verbose: bool, strict: bool) -> None:
+    """Print a result and end with the exit code."""
+    if as_json:
         echo_json(result)
     else:
         from bridgehead.admin.cli.probe_text import tree_text
 
-        say(tree_text(result, everything=shown["verbose"]))
-    bad = ("failure", "warning") if shown["strict"] else ("failure",)
+        say(tree_text(result, everything=verbose))
+    bad = ("failure", "warning") if strict else ("failure",)
     context.exit(NEGATIVE if result.verdict.value in bad else 0)
 
 

@@ -139,6 +139,7 @@ SECTIONS: Final[dict[str, tuple[Metric, ...]]] = {
         _counter("smtp_receive_tls_sessions", "Sessions under TLS.", _RECEIVE + "TLS Connections Total", _CONNECTOR),
         _counter("smtp_receive_tls_failures", "TLS handshakes that failed.", "", _CONNECTOR),
         _counter("smtp_receive_logon_failures", "Log-ons refused.", "", _CONNECTOR),
+        _counter("smtp_receive_logons_deferred", "Log-ons answered with 454: nobody could tell.", "", _CONNECTOR),
         _histogram("smtp_receive_until_mail_seconds", "From the connection to its first MAIL.", _CONNECTOR,
                    SHORT_SECONDS),
         _histogram("smtp_receive_until_reply_seconds",

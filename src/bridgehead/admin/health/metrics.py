@@ -175,6 +175,7 @@ def _receive(taken: _Taken, name: str, counters: ReceiveCounters) -> None:
     taken.put("smtp_receive_tls_sessions", counters.tls_sessions, name)
     taken.put("smtp_receive_tls_failures", counters.tls_failures, name)
     taken.put("smtp_receive_logon_failures", counters.logon_failures, name)
+    taken.put("smtp_receive_logons_deferred", counters.logons_deferred, name)
     taken.put_histogram("smtp_receive_until_mail_seconds", counters.until_mail, name)
     taken.put_histogram("smtp_receive_until_reply_seconds", counters.until_reply, name)
 

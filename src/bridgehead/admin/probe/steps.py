@@ -56,7 +56,7 @@ class ProbeResult(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True)
     """A whole test.
 
     Attributes:
-        kind: "send-connector", "receive-connector", "domain" or "smtp".
+        kind: "send-connector", "receive-connector", "domain", "smtp" or "ldap".
         name: of what was tested.
         started_at: when it began.
         verdict: the tree's; FAILURE where mail would not go or come as configured.
@@ -147,7 +147,12 @@ class StepBuilder:
     @property
     def verdict(self) -> Verdict:
         """So far."""
-        return worst([one.verdict for one in self._steps]) if self._verdict is None else self._verdict
+        return worst(self.verdicts) if self._verdict is None else self._verdict
+
+    @property
+    def verdicts(self) -> "list[Verdict]":
+        """Of the steps right below."""
+        return [one.verdict for one in self._steps]
 
     @property
     def failures(self) -> int:

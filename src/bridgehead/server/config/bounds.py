@@ -28,6 +28,7 @@ from bridgehead.queues.settings import (
     UsedDiskSpace,
 )
 from bridgehead.receive.authentication_settings import AuthServer, LockoutSettings
+from bridgehead.receive.ldap.settings import LdapSettings
 from bridgehead.receive.settings import Device, PickupSettings, ReceiveConnector
 from bridgehead.routing.settings import ForeignConnector, MailboxStore, SendConnector
 from bridgehead.tracking.settings import LogSettings
@@ -220,6 +221,11 @@ BOUNDS: Final[dict[type[msgspec.Struct], dict[str, Bound]]] = {
         "clock_skew": _time(timedelta(0), 10 * _MINUTE),
         "key_refresh_interval": _time(_MINUTE, 30 * _DAY),
         "max_key_age": _time(_MINUTE, 365 * _DAY),
+    },
+    LdapSettings: {
+        "connections": Bound(1, 64),
+        "timeout": _time(timedelta(milliseconds=100), _MINUTE),
+        "cache_time": _time(timedelta(0), _HOUR),
     },
     LockoutSettings: {
         "account_lockout_threshold": Bound(0, 999),

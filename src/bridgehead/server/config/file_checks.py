@@ -50,6 +50,11 @@ def check_files(loaded: Loaded) -> None:
         if send.authentication_password:
             _check_secret(loaded, send.authentication_password, (*path, "authentication_password"))
         _check_oauth(loaded, send.oauth, (*path, "oauth"))
+    ldap = configuration.ldap_logins
+    if ldap.lookup_password:
+        _check_secret(loaded, ldap.lookup_password, ("ldap_logins", "lookup_password"))
+    if ldap.ca_file:
+        _check_trust_anchors(loaded, ldap.ca_file, ("ldap_logins", "ca_file"))
     if configuration.delivery.token_store_key:
         _check_secret(loaded, configuration.delivery.token_store_key, ("delivery", "token_store_key"))
 

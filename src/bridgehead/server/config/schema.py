@@ -14,6 +14,7 @@ from bridgehead.net.settings import Certificate, TlsSettings
 from bridgehead.net.sts_settings import MtaStsSettings
 from bridgehead.queues.settings import BackPressureSettings, QueueSettings
 from bridgehead.receive.authentication_settings import AuthServer, LockoutSettings
+from bridgehead.receive.ldap.settings import LdapSettings
 from bridgehead.receive.settings import Device, PickupSettings, ReceiveConnector, SenderException
 from bridgehead.routing.settings import AcceptedDomain, ForeignConnector, MailboxStore, SendConnector
 from bridgehead.tracking.settings import LogSettings
@@ -60,6 +61,7 @@ class Configuration(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fi
     pickup: PickupSettings = PickupSettings()
     lockout: LockoutSettings = LockoutSettings()
     auth_servers: list[AuthServer] = []
+    ldap_logins: LdapSettings = LdapSettings()
     tls: TlsSettings = TlsSettings()
     tls_reports: TlsReportSettings = TlsReportSettings()
     certificates: list[Certificate] = []

@@ -1,0 +1,2 @@
+# SPDX-License-Identifier: MIT
+"""Logins from an LDAP directory, Active Directory among them."""
