@@ -28,6 +28,7 @@ PURE_FLOOR = 1
 PURE_FILES = frozenset(
     {
         "admin/queue/filter.py",
+        "admin/queue/filter_match.py",
         "categorizer/bifurcate.py",
         "categorizer/expand.py",
         "categorizer/resolve.py",

@@ -141,7 +141,9 @@ class Postfix:
 
     def __enter__(self) -> "Postfix":
         master = "/usr/lib/postfix/sbin/master"
-        assert Path(master).exists(), "postfix is not installed; `make test-tools` installs what the tests need"
+        assert Path(master).exists(), (
+            "postfix is not installed; `make install-test-packages` installs what the tests need"
+        )
         with (self.directory / "log/master").open("wb") as log:
             self._process = subprocess.Popen(
                 [master, "-c", str(self.directory / "conf"), "-d"],

@@ -11,7 +11,7 @@ from pathlib import Path
 def program(name: str) -> str:
     """Path of a program from a Debian package. Raises AssertionError where it is missing: `make test` installs it."""
     found = shutil.which(name, path=os.environ.get("PATH", "") + ":/usr/sbin:/sbin")
-    assert found, f"{name} is not installed; `make test-tools` installs what the tests need"
+    assert found, f"{name} is not installed; `make install-test-packages` installs what the tests need"
     return found
 
 

@@ -1,9 +1,10 @@
 # SPDX-License-Identifier: MIT
-"""Carries out actions on queued messages, in batches, in the background; keeps their records; undoes them.
+"""Carries out actions on queued messages, in batches, in the background, and undoes them.
 
 Each batch is a page of the store's listing and one transaction for its changes with the former states; after it the
 record's cursor moves. Other mail goes on in between. A stop or a crash leaves a record that is Running: the next start
-goes on from its cursor, and what was changed already is found changed. Memory holds one batch.
+goes on from its cursor, and what was changed already is found changed. Memory holds one batch. Which messages a target
+means is `selection.py`; the records are kept by `action_archive.py`.
 """
 
 import asyncio
@@ -13,7 +14,8 @@ from typing import Final, Protocol
 
 import msgspec
 
-from bridgehead.admin.faults import INVALID, NOT_FOUND, AdminFault
+from bridgehead.admin.faults import INVALID, AdminFault
+from bridgehead.admin.queue.action_archive import ActionArchive
 from bridgehead.admin.queue.action_record import (
     ACTION,
     COMPLETED,
@@ -22,28 +24,22 @@ from bridgehead.admin.queue.action_record import (
     Target,
     former_note,
     former_of,
-    note_of,
-    record_of,
 )
-from bridgehead.admin.queue.filter import Predicate, compiled
-from bridgehead.admin.queue.message_properties import Vantage, message_properties, names_a_queue, narrowed, read_filter
+from bridgehead.admin.queue.message_properties import Vantage
 from bridgehead.admin.queue.queue_names import queue_identity
+from bridgehead.admin.queue.selection import EVERYTHING, Selection
 from bridgehead.admin.times import moment
 from bridgehead.delivery.actions import Applied, Decide, MessageActions, NoteFor
 from bridgehead.mail.item import Handling, MailItem, Source
-from bridgehead.mail.limits import ACTION_BATCH, ACTIONS_KEPT
+from bridgehead.mail.limits import ACTION_BATCH
 from bridgehead.queues.changes import ChangeKind, ItemChange, Unchanged, changed, former, restored
 from bridgehead.queues.settings import QueueSettings
 from bridgehead.queues.store import (
     ItemFilter,
     MessageStatus,
-    Note,
-    Page,
     QueuedItem,
-    QueueKind,
     QueueStore,
     StoreFault,
-    Swap,
 )
 from bridgehead.routing.next_hop import NextHop
 from bridgehead.tracking.events import EventId, event_for
@@ -51,12 +47,9 @@ from bridgehead.tracking.ports import Tracker
 
 log = logging.getLogger("bridgehead.admin")
 
-HOUSEKEEPING_SECONDS: Final = 30.0
 FAULT_PAUSE: Final = 5.0
 """Seconds until an action goes on after the store failed."""
 QUEUES_NAMED: Final = 100
-_EVERYTHING: Final = 2**62
-"""An id after every id."""
 _TOLD: Final = "gone: its sender has been told"
 _LEFT: Final = "gone from the queues"
 
@@ -84,17 +77,19 @@ class ActionRunner:
     Args:
         actions: changes a batch of messages, wherever they are.
         tracker: told of messages that come back or go through the categorizer anew.
+
+    Attributes:
+        selection: which messages are meant.
+        archive: the records of actions.
     """
 
     def __init__(
         self, store: QueueStore, actions: MessageActions, tracker: Tracker, surroundings: Surroundings
     ) -> None:  # fmt: skip
         self._store, self.changes, self._tracker, self.around = store, actions, tracker, surroundings
-        self._running: dict[int, ActionRecord] = {}
+        self.selection = Selection(store, surroundings)
+        self.archive = ActionArchive(store, surroundings.now)
         self._tasks: dict[int, asyncio.Task[None]] = {}
-        self._next_id = 1
-        self._count = 0
-        self._purges: dict[int, float] = {}
         self.held_by_another: Callable[[QueuedItem], Handling | None] = lambda entry: None
         """What standing rules in force order for a message that one that ended has held."""
         self._housekeeper: asyncio.Task[None] | None = None
@@ -103,18 +98,11 @@ class ActionRunner:
 
     async def start(self) -> None:
         """Go on with what a former process left unfinished. Raises StoreFault, AdminFault."""
-        last = -1
-        while notes := await self._store.notes(ACTION, None, last):
-            for note in notes:
-                last, record = note.id, record_of(note)
-                self._count += 1
-                if record.state == RUNNING:
-                    record.done = await self._count_formers(record) if not record.undo_of else record.done
-                    self._launch(record)
-                if record.purge_at:
-                    self._purges[record.id] = record.purge_at
-        self._next_id = max(1, last + 1)
-        self._housekeeper = asyncio.get_running_loop().create_task(self._keep_house(), name="actions")
+        for record in await self.archive.load():
+            if not record.undo_of:
+                record.done = await self.archive.count_formers(record)
+            self._launch(record)
+        self._housekeeper = asyncio.get_running_loop().create_task(self.archive.keep_house(), name="actions")
 
     async def stop(self) -> None:
         """Stop between two steps; what is unfinished goes on at the next start."""
@@ -129,9 +117,9 @@ class ActionRunner:
         """What `begin` would do now; changes nothing. Raises AdminFault, StoreFault."""
         found = Preview(Applied(), [])
         cursor = 0
-        pages = await self._pages(target)
+        pages = await self.selection.pages(target)
         while True:
-            page = await pages(cursor, _EVERYTHING)
+            page = await pages(cursor, EVERYTHING)
             for entry in page.entries:
                 try:
                     found.applied.changed(entry, changed(entry, change))
@@ -144,34 +132,14 @@ class ActionRunner:
             if not cursor:
                 return found
 
-    async def listed(self, wanted: ItemFilter, filter_text: str) -> list[QueuedItem]:
-        """Entries that fit both, up to `wanted.limit`, in order of id. Raises AdminFault, StoreFault."""
-        narrow, fits = await self.reading(filter_text)
-        for name in ("queue", "next_hop", "status", "internal_message_id"):
-            if getattr(wanted, name) is None:
-                wanted = msgspec.structs.replace(wanted, **{name: getattr(narrow, name)})
-        found: list[QueuedItem] = []
-        cursor = 0
-        while len(found) < wanted.limit:
-            page = await self._store.page(wanted, fits, cursor, _EVERYTHING)
-            found += page.entries
-            cursor = page.last
-            if not cursor:
-                break
-        return found[: wanted.limit]
-
     async def begin(self, target: Target, change: ItemChange) -> ActionRecord:
         """Record an action and start it. Raises StoreFault."""
-        number = self._next_id
-        self._next_id += 1
+        number = self.archive.number()
         change = msgspec.structs.replace(change, action=number, at=self.around.now())
         record = ActionRecord(id=number, change=change, target=target, boundary=self._store.allocate_id())
         if change.kind is ChangeKind.REMOVE:
-            record.purge_at = change.at + self._hold_time
-        await self._store.swap([], [note_of(record)])
-        self._count += 1
-        if record.purge_at:
-            self._purges[number] = record.purge_at
+            record.purge_at = change.at + self.around.queue_settings().removed_message_hold_time.total_seconds()
+        await self.archive.add(record)
         self._launch(record)
         return record
 
@@ -179,81 +147,54 @@ class ActionRunner:
         self, change: ItemChange, chosen: str, counts: dict[str, int], undo_of: int = 0
     ) -> ActionRecord:  # fmt: skip
         """Record what was done to queues as a whole; `counts` says how many messages are in each. Raises StoreFault."""
-        number = self._next_id
-        self._next_id += 1
+        number = self.archive.number()
         now = self.around.now()
         record = ActionRecord(
             id=number, change=msgspec.structs.replace(change, action=number, at=now), target=Target(queues=chosen),
             boundary=0, state=COMPLETED, ended=now, done=sum(counts.values()), queues=counts, undo_of=undo_of,
         )  # fmt: skip
-        notes = [note_of(record)]
-        if undo_of:
-            original = await self.record(undo_of)
+        original = await self.archive.record(undo_of) if undo_of else None
+        if original is not None:
             original.undone_by = number
-            notes.append(note_of(original))
-        await self._store.swap([], notes)
-        self._count += 1
+        await self.archive.add(record, original)
         return record
 
     async def undo(self, number: int, by: str, reason: str) -> ActionRecord:
         """Begin to restore what an action changed and what has not left since. Raises AdminFault, StoreFault."""
-        record = await self.record(number)
+        record = await self.archive.record(number)
         if record.state == RUNNING:
             raise AdminFault(INVALID, f"action {number} is not finished yet", f"bridgehead action show {number}")
         if record.undone_by:
             raise AdminFault(INVALID, f"action {number} was undone already, by action {record.undone_by}")
         if not record.can_be_undone:
             raise AdminFault(INVALID, _why_not(record), "what has been sent cannot be called back")
-        undoing = self._next_id
-        self._next_id += 1
+        undoing = self.archive.number()
         change = msgspec.structs.replace(record.change, by=by, reason=reason, at=self.around.now())
         follower = ActionRecord(
             id=undoing, change=change, target=record.target, boundary=record.boundary, undo_of=record.id
         )
         record.undone_by = undoing
-        await self._store.swap([], [note_of(record), note_of(follower)])
-        self._count += 1
+        await self.archive.add(follower, record)
         self._launch(follower)
         return follower
-
-    async def record(self, number: int) -> ActionRecord:
-        """One action as it stands. Raises AdminFault, StoreFault."""
-        if number in self._running:
-            return self._running[number]
-        notes = await self._store.notes(ACTION, number, -1, 1)
-        if not notes or notes[0].part:
-            raise AdminFault(NOT_FOUND, f"there is no action {number}", "bridgehead action list shows them")
-        return record_of(notes[0])
-
-    async def records(self, limit: int) -> list[ActionRecord]:
-        """The latest actions, the latest first. Raises StoreFault, AdminFault."""
-        found: list[ActionRecord] = []
-        upper = self._next_id
-        while len(found) < limit and upper > 0:
-            lower = max(0, upper - limit - 1)
-            notes = await self._store.notes(ACTION, None, lower, limit + 1)
-            part = [self._running.get(note.id) or record_of(note) for note in notes if note.id < upper]
-            found += reversed(part)
-            upper = lower + 1 if lower else 0
-        return found[:limit]
 
     async def ended(self, number: int, seconds: float) -> ActionRecord:
         """The action as it stands once it has ended, or after that time. Raises AdminFault, StoreFault."""
         task = self._tasks.get(number)
         if task is not None:
             await asyncio.wait([task], timeout=seconds)
-        return await self.record(number)
+        return await self.archive.record(number)
 
     @property
     def running(self) -> int:
         """Actions under way."""
-        return len(self._running)
+        return len(self.archive.running)
 
     # --- carrying out ----------------------------------------------------------------------------------------------
 
     def _launch(self, record: ActionRecord) -> None:
         work = self._undo if record.undo_of else self._carry_out
-        self._running[record.id] = record
+        self.archive.running[record.id] = record
         task = asyncio.get_running_loop().create_task(self._until_done(record, work), name=f"action {record.id}")
         self._tasks[record.id] = task
         task.add_done_callback(lambda _: self._tasks.pop(record.id, None))
@@ -266,7 +207,7 @@ class ActionRunner:
         while True:
             try:
                 if again and not record.undo_of:
-                    record.done = await self._count_formers(record)
+                    record.done = await self.archive.count_formers(record)
                 await work(record)
                 break
             except StoreFault as fault:
@@ -279,19 +220,19 @@ class ActionRunner:
                 break
         record.state, record.ended = COMPLETED, self.around.now()
         try:
-            await self._store.swap([], [note_of(record)])
+            await self.archive.save(record)
         except StoreFault as fault:
             log.error(
                 "the end of action %d could not be stored, the next start repeats its last step: %s", record.id, fault
             )
-        self._running.pop(record.id, None)
+        self.archive.running.pop(record.id, None)
         log.info(
             "action %d, %s by %s (%s): %d messages changed, %d left alone", record.id, record.verb, record.change.by,
             record.change.reason, record.done, sum(record.skipped.values()),
         )  # fmt: skip
 
     async def _carry_out(self, record: ActionRecord) -> None:
-        pages = await self._pages(record.target)
+        pages = await self.selection.pages(record.target)
         change = record.change
         while True:
             page = await pages(record.cursor, record.boundary)
@@ -315,7 +256,7 @@ class ActionRunner:
         return after
 
     async def _undo(self, record: ActionRecord) -> None:
-        original = await self.record(record.undo_of)
+        original = await self.archive.record(record.undo_of)
         while True:
             notes = await self._store.notes(ACTION, original.id, record.cursor, ACTION_BATCH)
             formers = {note.part: former_of(note) for note in notes}
@@ -362,7 +303,7 @@ class ActionRunner:
         if not last:
             return False
         record.cursor = last
-        await self._store.swap([], [note_of(record)])
+        await self.archive.save(record)
         return True
 
     def _track(self, item: MailItem, record: ActionRecord) -> None:
@@ -372,107 +313,11 @@ class ActionRunner:
         event.source_context = f"Action={record.id};By={record.change.by};Reason={record.change.reason}"
         self._tracker.record(event)
 
-    async def _count_formers(self, record: ActionRecord) -> int:
-        """How many messages an action that was cut short has changed."""
-        count, last = 0, 0
-        while notes := await self._store.notes(ACTION, record.id, last):
-            count, last = count + len(notes), notes[-1].part
-        return count
-
-    # --- what an action is about -----------------------------------------------------------------------------------
-
-    async def _pages(self, target: Target) -> Callable[[int, int], Coroutine[None, None, Page]]:
-        """A function that gives the entries of a target after one id and before another, a page at a time.
-
-        Raises AdminFault for a filter that cannot be read, StoreFault.
-        """
-        if target.ids:
-            return lambda after, before: self._named(target.ids, after)
-        wanted, accepts = await self.reading(target.filter)
-        if target.queue is not None:
-            wanted = msgspec.structs.replace(wanted, queue=target.queue, next_hop=target.next_hop)
-        return lambda after, before: self._store.page(wanted, accepts, after, before)
-
-    async def reading(self, filter_text: str, limit: int = ACTION_BATCH) -> tuple[ItemFilter, Predicate]:
-        """What the store is asked for a filter, and what is compared besides. Raises AdminFault, StoreFault."""
-        wanted = ItemFilter(limit=limit)
-        fits: Predicate = _anything
-        if filter_text:
-            expression = read_filter(filter_text, message_properties(self.around), self.around.now())
-            summaries = await self._store.queues() if names_a_queue(expression) else []
-            wanted, fits = narrowed(expression, summaries, limit), compiled(expression)
-        if wanted.queue is QueueKind.REMOVED:
-            return wanted, fits
-        return wanted, lambda entry: entry.queue is not QueueKind.REMOVED and fits(entry)
-
-    async def _named(self, ids: tuple[int, ...], after: int) -> Page:
-        part = sorted(key for key in set(ids) if key > after)[:ACTION_BATCH]
-        entries: list[QueuedItem] = []
-        for key in part:
-            entries += await self._store.list_items(ItemFilter(internal_message_id=key))
-        return Page(entries, part[-1] if len(part) == ACTION_BATCH else 0)
-
-    # --- keeping house --------------------------------------------------------------------------------------------
-
-    @property
-    def _hold_time(self) -> float:
-        return self.around.queue_settings().removed_message_hold_time.total_seconds()
-
-    async def _keep_house(self) -> None:
-        while True:
-            try:
-                for number, when in list(self._purges.items()):
-                    if when <= self.around.now() and number not in self._running:
-                        await self._purge(number)
-                await self._forget_old()
-            except (StoreFault, AdminFault) as fault:
-                log.error("records of actions could not be tidied up: %s", fault)
-            await asyncio.sleep(HOUSEKEEPING_SECONDS)
-
-    async def _purge(self, number: int) -> None:
-        """Let go for good what an action removed, where its time has come."""
-        record = await self.record(number)
-        last, later = 0, 0.0
-        while notes := await self._store.notes(ACTION, number, last, ACTION_BATCH):
-            swaps: list[Swap] = []
-            for note in notes:
-                for entry in await self._store.list_items(ItemFilter(internal_message_id=note.part)):
-                    handling = entry.item.handling
-                    if entry.queue is not QueueKind.REMOVED or handling is None or handling.action != number:
-                        continue
-                    if entry.due > self.around.now():
-                        later = max(later, entry.due)
-                    else:
-                        swaps.append(Swap(id=entry.id, before=entry, after=None))
-            if swaps:
-                await self._store.swap(swaps)
-            last = notes[-1].part
-        record.purge_at = later
-        await self._store.swap([], [note_of(record)])
-        self._purges.pop(number, None)
-        if later:
-            self._purges[number] = later
-
-    async def _forget_old(self) -> None:
-        """Keep the latest ACTIONS_KEPT records."""
-        while self._count > ACTIONS_KEPT:
-            [oldest, *_] = await self._store.notes(ACTION, None, -1, 1)
-            if oldest.id in self._running or oldest.id in self._purges:
-                return
-            while parts := await self._store.notes(ACTION, oldest.id, 0, ACTION_BATCH):
-                await self._store.swap([], [Note(ACTION, oldest.id, part.part, b"") for part in parts])
-            await self._store.swap([], [Note(ACTION, oldest.id, 0, b"")])
-            self._count -= 1
-
 
 def _suspended_by(entry: QueuedItem, change: ItemChange) -> bool:
     handling = entry.item.handling
     held = entry.status in (MessageStatus.SUSPENDED, MessageStatus.PENDING_SUSPEND)
     return change.kind is ChangeKind.SUSPEND and held and handling is not None and handling.action == change.action
-
-
-def _anything(_: QueuedItem) -> bool:
-    return True
 
 
 def _skip(record: ActionRecord, reason: str, count: int = 1) -> None:

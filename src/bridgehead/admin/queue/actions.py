@@ -153,18 +153,18 @@ async def start_action(server: RunningServer, order: ActionOrder, who: str) -> A
 
 async def list_actions(server: RunningServer, limit: int) -> list[ActionView]:
     """The latest actions, the latest first. Raises StoreFault, AdminFault."""
-    return [view_action(record) for record in await server.actions.records(limit)]
+    return [view_action(record) for record in await server.actions.archive.records(limit)]
 
 
 async def show_action(server: RunningServer, number: int) -> ActionView:
     """One action. Raises AdminFault, StoreFault."""
-    return view_action(await server.actions.record(number))
+    return view_action(await server.actions.archive.record(number))
 
 
 async def undo_action(server: RunningServer, number: int, who: str, reason: str) -> ActionView:
     """Restore what has not left since. Raises AdminFault, StoreFault."""
     reason = clean_text(reason, REASON_TEXT)
-    found = await server.actions.record(number)
+    found = await server.actions.archive.record(number)
     if found.change.kind not in OF_MESSAGES and found.can_be_undone:
         return view_action(await undo_queues(server, found, who, reason))
     record = await server.actions.undo(number, who, reason)

@@ -1,11 +1,11 @@
 # SPDX-License-Identifier: MIT
-"""The one filter grammar of all commands: Exchange's OPATH style, parsed, checked and compiled. Pure.
+"""The one filter grammar of all commands: Exchange's OPATH style, parsed, checked and written. Pure.
 
     {FromAddress -like '*@contoso.com' -and Size -gt 1MB -and -not (Status -eq 'Suspended')}
 
 Which properties there are is the caller's table (`message_properties`, `queue_properties`). Text is compared without
 case; `*` in -like stands for any text. A mistake is told with its place and the nearest right word. Size and depth are
-bounded in `mail.limits`, and no pattern takes more than one pass over a value.
+bounded in `mail.limits`. What fits an expression is `filter_match.py`.
 """
 
 import re
@@ -85,7 +85,6 @@ class Either(msgspec.Struct, frozen=True):
 
 
 Expression = Comparison | Not | Both | Either
-Predicate = Callable[[Any], bool]
 
 _EQUALITY: Final = ("-eq", "-ne")
 _TEXTUAL: Final = (*_EQUALITY, "-like", "-notlike", "-contains")
@@ -118,22 +117,6 @@ def parse_filter(text: str, properties: Mapping[str, Property], now: float) -> E
     Raises FilterError.
     """
     return _Parser(text, properties, now).parse()
-
-
-def compiled(expression: Expression) -> Predicate:
-    """The expression as a function of whatever its properties read."""
-    match expression:
-        case Comparison():
-            return _compare(expression)
-        case Not(operand):
-            inner = compiled(operand)
-            return lambda subject: not inner(subject)
-        case Both(operands):
-            every = tuple(map(compiled, operands))
-            return lambda subject: all(one(subject) for one in every)
-        case Either(operands):
-            some = tuple(map(compiled, operands))
-            return lambda subject: any(one(subject) for one in some)
 
 
 def required(expression: Expression) -> Iterator[Comparison]:
@@ -172,69 +155,6 @@ def _value_text(kind: Kind, value: Any) -> str:
     if isinstance(value, str):
         return "'" + value.replace("'", "''") + "'"
     return str(value)
-
-
-# --- comparing ------------------------------------------------------------------------------------------------------
-
-
-def _compare(one: Comparison) -> Predicate:
-    get, operator = one.property.get, one.operator
-    negated = operator in ("-ne", "-notlike")
-    positive = {"-ne": "-eq", "-notlike": "-like"}.get(operator, operator)
-    if one.value is None:
-        return (lambda subject: get(subject) not in (None, "")) if negated else lambda s: get(s) in (None, "")
-    test = _text_test(positive, one.value) if isinstance(one.value, str) else _order_test(positive, one.value)
-
-    def fits(subject: Any) -> bool:
-        value = get(subject)
-        if value is None:
-            return negated
-        found = any(map(test, value)) if isinstance(value, list) else test(value)
-        return found is not negated
-
-    return fits
-
-
-def _text_test(operator: str, wanted: str) -> Predicate:
-    folded = wanted.casefold()
-    if operator == "-eq":
-        return lambda value: value.casefold() == folded
-    if operator == "-contains":
-        return lambda value: folded in value.casefold()
-    return like(wanted)
-
-
-def _order_test(operator: str, wanted: Any) -> Predicate:
-    tests: dict[str, Predicate] = {
-        "-eq": lambda value: value == wanted,
-        "-gt": lambda value: value > wanted,
-        "-ge": lambda value: value >= wanted,
-        "-lt": lambda value: value < wanted,
-        "-le": lambda value: value <= wanted,
-    }
-    return tests[operator]
-
-
-def like(pattern: str) -> Predicate:
-    """Whether a text fits a pattern in which `*` stands for any text, in one pass and without case."""
-    first, *rest = pattern.casefold().split("*")
-    if not rest:
-        return lambda value: value.casefold() == first
-    *middle, last = rest
-
-    def fits(value: str) -> bool:
-        text = value.casefold()
-        if not text.startswith(first) or len(text) < len(first) + len(last) or not text.endswith(last):
-            return False
-        position, end = len(first), len(text) - len(last)
-        for part in middle:
-            found = text.find(part, position, end)
-            if found < 0:
-                return False
-            position = found + len(part)
-        return True
-
-    return fits
 
 
 # --- parsing --------------------------------------------------------------------------------------------------------

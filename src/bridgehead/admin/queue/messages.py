@@ -173,7 +173,7 @@ async def list_messages(server: RunningServer, wanted: ItemFilter, filter_text: 
     states = await _states(server)
     entries: Sequence[QueuedItem]
     if filter_text:
-        entries = await server.actions.listed(wanted, filter_text)
+        entries = await server.actions.selection.listed(wanted, filter_text)
     else:
         entries = await server.list_items(wanted)
     around = server.actions.around

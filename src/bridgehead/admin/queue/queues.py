@@ -13,7 +13,7 @@ import msgspec
 from bridgehead.admin.faults import FAILED, INVALID, NOT_FOUND, AdminFault
 from bridgehead.admin.ports import QueueActivity, RunningServer
 from bridgehead.admin.queue.action_record import ActionRecord
-from bridgehead.admin.queue.filter import compiled
+from bridgehead.admin.queue.filter_match import compiled
 from bridgehead.admin.queue.message_properties import read_filter
 from bridgehead.admin.queue.messages import MessageView, view_message
 from bridgehead.admin.queue.queue_names import queue_identity

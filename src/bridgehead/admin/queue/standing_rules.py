@@ -16,7 +16,8 @@ import msgspec
 from bridgehead.admin.faults import FAILED, INVALID, NOT_FOUND, AdminFault
 from bridgehead.admin.queue.action_record import Target
 from bridgehead.admin.queue.action_runner import ActionRunner
-from bridgehead.admin.queue.filter import Predicate, compiled, written
+from bridgehead.admin.queue.filter import written
+from bridgehead.admin.queue.filter_match import Predicate, compiled
 from bridgehead.admin.queue.message_properties import message_properties, read_filter
 from bridgehead.mail.item import Handling
 from bridgehead.mail.limits import LIST_RESULTS, STANDING_RULES

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from bridgehead.admin.faults import AdminFault
-from bridgehead.admin.queue import action_runner
+from bridgehead.admin.queue import action_archive
 from bridgehead.admin.queue.action_record import COMPLETED, RUNNING, Target
 from bridgehead.admin.queue.action_runner import ActionRunner
 from bridgehead.delivery.actions import MessageActions
@@ -72,7 +72,7 @@ async def test_an_action_that_a_stop_cuts_short_goes_on_and_is_counted_once(desk
         await asyncio.sleep(0)
     await desk.runner.stop()
     assert 0 < await desk.count(status=MessageStatus.SUSPENDED) < MANY
-    assert (await desk.runner.record(record.id)).state == RUNNING
+    assert (await desk.runner.archive.record(record.id)).state == RUNNING
     await desk.restart()
     ended = await desk.runner.ended(record.id, 30)
     assert (ended.state, ended.done, ended.skipped) == (COMPLETED, MANY, {})
@@ -95,7 +95,7 @@ async def test_the_event_loop_goes_on_while_an_action_runs(desk: Desk) -> None:
         before = loop.time()
         await asyncio.sleep(0)
         longest = max(longest, loop.time() - before)
-    assert (await desk.runner.record(record.id)).done == MANY
+    assert (await desk.runner.archive.record(record.id)).done == MANY
     assert longest < 0.5
 
 
@@ -122,7 +122,7 @@ async def test_what_was_removed_is_kept_for_a_while_and_then_gone(desk: Desk, mo
     await asyncio.sleep(0.1)
     assert await desk.count(queue=QueueKind.REMOVED) == 300
     desk.time += 2 * 3600
-    monkeypatch.setattr(action_runner, "HOUSEKEEPING_SECONDS", 0.01)
+    monkeypatch.setattr(action_archive, "HOUSEKEEPING_SECONDS", 0.01)
     await desk.restart()
     async with asyncio.timeout(20):
         while await desk.count(queue=QueueKind.REMOVED):
@@ -146,19 +146,19 @@ async def test_undo_brings_back_what_was_removed_and_cannot_be_had_twice(desk: D
         await desk.runner.undo(record.id, "ben", "")
     with pytest.raises(AdminFault, match="cannot be undone"):
         await desk.runner.undo(undone.id, "ben", "")
-    assert [one.id for one in await desk.runner.records(10)] == [undone.id, record.id]
+    assert [one.id for one in await desk.runner.archive.records(10)] == [undone.id, record.id]
 
 
 async def test_records_are_bounded_in_number(desk: Desk, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(action_runner, "ACTIONS_KEPT", 3)
-    monkeypatch.setattr(action_runner, "HOUSEKEEPING_SECONDS", 0.01)
+    monkeypatch.setattr(action_archive, "ACTIONS_KEPT", 3)
+    monkeypatch.setattr(action_archive, "HOUSEKEEPING_SECONDS", 0.01)
     await desk.restart()
     await fill(desk, 3)
     for _ in range(6):
         record = await desk.runner.begin(ALL, SUSPEND)
         await desk.runner.ended(record.id, 30)
     async with asyncio.timeout(20):
-        while len(await desk.runner.records(100)) > 3:
+        while len(await desk.runner.archive.records(100)) > 3:
             await asyncio.sleep(0.01)
-    assert [one.id for one in await desk.runner.records(100)] == [6, 5, 4]
+    assert [one.id for one in await desk.runner.archive.records(100)] == [6, 5, 4]
     assert await desk.store.notes(1, 1) == []

@@ -18,12 +18,11 @@ from bridgehead.admin.queue.filter import (
     Kind,
     Not,
     Property,
-    compiled,
-    like,
     parse_filter,
     required,
     written,
 )
+from bridgehead.admin.queue.filter_match import compiled, like
 from bridgehead.mail.limits import FILTER_CHARACTERS, FILTER_COMPARISONS, FILTER_DEPTH
 
 NOW = 1_800_000_000.0

@@ -45,7 +45,7 @@ class Book:
 
     async def statuses(self) -> dict[str, tuple[str, int]]:
         """Status and rule by recipient, once all actions have ended."""
-        for record in await self.actions.records(100):
+        for record in await self.actions.archive.records(100):
             await self.actions.ended(record.id, 10)
         found = await self.store.list_items(ItemFilter())
         return {
