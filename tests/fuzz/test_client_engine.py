@@ -48,6 +48,8 @@ def drive(data: bytes, cuts: list[int], lmtp: bool, content: bytes, upgrade: boo
             assert engine.state is ClientState.CLOSED
             break
         for event in events:
+            if isinstance(event, HelloDone) and not engine.is_ready:
+                continue  # a 421 came with it
             if isinstance(event, ContentWanted):
                 half = len(content) // 2
                 engine.send_content(content[:half], last=False)

@@ -12,6 +12,11 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
 
+_CERTIFIES = x509.KeyUsage(
+    key_cert_sign=True, crl_sign=True, digital_signature=False, content_commitment=False, key_encipherment=False,
+    data_encipherment=False, key_agreement=False, encipher_only=False, decipher_only=False,
+)  # fmt: skip
+
 
 class Pair(NamedTuple):
     """PEM files of a certificate (with its key beside it)."""
@@ -40,7 +45,7 @@ class Authority:
 
     def _sign(
         self, subject: x509.Name, key: ec.EllipticCurvePublicKey, names: list[str], *, is_root: bool = False,
-        days: float = 2, since_days: float = 1 / 24,
+        days: float = 2, since_days: float = 1 / 24, bare: bool = False,
     ) -> x509.Certificate:  # fmt: skip
         now = datetime.datetime.now(datetime.UTC)
         builder = (
@@ -53,16 +58,26 @@ class Authority:
             .not_valid_after(now + datetime.timedelta(days=days))
             .add_extension(x509.BasicConstraints(ca=is_root, path_length=None), critical=True)
         )
+        if not bare:  # what RFC 5280 §4.2.1 asks for and Python from 3.13 on checks
+            issuer = x509.AuthorityKeyIdentifier.from_issuer_public_key(self._key.public_key())
+            builder = builder.add_extension(issuer, critical=False)
+            builder = builder.add_extension(x509.SubjectKeyIdentifier.from_public_key(key), critical=False)
+        if is_root:
+            builder = builder.add_extension(_CERTIFIES, critical=True)
         if names:
             alternatives = x509.SubjectAlternativeName([_alternative(name) for name in names])
             builder = builder.add_extension(alternatives, critical=False)
         return builder.sign(self._key, hashes.SHA256())
 
-    def issue(self, *names: str, days: float = 2, since_days: float = 1 / 24) -> Pair:
-        """A certificate for DNS names, signed by the root: from `since_days` ago to `days` from now."""
+    def issue(self, *names: str, days: float = 2, since_days: float = 1 / 24, bare: bool = False) -> Pair:
+        """A certificate for DNS names, signed by the root: from `since_days` ago to `days` from now.
+
+        Args:
+            bare: without key identifiers, as private authorities often make them.
+        """
         key = ec.generate_private_key(ec.SECP256R1())
         subject = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, names[0])])
-        certificate = self._sign(subject, key.public_key(), list(names), days=days, since_days=since_days)
+        certificate = self._sign(subject, key.public_key(), list(names), days=days, since_days=since_days, bare=bare)
         pair = Pair(self.directory / f"{names[0]}.pem", self.directory / f"{names[0]}.key")
         pair.certificate.write_bytes(certificate.public_bytes(serialization.Encoding.PEM))
         pair.key.write_bytes(

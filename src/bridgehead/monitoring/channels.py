@@ -14,6 +14,7 @@ from typing import Protocol
 import msgspec
 
 from bridgehead.monitoring.book import Notice, Occasion
+from bridgehead.net.trust import verifying_context
 from bridgehead.tracking.alarms import Severity
 
 log = logging.getLogger("bridgehead.alarms")
@@ -71,8 +72,7 @@ def bulletin(server: str, now: float, notices: Sequence[Notice]) -> bytes:
 
 def client_context(*, verify: bool, ca_file: str = "") -> ssl.SSLContext:
     """A TLS context, made anew so that renewed trust anchors are used at once. Raises OSError, ssl.SSLError."""
-    context = ssl.create_default_context(cafile=ca_file or None)
-    context.minimum_version = ssl.TLSVersion.TLSv1_2
+    context = verifying_context(ca_file)
     if not verify:
         context.check_hostname = False
         context.verify_mode = ssl.CERT_NONE

@@ -16,6 +16,7 @@ import msgspec
 from bridgehead.mail.header import clean_text
 from bridgehead.mail.limits import HTTP_ANSWER_BYTES, HTTP_HEADER_BYTES
 from bridgehead.net.resolver import DnsLookup
+from bridgehead.net.trust import verifying_context
 
 _ADDRESSES: Final = 4
 
@@ -82,7 +83,7 @@ class HttpsClient:
     async def _exchange(
         self, verb: str, target: SplitResult, host: str, body: bytes, headers: Mapping[str, str]
     ) -> HttpAnswer:  # fmt: skip
-        context = await asyncio.to_thread(_context, self._ca_file)  # reading the trust anchors takes its time
+        context = await asyncio.to_thread(verifying_context, self._ca_file)  # reading the trust anchors takes its time
         reader, writer = await self._connect(host, target.port or 443, context)
         try:
             path = (target.path or "/") + (f"?{target.query}" if target.query else "")
@@ -136,13 +137,6 @@ class HttpsClient:
         if not found.values:
             raise HttpFault(f"{host} has no address: {found.reason}")
         return tuple(found.values[:_ADDRESSES])
-
-
-def _context(ca_file: str) -> ssl.SSLContext:
-    """Made anew, so that renewed trust anchors are used at once. Raises OSError, ssl.SSLError."""
-    context = ssl.create_default_context(cafile=ca_file or None)
-    context.minimum_version = ssl.TLSVersion.TLSv1_2
-    return context
 
 
 async def _read_answer(reader: asyncio.StreamReader, host: str) -> HttpAnswer:

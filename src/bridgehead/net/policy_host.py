@@ -12,6 +12,7 @@ from typing import Final
 from bridgehead.mail.header import clean_text
 from bridgehead.mail.limits import STS_FETCH_SECONDS, STS_HEADER_BYTES, STS_POLICY_BYTES
 from bridgehead.net.resolver import DnsLookup
+from bridgehead.net.trust import verifying_context
 from bridgehead.routing.tls_result import ResultType
 
 PATH: Final = "/.well-known/mta-sts.txt"
@@ -87,8 +88,7 @@ class PolicyHosts:
 
     def _tls(self) -> ssl.SSLContext:
         if self._context is None:
-            self._context = ssl.create_default_context(cafile=self._ca_file or None)
-            self._context.minimum_version = ssl.TLSVersion.TLSv1_2
+            self._context = verifying_context(self._ca_file)
             self._context.hostname_checks_common_name = False
         return self._context
 

@@ -132,6 +132,7 @@ class SmtpClient(asyncio.Protocol):
     async def start_tls(self, context: ssl.SSLContext, server_hostname: str, *, seconds: float) -> ClientEvent:
         """STARTTLS, handshake, EHLO again: HelloDone or Refused; TlsRefused where the server does not want to.
         Raises TlsFailed, ConnectionLost."""
+        self._still_open()
         self.engine.start_tls()
         self.flush()
         event = await self._event()
@@ -163,20 +164,21 @@ class SmtpClient(asyncio.Protocol):
 
     async def begin_tls(self, context: ssl.SSLContext, server_hostname: str, *, seconds: float) -> None:
         """TLS before the greeting, as on port 465 (RFC 8314 §3); `hello` follows. Raises TlsFailed, ConnectionLost."""
-        if self._ended is not None:
-            raise self._ended
+        self._still_open()
         await self._upgrade(context, server_hostname, seconds)
         self.engine.tls_established()
 
     async def ask(self, command: str) -> ClientEvent:
         """One command outside of transactions: Answered, or Closing where the server ended the session with it.
         Raises ConnectionLost, LocalProtocolError."""
+        self._still_open()
         self.engine.ask(command)
         self.flush()
         return await self._event()
 
     async def authenticate(self, sasl: SaslClient) -> ClientEvent:
         """AUTH: Authenticated or AuthenticationFailed. Raises ConnectionLost."""
+        self._still_open()
         self.engine.authenticate(sasl)
         self.flush()
         return await self._event()
@@ -185,13 +187,17 @@ class SmtpClient(asyncio.Protocol):
         if self._early is not None:
             event, self._early = self._early, None
             return event
-        if self._ended is not None:
-            raise self._ended
+        self._still_open()
         self._waiter = self._loop.create_future()
         try:
             return await self._waiter
         finally:
             self._waiter = None
+
+    def _still_open(self) -> None:
+        """Raises ConnectionLost where the server ended the session, be it in the same breath as its last answer."""
+        if self._ended is not None:
+            raise self._ended
 
     @property
     def sent_chain(self) -> tuple[bytes, ...]:

@@ -219,6 +219,23 @@ async def test_a_server_that_always_says_421_to_mail_is_a_connection_failure_aft
         assert len(source.waiting) == 4
 
 
+async def test_421_in_one_breath_with_ehlo_is_told_as_what_it_is(bench):
+    async def serve(reader, writer):
+        writer.write(b"220 busy.example\r\n")
+        await reader.readline()
+        writer.write(b"250-busy.example\r\n250 STARTTLS\r\n421 4.3.2 shutting down\r\n")
+        await reader.read()
+        writer.close()
+
+    busy = await asyncio.start_server(serve, "127.0.0.1", 0)
+    source = MemorySource([queued()])
+    bench.start(source, smart_hosts=[f"127.0.0.1:{busy.sockets[0].getsockname()[1]}"])
+    error, permanent, _ = await source.connection_failure()
+    assert "421 4.3.2 shutting down" in error
+    assert not permanent
+    busy.close()
+
+
 async def test_after_421_to_mail_the_next_host_is_tried_at_the_retry(bench):
     with Sink(on_mail=lambda _: "421 4.7.0 come back later") as busy, Sink() as sink:
         factory = bench.factory(smart_hosts=[*smart(busy), *smart(sink)])
