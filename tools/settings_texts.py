@@ -444,7 +444,9 @@ OWN: dict[str, set[str]] = {
         "source_silence_enabled", "source_habit_days", "source_silence_factor", "source_silence_hours",
         "source_silence_minimum", "sources",
     },
-    "MonitoringSettings": {"probe_listen", "destinations"},
+    "MonitoringSettings": {
+        "probe_listen", "destinations", "otlp_endpoint", "otlp_interval", "otlp_authorization", "otlp_ca_file",
+    },
 }  # fmt: skip
 
 EXCHANGE_NAMES: dict[str, str] = {

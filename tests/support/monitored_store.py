@@ -62,6 +62,9 @@ class MonitoredStore:
     def closed_bindings(self) -> list[str]:
         return self.closed
 
+    def otlp_exports(self) -> tuple[int, int]:
+        return 0, 0
+
     def lost_log_lines(self) -> int:
         return self.lost
 

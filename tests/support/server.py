@@ -8,7 +8,7 @@ import signal
 import smtplib
 import subprocess
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from types import TracebackType
 from typing import Any
@@ -148,12 +148,14 @@ class Server:
         with self.smtp(connector) as client:
             return client.sendmail(sender, recipients, content, mail_options, rcpt_options)
 
-    def command(self, *arguments: str, data: bytes = b"", seconds: float = 30.0) -> subprocess.CompletedProcess[bytes]:
+    def command(
+        self, *arguments: str, data: bytes = b"", seconds: float = 30.0, environment: Mapping[str, str] | None = None
+    ) -> subprocess.CompletedProcess[bytes]:  # fmt: skip
         """Run one of our commands on this configuration."""
         command = [sys.executable, "-m", "bridgehead", "-c", str(self.config), *arguments]
         return subprocess.run(
             command, input=data, capture_output=True, timeout=seconds, check=False, cwd=self.directory,
-            env={**os.environ, "NO_COLOR": "1", "TERM": "dumb", "COLUMNS": "200"},
+            env={**os.environ, "NO_COLOR": "1", "TERM": "dumb", "COLUMNS": "200", **(environment or {})},
         )  # fmt: skip
 
     def succeed(self, *arguments: str, data: bytes = b"") -> str:

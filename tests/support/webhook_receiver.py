@@ -28,7 +28,7 @@ class Posted:
 class WebhookReceiver:
     """Listens on 127.0.0.1. `answers` are the next statuses, 200 once they are used up."""
 
-    def __init__(self, context: ssl.SSLContext | None = None) -> None:
+    def __init__(self, context: ssl.SSLContext | None = None, port: int = 0) -> None:
         self.posted: list[Posted] = []
         self.answers: list[int] = []
         receiver = self
@@ -48,7 +48,7 @@ class WebhookReceiver:
             def log_message(self, *_: Any) -> None:
                 pass
 
-        self._server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+        self._server = ThreadingHTTPServer(("127.0.0.1", port), Handler)
         if context is not None:
             self._server.socket = context.wrap_socket(self._server.socket, server_side=True)
         self.port = self._server.server_address[1]

@@ -103,7 +103,18 @@ class MonitoringSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unkno
             `/health/ready` answer in clear and without a login, for scrapers and container probes; empty: only the
             management interface answers them. They tell names of connectors and busy domains: keep it from strangers.
         destinations: next hops with the most traffic that have numbers of their own; the rest is counted as "other".
+        otlp_endpoint: URL of an OpenTelemetry collector, "http://127.0.0.1:4318" or with the path of its metrics; the
+            numbers of `/metrics` are posted there under the same names (OTLP over HTTP). Needs
+            `pip install 'bridgehead[opentelemetry]'`. Empty: none.
+        otlp_interval: how often.
+        otlp_authorization: "file:PATH", "env:NAME" or "credential:NAME"; value of the header Authorization, which goes
+            to https:// addresses and to loopback only.
+        otlp_ca_file: PEM trust anchors for `otlp_endpoint`; empty takes the usual ones.
     """
 
     probe_listen: str = ""
     destinations: int = 20
+    otlp_endpoint: str = ""
+    otlp_interval: Duration = Duration(seconds=60)
+    otlp_authorization: str = ""
+    otlp_ca_file: str = ""

@@ -72,6 +72,7 @@ from bridgehead.server.queue_actions import make_actions, make_standing_rules, r
 from bridgehead.server.queue_store import TIDY_SECONDS, make_store, mind_safety_net
 from bridgehead.server.rooms import Rooms, secure_domains
 from bridgehead.server.stage_flows import StageFlows
+from bridgehead.server.telemetry_process import TelemetryProcess
 from bridgehead.server.tls_reports import TlsReports
 from bridgehead.server.token_issuers import TokenIssuers
 from bridgehead.server.trace import Traces
@@ -172,6 +173,7 @@ class Application:
             if settings.tls_certificate_file else _server_pair(loaded, self.fqdn),
         )  # fmt: skip
         self.control = ControlServer(METHODS, self.operations, channel, self.audit, lambda: self.api.pid)
+        self.telemetry = TelemetryProcess(loaded, channel, self.fqdn)
 
     def _make_pipeline(self) -> None:
         """Categorizer, dispatcher and reporter around the store."""
@@ -301,6 +303,7 @@ class Application:
             self._every(interval, self.notifier.watchdog)
         self.snapshots.start()
         self.api.start()
+        self.telemetry.start()
         await self.policy_host.start()
         self.certificate_desk.renewals.run()
         self.traces.start()
@@ -311,6 +314,7 @@ class Application:
         self.notifier.stopping()
         await self.watch.stop()
         await self.api.stop()
+        await self.telemetry.stop()
         await self.policy_host.stop()
         await self.certificate_desk.renewals.stop()
         await self.traces.stop()

@@ -120,6 +120,10 @@ class Monitored:
         """Lines that no disk took."""
         return self._application.logs.lost_lines
 
+    def otlp_exports(self) -> tuple[int, int]:
+        """Attempts to send numbers that the collector took, and others."""
+        return self._application.telemetry.sent, self._application.telemetry.failed
+
     def store_trouble(self) -> str:
         """Why mail cannot be stored."""
         trouble = self._application.store.trouble

@@ -193,6 +193,8 @@ SECTIONS: Final[dict[str, tuple[Metric, ...]]] = {
     ),
     "The server": (
         _gauge("info", "Always 1; the label says which version.", "", ("version",)),
+        _counter("otlp_exports", "Attempts to send these numbers to an OpenTelemetry collector (`otlp_endpoint`); "
+                 "outcome is \"sent\" or \"failed\".", "", ("outcome",)),
         _gauge("start_time_seconds", "Unix time of the start."),
         _gauge("back_pressure_level", "0 Low, 1 Medium, 2 High.", "MSExchangeTransport ResourceThrottling",
                ("resource",)),

@@ -68,6 +68,9 @@ class MetricsSource(Protocol):
     def sessions_out(self) -> int: ...
     def store_trouble(self) -> str: ...
     def lost_log_lines(self) -> int: ...
+    def otlp_exports(self) -> tuple[int, int]:
+        """Attempts that the collector took, and others."""
+
     def process(self) -> ProcessFacts: ...
     def back_pressure(self) -> PressureFacts: ...
     def standing_alarms(self) -> Iterable[tuple[str, str]]:
@@ -201,6 +204,8 @@ def _server(taken: _Taken, source: MetricsSource) -> None:
     taken.put_histogram("commit_group_size", source.metrics.commit_group)
     taken.put("store_writable", 0 if source.store_trouble() else 1)
     taken.put("lost_log_lines", source.lost_log_lines())
+    for outcome, count in zip(("sent", "failed"), source.otlp_exports(), strict=True):
+        taken.put("otlp_exports", count, outcome)
     taken.put("info", 1, source.version)
     taken.put("start_time_seconds", source.started_at)
     pressure = source.back_pressure()

@@ -3,11 +3,12 @@
 
 import os
 import shutil
+from importlib.util import find_spec
 from urllib.parse import urlsplit
 
 from bridgehead.delivery.smtp_send.destination import split_smart_host
 from bridgehead.mail.address import AddressError, parse_mailbox
-from bridgehead.monitoring.settings import AlarmSettings, MailTls
+from bridgehead.monitoring.settings import AlarmSettings, MailTls, MonitoringSettings
 from bridgehead.net.ip_range import RangeError, parse_binding
 from bridgehead.server.config.problem import Findings
 from bridgehead.server.config.schema import Configuration
@@ -32,6 +33,7 @@ def check_alarms(configuration: Configuration, findings: Findings) -> None:
                 ("alarms", "certificate_expiry_days", index), f"{days} is out of range", "take a value from 1 to 3650"
             )
     _check_probe(configuration.monitoring.probe_listen, findings)
+    _check_collector(configuration.monitoring, findings)
 
 
 def _check_mail(configuration: Configuration, findings: Findings) -> None:
@@ -93,6 +95,32 @@ def _check_webhook(alarms: AlarmSettings, findings: Findings) -> None:
         findings.error(path, "it is no https:// address", 'write "https://alarms.example.net/bridgehead"')
     elif url.scheme == "http" and host not in _LOOPBACK:
         findings.error(path, "alarms go over the network under TLS only", "write https:// instead of http://")
+
+
+def _check_collector(monitoring: MonitoringSettings, findings: Findings) -> None:
+    path = ("monitoring", "otlp_endpoint")
+    if not monitoring.otlp_endpoint:
+        return
+    expected = 'write "https://collector.example.net:4318"'
+    try:
+        url = urlsplit(monitoring.otlp_endpoint)
+        host, _ = url.hostname, url.port
+    except ValueError as error:
+        findings.error(path, f"it is no address: {error}", expected)
+        return
+    if url.scheme not in ("https", "http") or not host or url.username is not None:
+        findings.error(path, "it is no http:// or https:// address", expected)
+    elif url.scheme == "http" and host not in _LOOPBACK and monitoring.otlp_authorization:
+        findings.error(path, "otlp_authorization goes over the network under TLS only", "write https://")
+    if not _is_installed("opentelemetry.exporter.otlp.proto.http"):
+        findings.error(path, "it needs libraries that are not installed", "pip install 'bridgehead[opentelemetry]'")
+
+
+def _is_installed(module: str) -> bool:
+    try:
+        return find_spec(module) is not None
+    except ModuleNotFoundError:  # not even the package that it would be in
+        return False
 
 
 def _check_command(alarms: AlarmSettings, findings: Findings) -> None:

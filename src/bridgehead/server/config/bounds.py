@@ -265,5 +265,5 @@ BOUNDS: Final[dict[type[msgspec.Struct], dict[str, Bound]]] = {
         "source_silence_minimum": _time(_MINUTE, 90 * _DAY),
         "sources": Bound(1, 10_000),
     },
-    MonitoringSettings: {"destinations": Bound(1, 200)},
+    MonitoringSettings: {"destinations": Bound(1, 200), "otlp_interval": _time(_SECOND, _HOUR)},
 }

@@ -105,7 +105,7 @@ def _check_acme(loaded: Loaded) -> None:
 
 
 def _check_alarms(loaded: Loaded) -> None:
-    """Secrets and trust anchors of the ways out for alarms."""
+    """Secrets and trust anchors of the ways out for alarms and numbers."""
     alarms = loaded.configuration.alarms
     for name in ("mail_password", "webhook_secret"):
         if getattr(alarms, name):
@@ -113,6 +113,11 @@ def _check_alarms(loaded: Loaded) -> None:
     for name in ("mail_ca_file", "webhook_ca_file"):
         if getattr(alarms, name):
             _check_trust_anchors(loaded, getattr(alarms, name), ("alarms", name))
+    monitoring = loaded.configuration.monitoring
+    if monitoring.otlp_authorization:
+        _check_secret(loaded, monitoring.otlp_authorization, ("monitoring", "otlp_authorization"))
+    if monitoring.otlp_ca_file:
+        _check_trust_anchors(loaded, monitoring.otlp_ca_file, ("monitoring", "otlp_ca_file"))
 
 
 def _check_secret(loaded: Loaded, value: str, path: KeyPath) -> None:
