@@ -405,6 +405,7 @@ OWN: dict[str, set[str]] = {
     "SendConnector": {
         "authentication_username", "authentication_password", "oauth", "custom_failures", "dns_servers", "tls_ca_file",
         "preserve_routing_headers", "max_outbound_connections_per_domain", "expect", "tls_crl_file",
+        "tls_ocsp_mode",
         "tls_certificate_file", "tls_key_file", "tls_minimum_version", "tls_ciphers", "implicit_tls",
         "tls_downgrade_mode",
     },

@@ -4,6 +4,7 @@
 import datetime
 import ipaddress
 import ssl
+from collections.abc import Sequence
 from pathlib import Path
 from typing import NamedTuple
 
@@ -45,7 +46,7 @@ class Authority:
 
     def _sign(
         self, subject: x509.Name, key: ec.EllipticCurvePublicKey, names: list[str], *, is_root: bool = False,
-        days: float = 2, since_days: float = 1 / 24, bare: bool = False,
+        days: float = 2, since_days: float = 1 / 24, bare: bool = False, more: Sequence[x509.ExtensionType] = (),
     ) -> x509.Certificate:  # fmt: skip
         now = datetime.datetime.now(datetime.UTC)
         builder = (
@@ -67,17 +68,30 @@ class Authority:
         if names:
             alternatives = x509.SubjectAlternativeName([_alternative(name) for name in names])
             builder = builder.add_extension(alternatives, critical=False)
+        for extension in more:
+            builder = builder.add_extension(extension, critical=False)
         return builder.sign(self._key, hashes.SHA256())
 
-    def issue(self, *names: str, days: float = 2, since_days: float = 1 / 24, bare: bool = False) -> Pair:
+    @property
+    def own(self) -> tuple[x509.Certificate, ec.EllipticCurvePrivateKey]:
+        """Its own certificate and key."""
+        return self._certificate, self._key
+
+    def issue(
+        self, *names: str, days: float = 2, since_days: float = 1 / 24, bare: bool = False,
+        more: Sequence[x509.ExtensionType] = (),
+    ) -> Pair:  # fmt: skip
         """A certificate for DNS names, signed by the root: from `since_days` ago to `days` from now.
 
         Args:
             bare: without key identifiers, as private authorities often make them.
+            more: further extensions.
         """
         key = ec.generate_private_key(ec.SECP256R1())
         subject = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, names[0])])
-        certificate = self._sign(subject, key.public_key(), list(names), days=days, since_days=since_days, bare=bare)
+        certificate = self._sign(
+            subject, key.public_key(), list(names), days=days, since_days=since_days, bare=bare, more=more
+        )
         pair = Pair(self.directory / f"{names[0]}.pem", self.directory / f"{names[0]}.key")
         pair.certificate.write_bytes(certificate.public_bytes(serialization.Encoding.PEM))
         pair.key.write_bytes(

@@ -212,6 +212,8 @@ CERTIFICATE_TEXT: Final = 200
 CERTIFICATE_NAMES: Final = 20
 CERTIFICATE_FILE_BYTES: Final = 256 * 1024
 """A certificate with its chain, or a key, in PEM."""
+OCSP_BYTES: Final = 64 * 1024
+"""A stapled response, with the certificate of whoever signed it."""
 ACME_RESPONDER_CONNECTIONS: Final = 32
 ACME_RESPONDER_SECONDS: Final = 10.0
 """What an authority, or a stranger, gets of the port that answers challenges."""

@@ -163,11 +163,16 @@ def set_versions(context: ssl.SSLContext, minimum: TlsVersion, ciphers: str = ""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", DeprecationWarning)  # the administrator was warned when it was configured
         context.minimum_version = _VERSIONS[minimum]
-    old = minimum in (TlsVersion.TLS_1_0, TlsVersion.TLS_1_1)
     try:
-        context.set_ciphers(ciphers or (_OLD_CIPHERS if old else _CIPHERS))
+        context.set_ciphers(cipher_list(minimum, ciphers))
     except ssl.SSLError:
         raise CertificateError(f"OpenSSL knows no cipher in {ciphers!r}") from None
+
+
+def cipher_list(minimum: TlsVersion, ciphers: str = "") -> str:
+    """OpenSSL's list for TLS 1.2 and before: `ciphers`, or "" for a good one."""
+    old = minimum in (TlsVersion.TLS_1_0, TlsVersion.TLS_1_1)
+    return ciphers or (_OLD_CIPHERS if old else _CIPHERS)
 
 
 def read_summary(certificate: Path) -> CertificateSummary:

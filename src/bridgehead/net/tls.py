@@ -15,7 +15,7 @@ from bridgehead.diagnosis.facts import CertificateFacts
 from bridgehead.mail.header import clean_text
 from bridgehead.mail.limits import CERTIFICATE_NAMES, CERTIFICATE_TEXT, TLS_SESSIONS
 from bridgehead.net.certificates import set_versions
-from bridgehead.routing.settings import TlsVersion
+from bridgehead.routing.settings import OcspMode, TlsVersion
 
 if TYPE_CHECKING:
     from cryptography import x509
@@ -46,6 +46,7 @@ class ClientTls(msgspec.Struct, frozen=True):
 
     Attributes:
         verify: the chain must lead to `ca_file` ("" for the system's trust anchors) and not be revoked by `crl_file`.
+        ocsp: whether a stapled OCSP response is asked for; with `verify` only.
         certificate, key: what we show if asked; "" for nothing.
         scope: whose demand it serves. Sessions are taken up again within one scope only, and within "dane" and
             "requiretls" never: there each handshake shows its certificates anew.
@@ -55,6 +56,7 @@ class ClientTls(msgspec.Struct, frozen=True):
     verify: bool = False
     ca_file: str = ""
     crl_file: str = ""
+    ocsp: OcspMode = OcspMode.NONE
     certificate: str = ""
     key: str = ""
     minimum_version: TlsVersion = TlsVersion.TLS_1_2
@@ -140,6 +142,10 @@ def keep_session(ssl_object: ssl.SSLObject) -> None:
 
 
 def _make(tls: ClientTls) -> ssl.SSLContext:
+    if tls.verify and tls.ocsp is not OcspMode.NONE:
+        from bridgehead.net.stapling import stapling_context  # its library is an extra
+
+        return stapling_context(tls)
     context = _ClientContext(ssl.PROTOCOL_TLS_CLIENT)
     context.sessions = None if tls.scope in _NEVER_RESUMED else {}
     context.sslobject_class = _Connection

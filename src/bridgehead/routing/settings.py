@@ -80,6 +80,15 @@ class MtaStsMode(StrEnum):
     OPPORTUNISTIC = "Opportunistic"
 
 
+class OcspMode(StrEnum):
+    """Whether a stapled OCSP response is asked for where certificates are checked."""
+
+    NONE = "None"
+    CHECK = "Check"
+    """One that comes counts; one must come where the certificate says so."""
+    REQUIRE = "Require"
+
+
 class TlsDowngradeMode(StrEnum):
     """What happens where a domain shows worse TLS than it did."""
 
@@ -115,6 +124,8 @@ class SendConnector(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fi
         dns_servers: "192.0.2.53" or "192.0.2.53:5353"; empty: the server's.
         tls_domain: name to match under DomainValidation; "" with DNS routing: the recipient domain.
         tls_ca_file, tls_crl_file: PEM files of trust anchors ("" for the system's), and of what they revoked.
+        tls_ocsp_mode: where certificates are checked by trust anchors, ask for a stapled OCSP response: Check refuses
+            what it speaks against, Require also a server that staples none. Needs the extra "ocsp".
         tls_certificate_file, tls_key_file, tls_certificate_name: the certificate that we show: a pair of its own, or
             one of [[certificates]] by a name that it carries or by "<I>issuer<S>subject"; none where all are empty.
         tls_minimum_version, tls_ciphers: the oldest version, and OpenSSL's list for TLS 1.2 and before.
@@ -147,6 +158,7 @@ class SendConnector(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fi
     tls_domain: str = ""
     tls_ca_file: str = ""
     tls_crl_file: str = ""
+    tls_ocsp_mode: OcspMode = OcspMode.NONE
     tls_certificate_file: str = ""
     tls_key_file: str = ""
     tls_certificate_name: str = ""

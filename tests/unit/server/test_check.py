@@ -208,6 +208,8 @@ def test_mandatory_dane_needs_a_resolver_that_is_believed(
         ('source_ip_addresses = ["192.0.2.1", "192.0.2.2"]', "source_ip_addresses[1]", "IPv4 address already"),
         ('dns_servers = ["192.0.2.53:0"]', "dns_servers[0]", "no address of a DNS server"),
         ("port = 0", "port", "out of range"),
+        ('smart_hosts = ["a.test"]\ntls_ocsp_mode = "Check"', "tls_ocsp_mode", "no certificate is checked"),
+        ('tls_ocsp_mode = "Soft"', "tls_ocsp_mode", "Check"),
         ('smtp_dane_mode = "Mandatory"\nignore_starttls = true', "smtp_dane_mode", "STARTTLS is ignored"),
         ('smtp_dane_mode = "Mandatory"\nsmart_hosts = ["a.test"]', "smtp_dane_mode", "not for smart hosts"),
         ('smtp_dane_mode = "Mandatory"\ndns_servers = ["192.0.2.53"]', "smtp_dane_mode", "no DNS server is believed"),

@@ -80,6 +80,7 @@ class TlsMaker:
                     verify=verify,
                     ca_file=policy.ca_file if verify else "",
                     crl_file=connector.tls_crl_file if verify else "",
+                    ocsp=connector.tls_ocsp_mode,
                     certificate=str(pair.certificate) if pair else "",
                     key=str(pair.key) if pair else "",
                     minimum_version=connector.tls_minimum_version,

@@ -8,9 +8,11 @@ from bridgehead.mail.address import AddressError, parse_domain
 from bridgehead.net.certificates import CertificateError, set_versions
 from bridgehead.net.resolver import system_servers
 from bridgehead.net.secure_resolver import is_believed
+from bridgehead.net.stapling import MISSING_LIBRARY, has_library
 from bridgehead.receive.permissions import CAPABILITY_RIGHTS, capabilities_of
 from bridgehead.receive.settings import AuthMechanism, PermissionGroup, ReceiveConnector
-from bridgehead.routing.settings import SendConnector, SmtpDaneMode, TlsAuthLevel, TlsVersion
+from bridgehead.routing.settings import OcspMode, SendConnector, SmtpDaneMode, TlsAuthLevel, TlsVersion
+from bridgehead.routing.tls_policy import tls_policy
 from bridgehead.server.config.positions import KeyPath
 from bridgehead.server.config.problem import Findings, nearest
 from bridgehead.server.config.schema import Configuration
@@ -34,6 +36,7 @@ def check_tls(configuration: Configuration, findings: Findings) -> None:
         check_versions(send.tls_minimum_version, send.tls_ciphers, where, findings)
         check_pair(send.tls_certificate_file, send.tls_key_file, where, findings)
         _check_sending(send, where, findings)
+        _check_ocsp(send, (*where, "tls_ocsp_mode"), findings)
         _check_domain_policies(send, configuration, where, findings)
     for position, address in enumerate(configuration.tls.dnssec_resolvers):
         try:
@@ -126,6 +129,20 @@ def _check_sending(connector: SendConnector, path: KeyPath, findings: Findings) 
             "there is no certificate to show",
             "set tls_certificate_name to a name that one of [[certificates]] carries",
         )
+
+
+def _check_ocsp(connector: SendConnector, path: KeyPath, findings: Findings) -> None:
+    """Stapled responses are looked at together with the chain, by a library of their own."""
+    if connector.tls_ocsp_mode is OcspMode.NONE:
+        return
+    if not has_library():
+        findings.error(path, MISSING_LIBRARY, "install it, or remove tls_ocsp_mode")
+    checked = tls_policy(connector, "").verify_chain or connector.domain_secure_enabled
+    if not checked and not connector.routes_by_dns:
+        findings.warning(
+            path, "no certificate is checked by this connector, so that no OCSP response is looked at",
+            'set require_tls and tls_auth_level = "DomainValidation"',
+        )  # fmt: skip
 
 
 def _check_capability(text: str, connector: ReceiveConnector, path: KeyPath, findings: Findings) -> None:

@@ -1,0 +1,16 @@
+# SPDX-License-Identifier: MIT
+"""What stands in for a context of `ssl` is run on both kinds of event loop."""
+
+import asyncio
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+import uvloop
+
+
+def pytest_asyncio_loop_factories(
+    config: pytest.Config, item: pytest.Item
+) -> dict[str, Callable[[], asyncio.AbstractEventLoop]]:
+    of_asyncio: dict[str, Any] = {"asyncio": asyncio.new_event_loop}
+    return of_asyncio | {"uvloop": uvloop.new_event_loop} if item.path.name == "test_stapling.py" else of_asyncio
