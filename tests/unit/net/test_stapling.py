@@ -173,7 +173,9 @@ def test_octets_are_handed_out_in_pieces_until_the_end(authority: Authority, pai
     assert client.read(100, room) == 100
     assert room == b"x" * 100
     assert client.pending() > 0
-    assert client.read(262_144) == b"x" * 39_900
+    assert len(client.read(16_284)) == 16_284
+    assert client.pending() > 0, "a record is at its end, and others have come"
+    assert client.read(262_144) == b"x" * 23_616
     assert client.pending() == 0
     with pytest.raises(ssl.SSLWantReadError):
         client.read(100)
