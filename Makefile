@@ -46,9 +46,10 @@ install: $(VENV)/.runtime ## what the server needs, in .venv
 
 install-dev: $(VENV)/.dev ## what developers need, in .venv
 
-install-test-packages: ## Debian packages of the programs that the tests talk to (root or sudo)
+install-test-packages: $(VENV)/.runtime ## Debian packages of the programs that the tests talk to (root or sudo)
 	@tools/install-test-packages
 	@PYTHON="$(PYTHON)" tools/install-sslyze
+	@PYTHON="$(PYTHON)" tools/install-gssapi $(BIN)/python
 
 lock: $(VENV)/.dev ## resolves requirements anew into the three lock files (needs uv)
 	@tools/lock

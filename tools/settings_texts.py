@@ -168,6 +168,15 @@ TABLES: dict[str, tuple[str, str, str]] = {
         "",
         "One table. [Logins from a directory](../howto/ldap.md) tells how to set it up, and how it fails.",
     ),
+    "kerberos": (
+        "Kerberos",
+        "",
+        (
+            'One table: tickets that log in where a receive connector has `"Integrated"` in `auth_mechanism`. Needs '
+            "`pip install 'bridgehead[kerberos]'`. [Kerberos](../howto/kerberos.md) shows how."
+        ),
+    ),
+    "kerberos.principals": ("Principals with a login of another name", "", "One table for each principal."),
     "lockout": (
         "Lock-out",
         "",
@@ -385,6 +394,8 @@ OWN: dict[str, set[str]] = {
         "audiences", "scopes", "user_claims", "algorithms", "clock_skew", "key_refresh_interval", "max_key_age",
         "ca_file",
     },
+    "KerberosSettings": {"service_principals", "keytab_file", "realms", "principals"},
+    "KerberosPrincipal": {"principal", "logins"},
     "LockoutSettings": {
         "account_lockout_threshold", "source_lockout_threshold", "lockout_observation_window", "lockout_duration",
         "max_lockout_duration", "exempt_ip_ranges", "alarm_accounts",

@@ -124,7 +124,11 @@ DOOR_RULES: Final[list[DoorRule]] = [
         Owner.SENDER,
         _is("5.7.8"),
         lambda one: f"The login of {who(one)} fails: {one.detail or 'wrong name or password'}.",
-        lambda one: "set the password anew: bridgehead user passwd; the name it tried stands in the server's own log",
+        lambda one: (
+            "set the password anew: bridgehead user passwd; the name it tried stands in the server's own log"
+            if one.detail in ("", "wrong name or password")
+            else "the reason says what to change; who tried stands in the server's own log"
+        ),
         "535 5.7.8 Authentication unsuccessful",
     ),
     DoorRule(

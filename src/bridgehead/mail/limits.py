@@ -11,7 +11,7 @@ from typing import Final
 COMMAND_LINE_BYTES: Final = 2048
 """A command line with its CR LF. RFC 5321 §4.5.3.1.4 asks for 512; SMTPUTF8, AUTH= and ORCPT parameters need more."""
 AUTH_LINE_BYTES: Final = 12288
-"""A base64 line in an AUTH exchange (RFC 4954 §4)."""
+"""A base64 line in an AUTH exchange, or AUTH with its initial response (RFC 4954 §4)."""
 REPLY_LINE_BYTES: Final = 2048
 """One line of a remote server's reply; RFC 5321 §4.5.3.1.5 asks for 512, real servers write more."""
 REPLY_LINES: Final = 128
@@ -45,6 +45,8 @@ GUESSED_ACCOUNTS_SHOWN: Final = 1000
 """Names that are remembered of the failed logons of one source."""
 SOURCES_ALARMED: Final = 20
 """Sources that guess passwords with an alarm of their own at a time."""
+GSS_ROUNDS: Final = 6
+"""Tokens of one GSSAPI exchange; Kerberos has one, negotiating it with SPNEGO takes two more."""
 TOKEN_BYTES: Final = 12_000
 """A bearer token; those of people in many groups are long, and a line of SASL has 12,288 octets."""
 TOKEN_KEYS: Final = 100

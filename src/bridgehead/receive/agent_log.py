@@ -100,14 +100,15 @@ def message_refused(session: "Session", transaction: Transaction, reply: Reply) 
     )  # fmt: skip
 
 
-def logon_refused(session: "Session", reply: Reply) -> None:
-    """AUTH was refused. Neither name nor password is told here; the server's own log has the name."""
-    _record(session, reply, "OnAuthCommand", "RejectAuthentication")
+def logon_refused(session: "Session", reply: Reply, why: str) -> None:
+    """AUTH was refused; the server's own log has the name as well."""
+    _record(session, reply, "OnAuthCommand", "RejectAuthentication", why=why)
 
 
 def _record(
     session: "Session", reply: Reply, event: str, action: str, *, connector: str | None = None, p1_from: str = "",
     p2_from: str = "", message_id: str = "", network_message_id: str = "", recipients: tuple[str, ...] = (),
+    why: str = "",
 ) -> None:  # fmt: skip
     agent, reason = _CHECKS.get(reply, _UNKNOWN)
     name = session.connector.settings.name if connector is None else connector
@@ -126,6 +127,7 @@ def _record(
             smtp_response=str(reply),
             reason=reason,
             reason_data=_where(session, name),
+            diagnostics=clean_text(why, LOGGED_TEXT),
             message_id=clean_text(message_id, LOGGED_TEXT),
             p1_from=p1_from,
             p2_from=clean_text(p2_from, LOGGED_TEXT),

@@ -19,11 +19,13 @@ from bridgehead.mail.reply import Reply
 from bridgehead.mail.secret import Secret
 from bridgehead.net.channel_binding import channel_bindings
 from bridgehead.net.tls import certificate_identities
+from bridgehead.receive.kerberos import KerberosAcceptor
+from bridgehead.receive.kerberos_logins import login_of
 from bridgehead.receive.ldap.logins import Verdict
 from bridgehead.receive.ldap.servers import LoginsUnavailable
 from bridgehead.receive.lockout import LockoutTable
 from bridgehead.receive.permissions import Principal, PrincipalKind, grant_key, rights_of
-from bridgehead.receive.settings import AuthMechanism, ReceiveConnector, Right
+from bridgehead.receive.settings import AuthMechanism, ExtendedProtectionPolicy, ReceiveConnector, Right
 from bridgehead.smtp import replies
 from bridgehead.smtp.sasl import (
     Exchange,
@@ -36,6 +38,7 @@ from bridgehead.smtp.sasl import (
     Success,
     VerifyPassword,
 )
+from bridgehead.smtp.sasl_gssapi import Gssapi, GssVerdict
 from bridgehead.smtp.sasl_oauth import OAuthBearer, TokenJudge, TokenVerdict, XOAuth2
 
 _VERIFIERS: Final = 2
@@ -101,12 +104,14 @@ def channel_of(source: str, connection: ssl.SSLObject | None) -> Channel:
 def mechanisms(
     connector: ReceiveConnector, tls: bool, binding: bool = True, certificate: bool = True
 ) -> tuple[str, ...]:  # fmt: skip
-    """The mechanisms to offer, best first; SCRAM with channel binding and EXTERNAL where the connection has what they
-    need."""
+    """The mechanisms to offer, best first; SCRAM with channel binding, EXTERNAL and GSSAPI that must be bound where the
+    connection has what they need."""
     configured = connector.auth_mechanism
     offered: tuple[str, ...] = ()
     if tls and certificate and AuthMechanism.EXTERNAL in configured:
         offered = ("EXTERNAL",)
+    if AuthMechanism.INTEGRATED in configured and ((tls and binding) or not _must_bind(connector)):
+        offered += ("GSSAPI",)
     if AuthMechanism.SCRAM_SHA_256 in configured:
         offered += ("SCRAM-SHA-256-PLUS", "SCRAM-SHA-256") if tls and binding else ("SCRAM-SHA-256",)
     if tls and AuthMechanism.OAUTH in configured:
@@ -114,6 +119,11 @@ def mechanisms(
     if tls and _takes_passwords(connector):
         offered += ("PLAIN", "LOGIN")
     return offered
+
+
+def _must_bind(connector: ReceiveConnector) -> bool:
+    """Whether a logon by Kerberos needs channel binding."""
+    return connector.extended_protection_policy is ExtendedProtectionPolicy.REQUIRE
 
 
 def _takes_passwords(connector: ReceiveConnector) -> bool:
@@ -136,6 +146,7 @@ class Authenticator:
     Attributes:
         judge_token: finds out whose token it is; to be set where issuers are configured.
         directory: asked about passwords of names that `credentials` does not hold; to be set where one is configured.
+        kerberos: accepts tickets, once it was told of a keytab.
     """
 
     def __init__(
@@ -147,6 +158,7 @@ class Authenticator:
         self.lockout, self._now = lockout, now
         self.judge_token: TokenJudge = _no_issuers
         self.directory: DirectoryLogins | None = None
+        self.kerberos = KerberosAcceptor()
         self._threads = ThreadPoolExecutor(_VERIFIERS, thread_name_prefix="authentication")
 
     def exchange(self, mechanism: str, connector: ReceiveConnector, channel: Channel) -> Exchange | Reply:
@@ -166,6 +178,9 @@ class Authenticator:
         if mechanism == "EXTERNAL":
             names = [user.name for user in self._credentials.find_by_certificate(channel.identities)]
             return External(names, lambda name, wanted: name == canonical_name(wanted))
+        if mechanism == "GSSAPI":
+            context = self.kerberos.context(channel.bindings, connector.extended_protection_policy)
+            return Gssapi(context, self._login_of)
         return ScramSha256(
             self._credentials.credential, self._random_bytes(_NONCE_BYTES).hex(), channel.bindings,
             plus=mechanism.endswith("-PLUS"), admit=lambda name: self.objection(name, connector, channel.source),
@@ -190,6 +205,9 @@ class Authenticator:
         if self._credentials.holds(verdict.name):
             return Verified(Failure(replies.AUTH_FAILED, "the users file has a login of that name", verdict.name))
         return Verified(Success(verdict.name), verdict.user)
+
+    def _login_of(self, principal: str, authorization: str) -> GssVerdict:
+        return login_of(principal, authorization, self.kerberos.settings, self._credentials.find)
 
     def objection(
         self, name: str, connector: ReceiveConnector, source: str, *, guessable: bool = True, user: User | None = None
@@ -223,6 +241,7 @@ class Authenticator:
     def close(self) -> None:
         """End the threads; logons under way fail."""
         self._threads.shutdown(wait=False, cancel_futures=True)
+        self.kerberos.close()
 
 
 def principal_of(user: User) -> Principal:

@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: MIT
-"""Settings of logins: lock-out (Active Directory's password policy has the words), and issuers of tokens
-(New-AuthServer)."""
+"""Settings of logins: lock-out (Active Directory's password policy has the words), issuers of tokens (New-AuthServer),
+and Kerberos."""
 
 from enum import StrEnum
 
@@ -82,3 +82,32 @@ class AuthServer(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_field
     def metadata_url(self) -> str:
         """Where it describes itself."""
         return self.auth_metadata_url or f"{self.issuer_identifier.rstrip('/')}/.well-known/openid-configuration"
+
+
+class KerberosPrincipal(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """A principal whose login is not its name without the realm.
+
+    Attributes:
+        principal: "backup/erp.contoso.com@CONTOSO.COM".
+        logins: the first is its own; as the others it may act where it asks to (authorization identity).
+    """
+
+    principal: str
+    logins: list[str]
+
+
+class KerberosSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Logins by Kerberos ticket.
+
+    Attributes:
+        service_principals: tickets for these services log in, and no others: "smtp/mail.contoso.com@CONTOSO.COM";
+            Windows clients ask for SMTPSVC/.
+        keytab_file: their keys, for the server's account alone. Read with each logon.
+        realms: of these realms "ann@REALM" is the login "ann"; upper and lower case differ here.
+        principals: principals with a login of another name.
+    """
+
+    service_principals: list[str] = []
+    keytab_file: str = ""
+    realms: list[str] = []
+    principals: list[KerberosPrincipal] = []

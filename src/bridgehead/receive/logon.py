@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from bridgehead.directory.user_record import User
 from bridgehead.mail.reply import Reply
-from bridgehead.receive import agent_log
+from bridgehead.receive import agent_log, session_record
 from bridgehead.receive.authentication import LogonFailures, channel_of
 from bridgehead.smtp import replies
 from bridgehead.smtp.events import Auth
@@ -87,7 +87,7 @@ class Logon:
         principal = authenticator.principal(name, settings, self._user)
         if reason or principal is None:
             log.warning("logon of %r from %s refused: %s", name, session.client_ip, reason)
-            self._refuse()
+            self._refuse(reason)
             return
         authenticator.succeeded(name, session.client_ip)
         session.become(principal)
@@ -100,13 +100,14 @@ class Logon:
         log.warning("logon of %r from %s failed: %s", name, session.client_ip, failure.reason)
         if failure.counts:
             session.services.authenticator.failed(name, session.client_ip, guessable=failure.guessable)
-            self._refuse()
+            self._refuse(failure.reason)
             return
         if failure.reply is replies.AUTH_TEMPORARY:
             session.connector.counters.logons_deferred += 1
+        session_record.line(session, "*", "", f"Logon failed: {failure.reason}")
         session.answer(failure.reply)
 
-    def _refuse(self) -> None:
+    def _refuse(self, reason: str) -> None:
         """The same reply at the same time after the client's last word, whatever was wrong and however long it took to
         find out (AuthTarpitInterval)."""
         session = self._session
@@ -115,6 +116,9 @@ class Logon:
         reply = self._failures.add()
         if reply.code == 421:
             session.close_after_answer()
-        agent_log.logon_refused(session, reply)
+        session_record.line(session, "*", "", f"Logon failed: {reason}")
+        agent_log.logon_refused(session, reply, reason)
         taken = session.services.clock.monotonic() - self._asked_at
-        session.answer_after(max(0.0, session.connector.settings.auth_tarpit_interval.total_seconds() - taken), reply)
+        session.answer_after(
+            max(0.0, session.connector.settings.auth_tarpit_interval.total_seconds() - taken), reply, reason
+        )

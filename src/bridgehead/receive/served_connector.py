@@ -69,7 +69,9 @@ class ServedConnector:
         self._hello: dict[str, Reply] = {}
         self.offers_auth = bool(auth_mechanisms(settings, True))
         self._starttls = AuthMechanism.TLS in settings.auth_mechanism and not settings.implicit_tls
-        self.offers_scram = AuthMechanism.SCRAM_SHA_256 in settings.auth_mechanism
+        self.offers_binding = not {AuthMechanism.SCRAM_SHA_256, AuthMechanism.INTEGRATED}.isdisjoint(
+            settings.auth_mechanism
+        )
         self.offers_external = AuthMechanism.EXTERNAL in settings.auth_mechanism
         self._features: dict[tuple[bool, bool, bool, bool], Features] = {}
 

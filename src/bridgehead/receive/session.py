@@ -332,10 +332,10 @@ class Session(asyncio.Protocol):
         self.connector.counters.rejected(reply.code)
         self.answer_after(delay, reply)
 
-    def answer_after(self, seconds: float, reply: Reply) -> None:
-        """Answer the event under way after a delay."""
+    def answer_after(self, seconds: float, reply: Reply, detail: str = "") -> None:
+        """Answer the event under way after a delay; `detail`: why, for those who ask about a refusal."""
         if reply.code >= 400:
-            refusals.note(self, reply)
+            refusals.note(self, reply, detail)
         if seconds > 0:
             self.connector.counters.tarpits += 1
             self._timer = asyncio.get_running_loop().call_later(seconds, self.answer_late, reply)
@@ -490,6 +490,6 @@ class Session(asyncio.Protocol):
 
     def _features(self) -> Features:
         connector, tls = self.connector, self.ssl_object
-        binding = tls is not None and connector.offers_scram and has_channel_binding(tls)
+        binding = tls is not None and connector.offers_binding and has_channel_binding(tls)
         certificate = tls is not None and connector.offers_external and bool(tls.getpeercert())
         return connector.features(bool(self.tls_info), self.principal.kind is PrincipalKind.USER, binding, certificate)

@@ -20,6 +20,7 @@ class AuthMechanism(StrEnum):
     SCRAM_SHA_256 = "ScramSha256"
     OAUTH = "OAuth"
     EXTERNAL = "External"
+    INTEGRATED = "Integrated"
     EXTERNAL_AUTHORITATIVE = "ExternalAuthoritative"
 
 
@@ -78,6 +79,14 @@ class SizeMode(StrEnum):
     ENABLED_WITHOUT_VALUE = "EnabledWithoutValue"
 
 
+class ExtendedProtectionPolicy(StrEnum):
+    """Whether a Kerberos logon must be bound to the TLS connection that it comes over (ExtendedProtectionPolicy)."""
+
+    NONE = "None"
+    ALLOW = "Allow"
+    REQUIRE = "Require"
+
+
 class NonCompliantSenderPolicy(StrEnum):
     """What becomes of a message whose From field could show different readers different authors."""
 
@@ -113,6 +122,8 @@ class ReceiveConnector(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown
             `tls_receive_domain_secure_list` makes the session that partner, and mail from such a domain needs it.
         tls_domain_capabilities: "mail.protection.outlook.com:AcceptCloudServicesMail": what a client may do that proves
             this name by its certificate.
+        extended_protection_policy: of logons by Kerberos: a binding to another TLS connection is refused (Allow), so is
+            a logon without one (Require), or neither is looked at (None, behind a proxy that ends TLS).
         extended_rights: single rights beyond the permission groups.
         expect: what must hold of this connector, tested at each change and at intervals: "relay denied from 192.0.2.1".
     """
@@ -139,6 +150,7 @@ class ReceiveConnector(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown
     tls_ca_file: str = ""
     tls_crl_file: str = ""
     domain_secure_enabled: bool = False
+    extended_protection_policy: ExtendedProtectionPolicy = ExtendedProtectionPolicy.ALLOW
     tls_domain_capabilities: list[str] = []
     proxy_protocol_sources: list[str] = []
     pipelining_enabled: bool = True

@@ -232,6 +232,7 @@ class Application:
         self.devices = DeviceWatch(configuration.devices, loaded.within(DEVICES_FILE), self.clock.now)
         self.authenticator.judge_token = self.token_issuers.checker.judge
         self.ldap = LdapDesk(lambda: self.rooms.resolver, self.alarms)
+        self.authenticator.kerberos.use(configuration.kerberos, loaded.within(configuration.kerberos.keytab_file))
         self.receive = ReceiveServer(
             ReceiveServices(
                 fqdn=self.fqdn,

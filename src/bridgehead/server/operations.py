@@ -182,6 +182,8 @@ class Operations:
         app.lockouts.reconfigure(loaded.configuration.lockout)
         former_checker = app.token_issuers.configure(loaded.configuration.auth_servers)
         app.authenticator.judge_token = app.token_issuers.checker.judge
+        kerberos = loaded.configuration.kerberos
+        app.authenticator.kerberos.use(kerberos, loaded.within(kerberos.keytab_file))
         if former_checker is not None:
             await former_checker.close()
         app.use_ldap()

@@ -213,7 +213,7 @@ class ServerConnection:
         """A line without its CR LF, checked for what may not stand in it."""
         end = self._buffer.find(b"\r\n", self._position)
         length = (len(self._buffer) if end < 0 else end) - self._position
-        if length > limit:
+        if length > limit and (length > AUTH_LINE_BYTES or not self._begins_auth()):
             return Violation(replies.LINE_TOO_LONG, close=True)
         if end < 0:
             if self._buffer.find(b"\n", self._position) >= 0:
@@ -224,6 +224,10 @@ class ServerConnection:
         if b"\n" in line or b"\r" in line or b"\0" in line:
             return Violation(replies.BARE_CR_OR_LF_IN_COMMAND, close=True)
         return line
+
+    def _begins_auth(self) -> bool:
+        """Whether the next line is AUTH, whose initial response may be a ticket or a token (RFC 4954 §4)."""
+        return self._buffer[self._position : self._position + 5].upper() == b"AUTH "
 
     def _command(self, line: bytes) -> Event:
         self.line = line

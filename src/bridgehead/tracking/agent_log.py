@@ -27,6 +27,7 @@ class AgentEvent(msgspec.Struct, frozen=True, kw_only=True):
         recipients: one record for each; none where the action precedes RCPT.
         agent, event, action: by Exchange's names: "Recipient Filter Agent", "OnRcptCommand", "RejectCommand".
         reason, reason_data: why, as one word and in particular.
+        diagnostics: why, in a sentence, where the check has more to say.
     """
 
     time: float
@@ -40,6 +41,7 @@ class AgentEvent(msgspec.Struct, frozen=True, kw_only=True):
     smtp_response: str
     reason: str
     reason_data: str = ""
+    diagnostics: str = ""
     message_id: str = ""
     p1_from: str = ""
     p2_from: str = ""
@@ -62,7 +64,7 @@ class AgentLogFile:
             cells = (
                 self._time_text(e.time), e.session_id, e.local_endpoint, e.remote_endpoint, e.client_ip, e.message_id,
                 e.p1_from, e.p2_from, recipient, str(len(e.recipients)), e.agent, e.event, e.action, e.smtp_response,
-                e.reason, e.reason_data, "", e.network_message_id, "", e.directionality,
+                e.reason, e.reason_data, e.diagnostics, e.network_message_id, "", e.directionality,
             )  # fmt: skip
             self.log.append((",".join(map(cell, cells)) + "\r\n").encode("utf-8", "replace"))
 

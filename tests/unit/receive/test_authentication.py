@@ -52,6 +52,7 @@ def authenticator(tmp_path: Path) -> Iterator[Authenticator]:
         ([AuthMechanism.BASIC_AUTH_REQUIRE_TLS, AuthMechanism.TLS], (), ("PLAIN", "LOGIN")),
         ([AuthMechanism.SCRAM_SHA_256], ("SCRAM-SHA-256",), ("SCRAM-SHA-256-PLUS", "SCRAM-SHA-256")),
         ([AuthMechanism.EXTERNAL], (), ("EXTERNAL",)),
+        ([AuthMechanism.INTEGRATED], ("GSSAPI",), ("GSSAPI",)),
         (
             [AuthMechanism.SCRAM_SHA_256, AuthMechanism.BASIC_AUTH],
             ("SCRAM-SHA-256",),

@@ -307,6 +307,21 @@ def test_long_content_comes_in_pieces() -> None:
     assert sum(isinstance(event, ContentPiece) for event in driver.events) > 4
 
 
+def test_a_ticket_or_a_token_may_come_with_auth_and_nothing_else_may_be_as_long() -> None:
+    """Clients of the field send their first word with AUTH, however long (RFC 4954 §4 has no number)."""
+    driver = ready(Driver())
+    for whole in (True, False):
+        line = b"auth plain " + b"A" * 12_000 + b"\r\n"
+        parts = [line] if whole else [line[:3000], line[3000:]]
+        driver.refuse[Auth] = replies.AUTH_FAILED
+        assert codes(b"".join(driver.feed(part) for part in parts)) == [535]
+        assert driver.events[-1] == Auth("PLAIN", bytes(9000))
+    for long in (b"AUTH PLAIN " + b"A" * 12_300, b"AUTHOR " + b"A" * 3000, b"NOOP AUTH " + b"A" * 3000):
+        driver = ready(Driver())
+        assert codes(driver.feed(long)) == [500]
+        assert driver.engine.state is State.CLOSED
+
+
 def test_auth_exchange_and_cancel() -> None:
     driver = ready(Driver())
     driver.refuse[Auth] = Reply(334, "", "")

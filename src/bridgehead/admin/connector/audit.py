@@ -34,6 +34,7 @@ from bridgehead.receive.permissions import PrincipalKind
 from bridgehead.receive.settings import (
     AuthMechanism,
     Device,
+    ExtendedProtectionPolicy,
     MessageRateSource,
     PermissionGroup,
     ReceiveConnector,
@@ -256,13 +257,21 @@ def _encryption(
         )  # fmt: skip
     if users and not connector.require_tls and not connector.implicit_tls:
         only = PermissionGroup.ANONYMOUS_USERS not in connector.permission_groups
-        scram = AuthMechanism.SCRAM_SHA_256 in connector.auth_mechanism
-        if only and scram:
+        ways = {AuthMechanism.SCRAM_SHA_256: "SCRAM", AuthMechanism.INTEGRATED: "Kerberos"}
+        found = [name for mechanism, name in ways.items() if mechanism in connector.auth_mechanism]
+        if only and found:
             yield _exposure(
                 connector, "logins-without-tls", Verdict.WARNING,
-                "users may log in by SCRAM and send without TLS: their mail can be read",
+                f"users may log in by {' or '.join(found)} and send without TLS: their mail can be read",
                 "require_tls", "set it to true",
             )  # fmt: skip
+    unbound = connector.extended_protection_policy is ExtendedProtectionPolicy.NONE
+    if users and unbound and AuthMechanism.INTEGRATED in connector.auth_mechanism:
+        yield _exposure(
+            connector, "kerberos-unbound", Verdict.WARNING,
+            "somebody in between may pass on a logon by Kerberos to this server, unnoticed",
+            "extended_protection_policy", 'set it to "Allow", or to "Require" where all clients bind',
+        )  # fmt: skip
     reason = why_untrusted(certificates, now) if certificates else "the certificate cannot be read"
     if "expired" in reason or "only from" in reason or not certificates:
         yield _exposure(

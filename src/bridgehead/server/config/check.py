@@ -19,6 +19,7 @@ from bridgehead.server.config.device_checks import check_devices
 from bridgehead.server.config.domain_checks import check_accepted_domains
 from bridgehead.server.config.expectation_checks import check_expectations
 from bridgehead.server.config.file_checks import check_files
+from bridgehead.server.config.kerberos_checks import check_kerberos
 from bridgehead.server.config.ldap_checks import check_ldap
 from bridgehead.server.config.load import Loaded, read
 from bridgehead.server.config.login_checks import check_logins
@@ -59,6 +60,7 @@ def check(loaded: Loaded) -> list[Problem]:
     check_devices(configuration, findings)
     check_logins(configuration, findings)
     check_ldap(configuration, findings)
+    check_kerberos(configuration, findings)
     check_tls_reports(configuration, findings)
     check_tls(configuration, findings)
     check_certificates(configuration, findings)

@@ -13,6 +13,7 @@ from bridgehead.net.certificate_store import CertificateStore, ServerTls
 from bridgehead.net.certificates import CertificateError, CertificatePair, self_signed_pair
 from bridgehead.net.secrets import credential_file
 from bridgehead.routing.oauth_settings import ConnectorOAuth
+from bridgehead.server.config.kerberos_checks import check_keytab
 from bridgehead.server.config.load import Loaded
 from bridgehead.server.config.positions import KeyPath
 
@@ -25,6 +26,7 @@ def check_files(loaded: Loaded) -> None:
     _check_directory(loaded)
     _check_alarms(loaded)
     _check_acme(loaded)
+    check_keytab(loaded)
     _check_pair(loaded, configuration.server.tls_certificate_file, configuration.server.tls_key_file, ("server",))
     _check_pair(loaded, configuration.api.tls_certificate_file, configuration.api.tls_key_file, ("api",))
     for index, certificate in enumerate(configuration.certificates):

@@ -14,7 +14,7 @@ from bridgehead.server.config.server_checks import check_host_name, check_pair
 
 _CREDENTIALS = {
     AuthMechanism.BASIC_AUTH, AuthMechanism.BASIC_AUTH_REQUIRE_TLS, AuthMechanism.SCRAM_SHA_256, AuthMechanism.EXTERNAL,
-    AuthMechanism.OAUTH,
+    AuthMechanism.OAUTH, AuthMechanism.INTEGRATED,
 }  # fmt: skip
 _WITHOUT_MEMBERS = {
     PermissionGroup.PARTNERS: "no client shows by its certificate that it is one",
@@ -104,7 +104,7 @@ def _check_mechanisms(connector: ReceiveConnector, path: KeyPath, findings: Find
         findings.warning(
             where,
             "only users with a login may send, and none can be given",
-            "add BasicAuth, BasicAuthRequireTLS, ScramSha256, OAuth or External",
+            "add BasicAuth, BasicAuthRequireTLS, ScramSha256, OAuth, Integrated or External",
         )
     if groups == {PermissionGroup.NONE} and not any(right.grant for right in connector.extended_rights):
         findings.warning(

@@ -13,7 +13,7 @@ from bridgehead.net.acme_settings import AcmeSettings
 from bridgehead.net.settings import Certificate, TlsSettings
 from bridgehead.net.sts_settings import MtaStsSettings
 from bridgehead.queues.settings import BackPressureSettings, QueueSettings
-from bridgehead.receive.authentication_settings import AuthServer, LockoutSettings
+from bridgehead.receive.authentication_settings import AuthServer, KerberosSettings, LockoutSettings
 from bridgehead.receive.ldap.settings import LdapSettings
 from bridgehead.receive.settings import Device, PickupSettings, ReceiveConnector, SenderException
 from bridgehead.routing.settings import AcceptedDomain, ForeignConnector, MailboxStore, SendConnector
@@ -62,6 +62,7 @@ class Configuration(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fi
     lockout: LockoutSettings = LockoutSettings()
     auth_servers: list[AuthServer] = []
     ldap_logins: LdapSettings = LdapSettings()
+    kerberos: KerberosSettings = KerberosSettings()
     tls: TlsSettings = TlsSettings()
     tls_reports: TlsReportSettings = TlsReportSettings()
     certificates: list[Certificate] = []

@@ -19,6 +19,7 @@ from bridgehead.receive.settings import (
     AuthMechanism,
     Device,
     DeviceTls,
+    ExtendedProtectionPolicy,
     ExtendedRight,
     Grantee,
     NonCompliantSenderPolicy,
@@ -37,6 +38,10 @@ TLS = [AuthMechanism.TLS]
 ANONYMOUS = [PermissionGroup.ANONYMOUS_USERS]
 LOGIN = {
     "auth_mechanism": [AuthMechanism.TLS, AuthMechanism.BASIC_AUTH, AuthMechanism.BASIC_AUTH_REQUIRE_TLS],
+    "permission_groups": [PermissionGroup.EXCHANGE_USERS],
+}
+TICKETS = {
+    "auth_mechanism": [AuthMechanism.TLS, AuthMechanism.INTEGRATED],
     "permission_groups": [PermissionGroup.EXCHANGE_USERS],
 }
 EXTERNAL = {
@@ -161,6 +166,8 @@ NAMED: list[tuple[dict[str, Any], str, Verdict]] = [
         "misleading-authors", Verdict.NOTE,
     ),
     ({"tls_minimum_version": TlsVersion.TLS_1_0}, "old-tls", Verdict.WARNING),
+    (TICKETS, "logins-without-tls", Verdict.WARNING),
+    ({**TICKETS, "extended_protection_policy": ExtendedProtectionPolicy.NONE}, "kerberos-unbound", Verdict.WARNING),
     ({**LOGIN, "tls_minimum_version": TlsVersion.TLS_1_1}, "passwords-over-old-tls", Verdict.WARNING),
     (
         {"tls_domain_capabilities": ["mail.protection.outlook.com:AcceptCloudServicesMail"]},
