@@ -81,6 +81,73 @@ def test_the_story_of_an_attempt_that_failed_and_one_that_did_not(make_server: C
     assert story["asked_server"]
 
 
+def test_failures_have_their_conversation_without_verbose(make_server: Callable[..., Server]) -> None:
+    replies = iter(["451 4.7.1 Greylisted, try later"])
+    with Sink(on_content=lambda _: next(replies, None)) as sink:
+        server = make_server(sink.port).start()
+        server.send("a@fabrikam.test", "x@adatum.test", message("quiet"), "secured")
+        server.wait_for_event("SEND")
+        story = server.ask("trace", "quiet@fabrikam.test")
+    put_off, sent = step(story, "DEFER"), step(story, "SEND")
+    said = [(line["event"], line["data"]) for line in put_off["transcript"]]
+    assert said[0] == ("<", "220 sink.test ESMTP sink")
+    assert (">", "RCPT TO:<x@adatum.test>") in said
+    assert said[-1] == ("<", "451 4.7.1 Greylisted, try later")
+    assert not any("hello" in text for _, text in said)
+    assert sent["transcript"] == []
+    [hint] = [note for note in story["notes"] if "transcript" in note]
+    assert 'protocol_logging_level = "Verbose" for send connector "Everything"' in hint
+    assert "451 4.7.1 Greylisted" in server.succeed("trace", "quiet@fabrikam.test")
+    server.stop()
+    story = server.ask("trace", "quiet@fabrikam.test")
+    assert step(story, "DEFER")["transcript"] == put_off["transcript"]
+
+
+def test_a_next_hop_out_of_reach_shows_its_session(make_server: Callable[..., Server]) -> None:
+    with Sink(banner="554 5.7.1 We know you not") as sink:
+        server = make_server(sink.port, queues={"queue_glitch_retry_interval": "1h", "retry_jitter": 0.0}).start()
+        for number in range(2):
+            server.send("a@fabrikam.test", f"x{number}@adatum.test", message(f"shut{number}"), "secured")
+            server.wait_for_event("DEFER", recipient_address=f"x{number}@adatum.test")
+        for number in range(2):
+            story = server.ask("trace", f"shut{number}@fabrikam.test")
+            said = [line["data"] for line in step(story, "DEFER")["transcript"]]
+            assert said[0] == "554 5.7.1 We know you not"
+        [waiting] = server.ask("message", "show", "<shut1@fabrikam.test>")
+        assert waiting["last_failure"][0] == "< 554 5.7.1 We know you not"
+        assert "< 554 5.7.1 We know you not" in server.succeed("message", "show", "<shut1@fabrikam.test>")
+
+
+def test_choices_are_explained_by_the_configuration_of_then(make_server: Callable[..., Server], sink: Sink) -> None:
+    connectors = [send_connector("Former", sink.port), send_connector("Unused", sink.port, spaces=("northwind.test",))]
+    server = make_server(send_connectors=connectors).start()
+    server.send("a@fabrikam.test", "x@adatum.test", message("before"), "secured")
+    sink.wait(1)
+    server.wait_until_empty()
+    server.configure({**server.settings, "send_connectors": [send_connector("Present", sink.port)]})
+    server.reload()
+    server.send("a@fabrikam.test", "x@adatum.test", message("after"), "secured")
+    sink.wait(2)
+    server.wait_until_empty()
+    before, after = (server.ask("trace", f"{name}@fabrikam.test") for name in ("before", "after"))
+    then, now = before["received_under"], after["received_under"]
+    assert then != now == before["configuration"] == after["configuration"]
+    routed = step(before, "ROUTE")
+    assert (routed["connector"], routed["configuration"]) == ("Former", then)
+    assert [one["connector"] for one in routed["others"]] == ["Unused"]
+    assert "best match for adatum.test" in routed["reason"]
+    assert routed["note"] == f"explained by configuration {then}, in force then"
+    assert step(before, "RECEIVE")["configuration"] == then
+    assert step(after, "ROUTE")["connector"] == "Present"
+    assert before["notes"][:-1] == []  # but for the transcript of what was taken
+    (server.data / "configurations" / f"{then}.json").unlink()
+    before = server.ask("trace", "before@fabrikam.test")
+    routed = step(before, "ROUTE")
+    assert 'the configuration has changed: "Present" would be chosen now' in routed["reason"]
+    assert f"{then}, in force then, is no longer kept" in routed["note"]
+    assert f"configuration {then} is no longer kept" in before["notes"][0]
+
+
 def test_groups_forwarding_and_outside_recipients_stand_in_one_story(
     make_server: Callable[..., Server], sink: Sink
 ) -> None:

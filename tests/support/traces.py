@@ -3,6 +3,7 @@
 
 from pathlib import Path
 
+from bridgehead.admin.trace.revisions import Revisions
 from bridgehead.admin.trace.tracking import search_logs
 from bridgehead.server.config.schema import Configuration
 from bridgehead.tracking.criteria import Criteria
@@ -17,6 +18,7 @@ class FolderTraces:
         self.logs = TraceLogs(tracking=str(folder))
         self.connectors = Configuration()
         self.revision = "0123456789ab"
+        self.past = Revisions(folder / "configurations")
 
     async def search(self, criteria: Criteria) -> Found:
         return search_logs(self.logs, criteria)

@@ -242,6 +242,10 @@ ACTION_SAMPLE: Final = 20
 ACTION_TARGETS: Final = 1_000
 """Messages that one action names by id; more are named by a filter."""
 ACTIONS_KEPT: Final = 10_000
+CONFIGURATIONS_KEPT: Final = 200
+"""Configurations of the past by which stories of messages are told."""
+CONFIGURATION_CHANGES_KEPT: Final = 5_000
+"""Times at which one of them came into force."""
 STANDING_RULES: Final = 100
 """Standing rules at a time: each is compared with every message that enters a delivery queue."""
 

@@ -145,7 +145,7 @@ class Application:
             waiting=self.store.count_waiting, relief=self.dispatcher,
             flush_caches=lambda: self.rooms.flush_caches(), alarms=self.alarms, clock=self.clock,
         )  # fmt: skip
-        self.traces = Traces(loaded, self.logs.flush)
+        self.traces = Traces(loaded, self.logs.flush, self.clock.now)
         self.receive.services.revision = self.traces.revision
         self.actions = make_actions(self)
         self.stage_flows = StageFlows(self)

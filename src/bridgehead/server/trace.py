@@ -15,6 +15,7 @@ import msgspec
 
 from bridgehead.admin.connector.connectors import Connectors
 from bridgehead.admin.faults import FAILED, INVALID, AdminFault
+from bridgehead.admin.trace.revisions import FOLDER_NAME, Revisions
 from bridgehead.admin.trace.tracking import own_logs
 from bridgehead.mail.limits import TRACE_SECONDS, TRACES_AT_ONCE
 from bridgehead.server.config.load import Loaded
@@ -37,10 +38,13 @@ class Traces:
 
     Args:
         flush: writes what the logs hold in memory; may wait for the disk.
+        now: Unix time.
     """
 
-    def __init__(self, loaded: Loaded, flush: Callable[[], None]) -> None:
+    def __init__(self, loaded: Loaded, flush: Callable[[], None], now: Callable[[], float]) -> None:
         settings = loaded.configuration.logs
+        self._now = now
+        self.past = Revisions(loaded.data_directory / FOLDER_NAME)
         self.logs = own_logs(loaded.within(settings.log_directory), settings)
         self.reconfigure(loaded)
         self._flush = flush
@@ -51,9 +55,11 @@ class Traces:
         self._task: asyncio.Task[None] | None = None
 
     def reconfigure(self, loaded: Loaded) -> None:
-        """Explain by this configuration from now on. The logs and their index stay where they are until a restart."""
+        """This configuration comes into force, and is kept to explain by. The logs and their index stay where they are
+        until a restart."""
         self.connectors: Connectors = loaded.configuration
         self.revision = revision(loaded)
+        self.past.note(self.revision, self.connectors, self._now())
 
     @property
     def indexer_pid(self) -> int:

@@ -146,6 +146,9 @@ def _text(detail: "MessageDetail") -> str:
         lines.append(f"    {recipient.address}  {recipient.state}")
         if recipient.last_error:
             lines.append(f"      {recipient.last_error}")
+    if detail.last_failure:
+        lines.append(f"  last failure, {when(detail.failed_at)} with {detail.failed_with}")
+        lines += [f"    {line}" for line in detail.last_failure]
     lines.append("")
     lines.append(detail.header_fault or "\n".join(f"  {line}" for line in detail.header.rstrip("\n").split("\n")))
     return "\n".join(lines)

@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: MIT
 """`bridgehead trace`: where messages came from and went, from the message tracking logs."""
 
+import time
 from contextlib import suppress
 from datetime import UTC, datetime, timedelta, tzinfo
 from pathlib import Path
@@ -148,7 +149,10 @@ def _story(context: click.Context, identity: str, options: dict[str, Any]) -> "S
     """Ask the server; without one, read the logs."""
     from bridgehead.admin.faults import NOT_FOUND, AdminFault, ServerNotRunning
     from bridgehead.admin.methods.trace import TraceIdentity
+    from bridgehead.admin.trace.revisions import FOLDER_NAME, Revisions
     from bridgehead.admin.trace.trace_story import Story, tell
+    from bridgehead.tracking.flight_recorder import FlightRecorder
+    from bridgehead.tracking.logs import FLIGHT_RECORDER_FILE
     from bridgehead.tracking.story import evidence
 
     cli: CliContext = context.obj
@@ -158,8 +162,14 @@ def _story(context: click.Context, identity: str, options: dict[str, Any]) -> "S
     found = evidence(_logs(cli, options["logs"]), identity)
     if found is None:
         raise AdminFault(NOT_FOUND, f"the tracking logs know no message {identity}", "bridgehead trace --help")
-    connectors = cli.configuration if options["logs"] is None else None
-    return tell(found, connectors, "", None, datetime.now(UTC))
+    if options["logs"] is not None:
+        return tell(found, None, "", None, datetime.now(UTC))
+    recorder = FlightRecorder(
+        cli.within_data_directory(cli.configuration.logs.log_directory) / FLIGHT_RECORDER_FILE, time.time
+    )
+    recorder.load()
+    past = Revisions(cli.within_data_directory(FOLDER_NAME))
+    return tell(found, cli.configuration, "", None, datetime.now(UTC), past, recorder.attempts())
 
 
 def _logs(cli: CliContext, folder: Path | None) -> "TraceLogs":
@@ -173,8 +183,6 @@ def _logs(cli: CliContext, folder: Path | None) -> "TraceLogs":
 
 def _follow(context: click.Context, zone: tzinfo | None, options: dict[str, Any]) -> None:
     """Print events as they come; reads the files, whether the server runs or not."""
-    import time
-
     from bridgehead.admin.cli.trace_text import event_text
     from bridgehead.admin.trace.tracking import criteria
     from bridgehead.tracking.follow import follow

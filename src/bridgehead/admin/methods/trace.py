@@ -76,7 +76,8 @@ async def story(server: RunningServer, params: TraceIdentity, _: Caller) -> Stor
     network_id = next((event.network_message_id for event in found.message.events if event.network_message_id), "")
     wanted = ItemFilter(network_message_id=network_id, limit=_ENTRIES)
     queued = await list_messages(server, wanted) if network_id else []
-    return tell(found, traces.connectors, traces.revision, queued, datetime.fromtimestamp(server.now(), UTC))
+    now, flights = datetime.fromtimestamp(server.now(), UTC), server.diagnostics.attempts()
+    return tell(found, traces.connectors, traces.revision, queued, now, traces.past, flights)
 
 
 METHODS: Final = {

@@ -2,7 +2,7 @@
 """Queued messages: list, show, content (Get-Message, Export-Message)."""
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from datetime import datetime
 
 import msgspec
@@ -13,6 +13,7 @@ from bridgehead.admin.queue.export import injected_header
 from bridgehead.admin.queue.message_properties import Vantage, defer_reason, source_name, words
 from bridgehead.admin.queue.queue_names import queue_identity
 from bridgehead.admin.times import moment
+from bridgehead.diagnosis.facts import SESSION_PHASES, AttemptFacts
 from bridgehead.mail.content import Content
 from bridgehead.mail.envelope import Notify
 from bridgehead.mail.header import split_header
@@ -95,11 +96,18 @@ class MessageView(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class MessageDetail(msgspec.Struct, frozen=True, kw_only=True):
-    """A message with its header section; `header` is "" and `header_fault` says why where it cannot be read."""
+    """A message with its header section; `header` is "" and `header_fault` says why where it cannot be read.
+
+    `last_failure`: what the flight recorder holds of its last failed attempt, or of its queue's; `failed_at`,
+    `failed_with`: when, and with whom.
+    """
 
     message: MessageView
     header: str = ""
     header_fault: str = ""
+    last_failure: list[str] = []
+    failed_at: datetime | None = None
+    failed_with: str = ""
 
 
 class ContentPart(msgspec.Struct, frozen=True, kw_only=True):
@@ -196,8 +204,20 @@ async def show_message(server: RunningServer, identity: str) -> list[MessageDeta
             header = await asyncio.to_thread(_header, entry.content) if entry.content else ""
         except OSError as error:
             fault = f"the content cannot be read: {error.strerror or error}"
-        message = view_message(entry, server.actions.around, states.get((entry.queue, entry.next_hop)))
-        details.append(MessageDetail(message=message, header=header, header_fault=fault))
+        state = states.get((entry.queue, entry.next_hop))
+        message = view_message(entry, server.actions.around, state)
+        waits = state is not None and state.status is QueueStatus.RETRY
+        flight = _last_failure(entry.id, message.queue, waits, server.diagnostics.attempts())
+        details.append(
+            MessageDetail(
+                message=message,
+                header=header,
+                header_fault=fault,
+                last_failure=list(flight.transcript) if flight is not None else [],
+                failed_at=moment(flight.time) if flight is not None else None,
+                failed_with=flight.where if flight is not None else "",
+            )
+        )
     if not details:
         raise _not_queued(identity)
     return details
@@ -243,6 +263,18 @@ async def _ids(server: RunningServer, identity: str) -> list[int]:
     if by_network_id:
         return [entry.id for entry in by_network_id]
     return [entry.id for entry in await server.list_items(ItemFilter(message_id=identity, limit=20))]
+
+
+def _last_failure(
+    number: int, queue: str, queue_waits: bool, flights: Iterable[AttemptFacts]
+) -> AttemptFacts | None:  # fmt: skip
+    """The last failure of a message: its own, or, while its queue cannot be reached, that of its queue."""
+    found = [
+        one
+        for one in flights
+        if one.message == number or (queue_waits and one.queue == queue and one.phase in SESSION_PHASES)
+    ]
+    return max(found, key=lambda one: one.time, default=None)
 
 
 def _header(content: Content) -> str:

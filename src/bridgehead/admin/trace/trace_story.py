@@ -1,9 +1,8 @@
 # SPDX-License-Identifier: MIT
 """The story of one message in order: received, resolved, routed, each attempt, and how it ended or what it waits for.
 
-Pure: told from what the logs hold (`Evidence`), the connectors in force and the message's entries in the queues. What
-was decided is explained by the very code that decides, with the present configuration; where that is no longer the one
-that the message came in under, or would decide otherwise, the story says so.
+Pure: told from what the logs and the flight recorder hold, the configurations of then and now, and the message's
+entries in the queues. Why a connector was chosen is `trace_reasons.py`, what was said `trace_transcripts.py`.
 """
 
 from collections.abc import Sequence
@@ -11,11 +10,13 @@ from datetime import datetime
 
 import msgspec
 
-from bridgehead.admin.connector.connectors import Connectors, NotChosen, match_receive, match_send
-from bridgehead.admin.faults import AdminFault
+from bridgehead.admin.connector.connectors import Connectors, NotChosen
 from bridgehead.admin.queue.messages import MessageView
+from bridgehead.admin.trace.trace_reasons import Past, Reason, Reasons
+from bridgehead.admin.trace.trace_transcripts import transcript
 from bridgehead.admin.trace.trace_words import END_TEXTS, note, tls, what
 from bridgehead.admin.trace.tracking import RecipientStatus, TracedMessage, recipient_status, view
+from bridgehead.diagnosis.facts import AttemptFacts
 from bridgehead.tracking.outcomes import FINAL
 from bridgehead.tracking.search import FoundEvent, IndexFacts, Unreadable
 from bridgehead.tracking.story import Evidence, Linked, session_of
@@ -24,6 +25,8 @@ from bridgehead.tracking.transcripts import SessionLog, TranscriptLine
 ROUTE = "ROUTE"
 """Event of a step that no log holds: the choice of a connector, explained afterwards."""
 _ATTEMPTS = frozenset({"SEND", "DELIVER", "DEFER", "FAIL"})
+_DECISIONS = frozenset({"RECEIVE", "SUBMIT", "DSN", "RESUBMIT", "EXPAND", "REDIRECT", "RESOLVE", "TRANSFER"})
+"""Events at or right before a choice of connectors."""
 _DOMAINS = 5
 
 
@@ -44,9 +47,10 @@ class Step(msgspec.Struct, frozen=True, kw_only=True):
         internal_message_id: of the fork that it concerns.
         waited_seconds: since the step before of the same fork, without the attempt itself.
         attempt_seconds: that the conversation or the writing took; null where that is not known.
-        reason: why this connector, and `others`: why not each other.
+        reason: why this connector, and `others`: why not each other; `configuration`: the revision that says so.
         tls, login: of the session that brought the message.
-        connection, transcript: lines of the connectivity and the protocol log about it.
+        connection: lines of the connectivity log about it.
+        transcript: what was said, from the protocol log, of a failure else from the flight recorder, without times.
         note: what else is to be known of it.
     """
 
@@ -62,6 +66,7 @@ class Step(msgspec.Struct, frozen=True, kw_only=True):
     attempt_seconds: float | None = None
     reason: str = ""
     others: list[NotChosen] = []
+    configuration: str = ""
     tls: str = ""
     login: str = ""
     session_id: str = ""
@@ -99,7 +104,7 @@ class Story(msgspec.Struct, frozen=True, kw_only=True):
     Attributes:
         total_seconds: from its first event to its last, to now while a recipient is under way.
         slowest, slowest_seconds: where most time went.
-        configuration: revision of the configuration that explains; `received_under`: that it came in under.
+        configuration: revision of the present configuration; `received_under`: that it came in under.
         asked_server: the queues of the running server were looked at.
     """
 
@@ -124,23 +129,28 @@ def tell(
     revision: str,
     queued: Sequence[MessageView] | None,
     now: datetime,
+    past: Past | None = None,
+    flights: Sequence[AttemptFacts] = (),
 ) -> Story:
     """The story.
 
     Args:
-        connectors: that explain the choices; None where there is no configuration that concerns the message.
+        connectors: in force now; None where there is no configuration that concerns the message.
         queued: the message's entries in the queues; None where no server could be asked.
+        past: configurations that were in force.
+        flights: what the flight recorder knows.
     """
-    return _Teller(evidence, connectors, revision, queued, now).story()
+    return _Teller(evidence, Reasons(connectors, revision, past), revision, queued, now, flights).story()
 
 
 class _Teller:
     def __init__(
-        self, evidence: Evidence, connectors: Connectors | None, revision: str, queued: Sequence[MessageView] | None,
-        now: datetime,
+        self, evidence: Evidence, reasons: Reasons, revision: str, queued: Sequence[MessageView] | None,
+        now: datetime, flights: Sequence[AttemptFacts],
     ) -> None:  # fmt: skip
-        self._evidence, self._connectors, self._revision = evidence, connectors, revision
-        self._queued, self._now = queued, now
+        self._evidence, self._reasons, self._revision = evidence, reasons, revision
+        self._queued, self._now, self._flights = queued, now, flights
+        self._decided = evidence.message.events[0].time
         self._events = evidence.message.events
         self._last: dict[str, datetime] = {}
         self._routed: set[tuple[str, str]] = set()
@@ -168,7 +178,7 @@ class _Teller:
             configuration=self._revision,
             received_under=under,
             asked_server=self._queued is not None,
-            notes=self._notes(under),
+            notes=self._notes(),
             unreadable=self._evidence.unreadable,
             index=self._evidence.index,
         )
@@ -180,12 +190,14 @@ class _Teller:
         since = max(0.0, (event.time - before).total_seconds()) if before is not None else 0.0
         if event.event_id in _ATTEMPTS and event.connector_id:
             self._route(event, before or event.time)
+        elif event.event_id in _DECISIONS:
+            self._decided = event.time
         attempt = self._attempt_seconds(event)
         if attempt is not None and before is not None:
             attempt = min(attempt, since)
-        received = event.event_id == "RECEIVE"
-        reason, others = self._why_received(event) if received else ("", [])
+        reason = self._reasons.received(event) if event.event_id == "RECEIVE" else Reason()
         session = self._session(event)
+        said, of_whom = transcript(event, session, self._flights)
         self._steps.append(
             Step(
                 time=event.time,
@@ -198,14 +210,15 @@ class _Teller:
                 internal_message_id=event.internal_message_id,
                 waited_seconds=round(since - (attempt or 0.0), 3) if before is not None else 0.0,
                 attempt_seconds=None if attempt is None else round(attempt, 3),
-                reason=reason,
-                others=others,
+                reason=reason.text,
+                others=reason.others,
+                configuration=reason.configuration,
                 tls=tls(event, session),
                 login=event.facts.get("Principal", ""),
                 session_id=session_of(event),
                 connection=session.connection if session is not None else [],
-                transcript=session.about(event.time) if session is not None else [],
-                note=note(event),
+                transcript=said,
+                note="; ".join(filter(None, (note(event), reason.note, of_whom))),
             )
         )
         self._last[event.internal_message_id] = event.time
@@ -239,24 +252,9 @@ class _Teller:
             return None
         return max(0.0, (event.time - datetime.fromisoformat(begun[0].date_time)).total_seconds())
 
-    def _why_received(self, event: FoundEvent) -> tuple[str, list[NotChosen]]:
-        """Why this receive connector took the message, and not another."""
-        port = event.facts.get("Port", "")
-        if self._connectors is None or not port.isdecimal() or not event.server_ip or event.source != "SMTP":
-            return "", []
-        try:
-            match = match_receive(self._connectors, client_ip=event.client_ip, port=int(port), local_ip=event.server_ip)
-        except (AdminFault, ValueError):
-            return "", []
-        name = event.connector_id.rpartition("\\")[2]
-        if match.connector != name:
-            would = f'"{match.connector}"' if match.connector else "none"
-            return f"the configuration has changed: it would now be taken by {would}", match.others
-        return match.reason, match.others
-
     def _route(self, event: FoundEvent, when: datetime) -> None:
         """The choice of the connector that an attempt was made by, told before the first of its attempts."""
-        if self._connectors is None:
+        if not self._reasons.can_tell:
             return
         size = int(event.total_bytes) if event.total_bytes.isdecimal() and len(event.total_bytes) < 18 else 0
         for domain in list(dict.fromkeys(address.rpartition("@")[2] for address in event.recipient_address))[:_DOMAINS]:
@@ -264,19 +262,20 @@ class _Teller:
                 continue
             self._routed.add((domain, event.connector_id))
             recipients = [one for one in event.recipient_address if one.rpartition("@")[2] == domain]
-            reason, others, hop = self._why_sent(event, recipients[0], size)
+            reason = self._reasons.sent(event, recipients[0], size, self._decided)
             self._steps.append(
                 Step(
                     time=when,
                     event=ROUTE,
                     source="ROUTING",
-                    what=f'routed to "{event.connector_id}"{hop}',
+                    what=f'routed to "{event.connector_id}"{reason.next_hop}',
                     recipients=[StepRecipient(one) for one in recipients],
                     connector=event.connector_id,
                     internal_message_id=event.internal_message_id,
-                    reason=reason,
-                    others=others,
-                    note=self._explained() if reason else "",
+                    reason=reason.text,
+                    others=reason.others,
+                    configuration=reason.configuration,
+                    note=reason.note,
                 )
             )
 
@@ -286,11 +285,8 @@ class _Teller:
         pending = [one.address for one in entry.recipients if one.state == "Pending"]
         for domain in list(dict.fromkeys(address.rpartition("@")[2] for address in pending))[:_DOMAINS]:
             recipients = [address for address in pending if address.rpartition("@")[2] == domain]
-            if self._connectors is None or domain in routed:
-                continue
-            try:
-                match = match_send(self._connectors, recipients[0], entry.size)
-            except AdminFault:
+            reason = None if domain in routed else self._reasons.waits(recipients[0], entry.size, self._decided)
+            if reason is None:
                 continue
             self._steps.append(
                 Step(
@@ -299,28 +295,14 @@ class _Teller:
                     source="ROUTING",
                     what=f"waits in queue {entry.queue}",
                     recipients=[StepRecipient(one) for one in recipients],
-                    connector=match.connector,
+                    connector=reason.connector,
                     internal_message_id=str(entry.id),
-                    reason=match.reason,
-                    others=match.others,
-                    note=self._explained(),
+                    reason=reason.text,
+                    others=reason.others,
+                    configuration=reason.configuration,
+                    note=reason.note,
                 )
             )
-
-    def _explained(self) -> str:
-        return f"explained by the present configuration {self._revision}".rstrip()
-
-    def _why_sent(self, event: FoundEvent, recipient: str, size: int) -> tuple[str, list[NotChosen], str]:
-        assert self._connectors is not None
-        try:
-            match = match_send(self._connectors, recipient, size)
-        except AdminFault:
-            return "", [], ""
-        if event.source == "STOREDRIVER" or not match.connector:
-            return match.reason, match.others, ""
-        if match.connector != event.connector_id:
-            return f'the configuration has changed: "{match.connector}" would be chosen now', match.others, ""
-        return match.reason, match.others, f" ({match.delivery_type}: {match.next_hop})"
 
     # --- ends ---------------------------------------------------------------------------------------------------------
 
@@ -377,18 +359,19 @@ class _Teller:
                 best, seconds = "waiting since the last step", waiting
         return best, seconds
 
-    def _notes(self, under: str) -> list[str]:
+    def _notes(self) -> list[str]:
         notes = []
         if not any(event.event_id in ("RECEIVE", "DSN", "SUBMIT") for event in self._events):
             notes.append("its beginning is no longer in the logs")
-        if under and self._revision not in ("", under):
-            notes.append(
-                f"it came in under configuration {under}; choices are explained by the present {self._revision}"
-            )
-        if not any(step.transcript for step in self._steps if step.event in _ATTEMPTS and step.session_id) and any(
-            step.session_id for step in self._steps if step.event in ("SEND", "DEFER", "FAIL")
-        ):
-            notes.append("no transcripts: protocol_logging_level of the send connector was not Verbose")
+        for gone in self._reasons.lost:
+            present = f"the present {self._revision}".rstrip()
+            notes.append(f"configuration {gone} is no longer kept; what it decided is explained by {present}")
+        silent = [step for step in self._steps if step.event in _ATTEMPTS and step.session_id and not step.transcript]
+        notes += [
+            f'no transcript of what was taken: set protocol_logging_level = "Verbose" for send connector "{name}",'
+            " then `bridgehead reload`"
+            for name in list(dict.fromkeys(step.connector for step in silent))[:_DOMAINS]
+        ]
         return notes
 
 

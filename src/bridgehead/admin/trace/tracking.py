@@ -13,6 +13,7 @@ import msgspec
 
 from bridgehead.admin.connector.connectors import Connectors
 from bridgehead.admin.faults import INVALID, AdminFault
+from bridgehead.admin.trace.trace_reasons import Past
 from bridgehead.mail.limits import LIST_RESULTS, TRACE_RESULTS, TRACE_TEXT
 from bridgehead.tracking.criteria import Criteria, CriteriaError
 from bridgehead.tracking.logs import (
@@ -47,6 +48,10 @@ class TraceService(Protocol):
     @property
     def revision(self) -> str:
         """Which state of the configuration they stand in."""
+
+    @property
+    def past(self) -> Past:
+        """Configurations that were in force."""
 
 
 class RecipientStatus(msgspec.Struct, frozen=True, kw_only=True):
