@@ -14,6 +14,7 @@ from support.configuration import ANONYMOUS, receive_connector
 from support.dns_thread import DnsThread
 from support.ports import free_port, wait_until
 from support.server import Server
+from support.sink import Sink
 
 NAME = "mx.contoso.test"
 
@@ -168,6 +169,35 @@ def test_a_file_that_got_worse_is_not_taken_and_alarms_until_it_is_well(
     server.succeed("reload")
     assert shown(server)[0] == der(renewed)
     wait_until(lambda: not alarms(), 20, lambda: "the alarm is over")
+
+
+def test_a_file_that_got_worse_is_not_shown_to_smart_hosts(
+    make_server: Callable[..., Server], authority: Authority
+) -> None:
+    pair = authority.issue("relay.contoso.test", days=90)
+    asking = authority.issue("smart.test").server_context()
+    asking.verify_mode = ssl.CERT_REQUIRED
+    asking.load_verify_locations(authority.root)
+    with Sink(context=asking) as sink:
+        server = make_server(sink.port)
+        server.settings["send_connectors"][0].update(
+            require_tls=True, tls_certificate_file=str(pair.certificate), tls_key_file=str(pair.key)
+        )
+        server.configure(server.settings)
+        server.start()
+
+        def sent(count: int) -> tuple[str, ...]:
+            server.send("ann@fabrikam.test", f"x{count}@elsewhere.test", connector="secured")
+            sink.wait(count)
+            return sink.handshakes[-1][1]
+
+        assert sent(1) == ("relay.contoso.test",)
+        expired = Authority(authority.directory / "other", "Other Root").issue("expired.test", days=-1, since_days=9)
+        pair.key.write_bytes(expired.key.read_bytes())
+        pair.certificate.write_bytes(expired.certificate.read_bytes())
+        wait_until(lambda: "was not taken" in server.command("alarm", "list").stdout.decode(), 25, lambda: "an alarm")
+        assert sent(2) == ("relay.contoso.test",)
+        assert len(sink.handshakes) == 2
 
 
 def _json(server: Server, *arguments: str) -> Any:

@@ -137,7 +137,7 @@ class CertificateStore:
         """Whether contexts of the pair were made anew."""
         stale = {}
         for (tls, of_pair), held in self._held.items():
-            stamp = _stamp(pair, self._absolute(tls.options))
+            stamp = stamp_of(pair, self._absolute(tls.options))
             if of_pair == pair and (forced or stamp not in (held.stamp, held.bad_stamp)):
                 stale[tls] = (held, stamp)
         if not stale:
@@ -153,17 +153,17 @@ class CertificateStore:
         if reasons:
             self._refuse(pair, reasons, stale.values())
             return False
-        files = _read_pair(pair)
+        files = read_pair(pair)
         for tls, (held, stamp) in stale.items():
             held.context, held.stamp, held.bad_stamp, held.files = made[tls], stamp, None, files
         if former is not None:
             self._on_refused(pair, "")
         return True
 
-    def _objections(self, pair: CertificatePair, connectors: Sequence[ServerTls], old: "_Files") -> list[str]:
+    def _objections(self, pair: CertificatePair, connectors: Sequence[ServerTls], old: "PairFiles") -> list[str]:
         """Why what lies on the disk now is worse than what these connectors show."""
         try:
-            new = _read_pair(pair)
+            new = read_pair(pair)
             if new.certificate == old.certificate:
                 return []
             before, after = read_chain(old.certificate), read_chain(new.certificate, str(pair.certificate))
@@ -197,16 +197,16 @@ class CertificateStore:
     def _context(self, tls: ServerTls, pair: CertificatePair) -> ssl.SSLContext:
         held = self._held.get((tls, pair))
         if held is None:
-            stamp = _stamp(pair, self._absolute(tls.options))
+            stamp = stamp_of(pair, self._absolute(tls.options))
             kept = self._refused.get(pair)
             if kept is not None:
                 held = _Held(self._make_of(tls, pair, kept.files), stamp, kept.files, bad_stamp=stamp)
             else:
-                held = _Held(self._make(tls, pair), stamp, _read_pair(pair))
+                held = _Held(self._make(tls, pair), stamp, read_pair(pair))
             self._held[tls, pair] = held
         return held.context
 
-    def _make_of(self, tls: ServerTls, pair: CertificatePair, files: "_Files") -> ssl.SSLContext:
+    def _make_of(self, tls: ServerTls, pair: CertificatePair, files: "PairFiles") -> ssl.SSLContext:
         """A context of what was read before, though the files have changed since."""
         with in_memory(files.certificate) as certificate, in_memory(files.key) as key:
             return self._make(tls, CertificatePair(certificate, key), known_as=pair)
@@ -242,7 +242,7 @@ class CertificateStore:
             log.error("the certificate for %r cannot be used, another is shown: %s", name[:255], error)
 
 
-class _Files(msgspec.Struct, frozen=True):
+class PairFiles(msgspec.Struct, frozen=True):
     """A pair as it was read."""
 
     certificate: bytes
@@ -252,13 +252,13 @@ class _Files(msgspec.Struct, frozen=True):
 class _Refused(msgspec.Struct, frozen=True):
     """A pair whose files are not taken; `files` are those in use."""
 
-    files: _Files
+    files: PairFiles
 
 
 class _Held(msgspec.Struct):
     context: ssl.SSLContext
     stamp: _Stamp
-    files: _Files
+    files: PairFiles
     bad_stamp: _Stamp | None = None
 
 
@@ -289,9 +289,9 @@ def choose(
     return _best(found).pair if found else default
 
 
-def _read_pair(pair: CertificatePair) -> _Files:
+def read_pair(pair: CertificatePair) -> PairFiles:
     """Both files. Raises CertificateError."""
-    return _Files(read_bounded(pair.certificate), read_bounded(pair.key))
+    return PairFiles(read_bounded(pair.certificate), read_bounded(pair.key))
 
 
 def _best(found: Sequence[KnownCertificate]) -> KnownCertificate:
@@ -305,7 +305,7 @@ def _best(found: Sequence[KnownCertificate]) -> KnownCertificate:
     return max(found, key=worth)
 
 
-def _stamp(pair: CertificatePair, options: ContextOptions) -> _Stamp:
+def stamp_of(pair: CertificatePair, options: ContextOptions = ContextOptions()) -> _Stamp:  # noqa: B008 - frozen
     """What changes when any of the files does; a file that is gone counts as a state of its own."""
     values: list[int] = []
     for file in (pair.certificate, pair.key, *(Path(name) for name in (options.ca_file, options.crl_file) if name)):

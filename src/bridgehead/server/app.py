@@ -34,6 +34,7 @@ from bridgehead.monitoring.watch import Watch
 from bridgehead.net.authentication_lookup import ResolverLookup
 from bridgehead.net.certificate_store import CertificateStore
 from bridgehead.net.certificates import CertificateError, CertificatePair, ensure_self_signed
+from bridgehead.net.client_certificates import ClientCertificates
 from bridgehead.net.clock import SystemClock
 from bridgehead.net.ip_range import Binding
 from bridgehead.net.randomness import RandomBytes
@@ -121,6 +122,7 @@ class Application:
             loaded.data_directory, configuration.tls, self.alarms, self.clock, self.tls_reports
         )  # fmt: skip
         self.oauth = ServerOAuth(self)
+        self.client_certificates = ClientCertificates(self._client_certificate_refused)
         self.rooms = Rooms(
             loaded,
             self.fqdn,
@@ -129,6 +131,7 @@ class Application:
             self.domain_tls.shared,
             self.oauth.keeper,
             self.tls_reports.reading,
+            self.client_certificates,
         )
         self._tasks: set[asyncio.Task[None]] = set()
         self._directories: list[SubmissionDirectory] = []
@@ -391,10 +394,13 @@ class Application:
         """Bring together what was only noted while messages passed."""
         self.metrics.settle()
 
+    def _client_certificate_refused(self, pair: CertificatePair, reason: str) -> None:
+        self.certificate_desk.refused(pair, reason, sending=True)
+
     def _refresh_certificates(self) -> None:
         for path in self.certificates.refresh():
             log.info("certificate %s was read again", path)
-        self.rooms.certificates.look_again()
+        self.rooms.look_at_certificates()
 
 
 def _server_pair(loaded: Loaded, fqdn: str) -> CertificatePair:

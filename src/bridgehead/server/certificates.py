@@ -110,10 +110,11 @@ class ServerCertificates:
             store.use(app.server_pair, pairs)
             store.look_again()
         app.certificates.refresh(forced)
+        app.client_certificates.take(forced)
 
-    def refused(self, pair: CertificatePair, reason: str) -> None:
-        """A changed file that is not taken, or, with "", that is well again."""
-        id = f"{_REFUSED}/{pair.certificate}"
+    def refused(self, pair: CertificatePair, reason: str, *, sending: bool = False) -> None:
+        """A changed file that is not taken, or, with "", that is well again; for a send connector where `sending`."""
+        id = f"{_REFUSED}/{pair.certificate}{'/sending' if sending else ''}"
         if reason:
             remedy = "bridgehead certificate check FILE KEY; `certificate bind --force` takes it nevertheless"
             self._application.alarms.raise_(id, Severity.WARNING, reason, remedy)

@@ -163,8 +163,9 @@ class Operations:
         connectors = loaded.configuration.receive_connectors
         try:
             rooms = Rooms(
-                loaded, app.fqdn, app.clock, app.logs, app.domain_tls.shared, app.oauth.keeper, app.tls_reports.reading
-            )
+                loaded, app.fqdn, app.clock, app.logs, app.domain_tls.shared, app.oauth.keeper, app.tls_reports.reading,
+                app.client_certificates,
+            )  # fmt: skip
             opened = app.receive.bind(connectors)
         except (OSError, DirectoryUnavailable) as error:
             return ReloadOutcome(problems=[str(error)])

@@ -7,6 +7,7 @@ They are made as a whole before any is put into force, so that a configuration t
 import logging
 import random
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import Protocol
 
@@ -18,12 +19,14 @@ from bridgehead.delivery.ports import Courier, WorkSource
 from bridgehead.delivery.smtp_send.courier import SmtpCourierFactory
 from bridgehead.delivery.smtp_send.domain_policy import OutboundTls
 from bridgehead.delivery.smtp_send.log_on import TokenSource
-from bridgehead.delivery.smtp_send.security import client_pair
+from bridgehead.delivery.smtp_send.security import client_tls
 from bridgehead.directory.file import FileDirectory
 from bridgehead.directory.lookup import Directory
 from bridgehead.directory.sqlite import SqliteDirectory
 from bridgehead.mail.address import domain_key
 from bridgehead.net.certificate_store import CertificateStore
+from bridgehead.net.certificates import CertificateError, CertificatePair
+from bridgehead.net.client_certificates import ClientCertificates
 from bridgehead.net.clock import Clock
 from bridgehead.net.ip_range import parse_binding
 from bridgehead.net.secure_resolver import SecureResolver
@@ -31,7 +34,7 @@ from bridgehead.receive.settings import ReceiveConnector
 from bridgehead.routing.accepted_domain import AcceptedDomains
 from bridgehead.routing.connector_selection import ConnectorSelection
 from bridgehead.routing.next_hop import DeliveryType, NextHop
-from bridgehead.routing.settings import StoreProtocol
+from bridgehead.routing.settings import SendConnector, StoreProtocol
 from bridgehead.server.config.file_checks import certificate_pairs, server_pair
 from bridgehead.server.config.load import Loaded
 from bridgehead.tracking.ports import ConnectivityLog, Flights, ProtocolLog
@@ -62,7 +65,9 @@ class Rooms:
     def __init__(
         self, loaded: Loaded, fqdn: str, clock: Clock, logs: OutboundLogs, outbound_tls: OutboundTls | None = None,
         tokens: TokenSource | None = None, read_reports: ReadReports | None = None,
+        client_certificates: ClientCertificates | None = None,
     ) -> None:  # fmt: skip
+        self._client_certificates = client_certificates or ClientCertificates()
         configuration = loaded.configuration
         self.loaded = loaded
         self._read_reports = read_reports if configuration.tls_reports.report_address else None
@@ -99,12 +104,25 @@ class Rooms:
             random=random.random,
             protocol_log=logs.smtp_send,
             connectivity_log=logs.connectivity,
-            client_pair=lambda connector: client_pair(connector, self.certificates),
+            client_pair=self.client_pair,
             secure_domains=[domain_key(domain) for domain in configuration.tls.tls_send_domain_secure_list],
             flights=logs.flights,
             tokens=tokens,
             outbound_tls=outbound_tls,
         )
+
+    def client_pair(self, connector: SendConnector) -> CertificatePair | None:
+        """The certificate that a connector shows, as it was last found good. Raises CertificateError."""
+        tls = client_tls(connector)
+        return self._client_certificates.shown(tls, self.certificates.choose) if tls is not None else None
+
+    def look_at_certificates(self) -> None:
+        """Find out now, rather than at the next connection, whether certificates of send connectors changed."""
+        self.certificates.look_again()
+        for connector in self.loaded.configuration.send_connectors:
+            if connector.enabled:
+                with suppress(CertificateError):  # told where it is needed: at the connection
+                    self.client_pair(connector)
 
     def courier_for(self, next_hop: NextHop, source: WorkSource) -> Courier:
         """The courier of a delivery queue. Raises KeyError where the connector is no longer configured."""

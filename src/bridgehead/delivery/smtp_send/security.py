@@ -95,16 +95,21 @@ class TlsMaker:
 
 
 def client_pair(connector: SendConnector, store: CertificateStore) -> CertificatePair | None:
-    """The certificate that a connector shows: its own pair, one pinned by name, or none. Raises CertificateError."""
+    """The certificate of a connector as it lies on the disk: its own pair, one pinned by name, or none. Raises
+    CertificateError."""
+    tls = client_tls(connector)
+    return store.choose(tls) if tls is not None else None
+
+
+def client_tls(connector: SendConnector) -> ServerTls | None:
+    """How the certificate of a connector is chosen; None where it shows none."""
     if not connector.tls_certificate_file and not connector.tls_certificate_name:
         return None
-    return store.choose(
-        ServerTls(
-            owner=connector.name,
-            certificate_file=connector.tls_certificate_file,
-            key_file=connector.tls_key_file,
-            pin=connector.tls_certificate_name,
-        )
+    return ServerTls(
+        owner=connector.name,
+        certificate_file=connector.tls_certificate_file,
+        key_file=connector.tls_key_file,
+        pin=connector.tls_certificate_name,
     )
 
 
