@@ -94,7 +94,10 @@ def to(address: str, notify: Notify = Notify.UNSPECIFIED, original: str = "") ->
 
 
 def resolved(recipients: Iterable[Recipient], item: MailItem, **limits: object) -> Resolution:
-    return resolve(item, mail_flow(recipients, **limits), NOW)
+    resolution, steps = resolve(item, mail_flow(recipients, **limits), NOW)
+    for _ in steps:
+        pass
+    return resolution
 
 
 def places(resolution: Resolution) -> list[str]:

@@ -1,6 +1,8 @@
 # SPDX-License-Identifier: MIT
 """Bifurcation: one part for each next hop and reverse-path, none with more recipients than a copy may have. Pure."""
 
+from collections.abc import Generator
+
 import msgspec
 
 from bridgehead.categorizer.mail_flow import MailFlow
@@ -26,14 +28,15 @@ class Part(msgspec.Struct):
 
 def bifurcate(
     copies: list[Copy], size: int, mail_flow: MailFlow, requirement: TlsRequirement = TlsRequirement.NONE
-) -> list[Part]:
-    """Split copies by next hop. Recipients that no connector takes at this size, or as `requirement` asks, move from
-    pending to results."""
+) -> Generator[None, None, list[Part]]:
+    """Split copies by next hop; pauses after each recipient. Recipients that no connector takes at this size, or as
+    `requirement` asks, move from pending to results."""
     parts: list[Part] = []
     limit = max(1, mail_flow.settings.expansion_size_limit)
     for copy in copies:
         by_next_hop: dict[NextHop | None, list[EnvelopeRecipient]] = {}
         for recipient in copy.pending:
+            yield
             selection = route(recipient, size, mail_flow)
             if selection.outcome is Outcome.TOO_LARGE:
                 copy.results.append((recipient, TOO_LARGE_FOR_ROUTE))

@@ -4,6 +4,9 @@
 Each place gets one copy, however many ways lead to it. Loops do no harm as long as somebody in them gets the message;
 a loop of mailboxes that only forward is reported (5.4.6). What RFC 3461 §5.2.7 asks of lists and aliases, and who
 hears of failures behind a group (report_to_originator, report_to_manager), is decided here too.
+
+A group may have a hundred thousand members, and each costs a look-up. So the way is a generator that pauses after each:
+whoever drives it sees to other things in between, or does not.
 """
 
 from collections.abc import Iterator, Sequence
@@ -13,7 +16,7 @@ import msgspec
 from bridgehead.categorizer import refusals
 from bridgehead.categorizer.mail_flow import MailFlow
 from bridgehead.categorizer.resolution import Copy, Resolution
-from bridgehead.categorizer.restrict import refusal
+from bridgehead.categorizer.restrict import listed_refusal, refusal
 from bridgehead.directory.recipient import Recipient, RecipientType
 from bridgehead.mail.address import AddressError, Mailbox, parse_mailbox
 from bridgehead.mail.delivery_status import DeliveryStatus
@@ -68,9 +71,12 @@ class Expansion:
         """Keys of the places that get a copy."""
         self._ends: dict[str, DeliveryStatus | None] = {}
         """Directory objects passed, by name, with the reason where they do not take the message."""
+        self._open: list[Iterator[None]] = []
+        """What is under way, the innermost group last."""
 
-    def run(self, recipients: Sequence[EnvelopeRecipient], *, restricted: bool) -> None:
-        """Follow all recipients, groups last: who is named and a member too keeps what the client asked for.
+    def steps(self, recipients: Sequence[EnvelopeRecipient], *, restricted: bool) -> Iterator[None]:
+        """Follow all recipients, groups last: who is named and a member too keeps what the client asked for. Pauses
+        after each step. Raises DirectoryUnavailable.
 
         `restricted`: who may write to a recipient is asked when a message is new, not when it is resubmitted.
         """
@@ -85,8 +91,23 @@ class Expansion:
                 groups.append((recipient, found))
             else:
                 self._follow(recipient, found, start)
+                yield from self._opened()
+            yield
         for recipient, group in groups:
             self._follow(recipient, group, start)
+            yield from self._opened()
+
+    def _opened(self) -> Iterator[None]:
+        """Work off what following a recipient has opened, innermost first."""
+        under_way = self._open
+        while under_way:
+            innermost = under_way[-1]
+            for _ in innermost:
+                yield
+                if under_way[-1] is not innermost:
+                    break
+            else:
+                under_way.remove(innermost)
 
     def _follow(self, recipient: EnvelopeRecipient, found: Recipient | None, step: Step) -> None:
         if found is None:
@@ -95,7 +116,19 @@ class Expansion:
         if found.name in self._ends:
             self._again(recipient, found, step)
             return
-        reason = refusal(found, self._item, self._directory) if self._restricted else None
+        if self._restricted and (found.accept_messages_only_from or found.reject_messages_from):
+            self._open.append(self._restricted_one(recipient, found, step))
+        else:
+            self._judged(recipient, found, step, refusal(found, self._item) if self._restricted else None)
+
+    def _restricted_one(self, recipient: EnvelopeRecipient, found: Recipient, step: Step) -> Iterator[None]:
+        """One who takes mail from some only: the groups in its lists may be large."""
+        reason = yield from listed_refusal(found, self._item, self._directory)
+        self._judged(recipient, found, step, reason)
+
+    def _judged(
+        self, recipient: EnvelopeRecipient, found: Recipient, step: Step, reason: DeliveryStatus | None
+    ) -> None:  # fmt: skip
         self._ends[found.name] = reason
         if reason is not None:
             self._fail(recipient, reason, step)
@@ -190,26 +223,36 @@ class Expansion:
         if len(self._places) + len(group.members) > EXPANDED_RECIPIENTS:
             self._fail(recipient, refusals.GROUP_TOO_LARGE, step)
             return
-        members = list(self._members(group))
-        self._track(EventId.EXPAND, [address for address, _ in members], group.primary_smtp_address)
+        self._open.append(self._expanded(recipient, group, step))
+
+    def _expanded(self, recipient: EnvelopeRecipient, group: Recipient, step: Step) -> Iterator[None]:
+        """All members, one after the other."""
+        members: list[tuple[Mailbox, Recipient | None]] = []
+        addresses: list[str] = []
+        for name in group.members:
+            if (member := self._member(group, name)) is not None:
+                members.append(member)
+                addresses.append(str(member[0]))
+            yield
+        self._track(EventId.EXPAND, addresses, group.primary_smtp_address)
         if recipient.notify & Notify.SUCCESS:
             step.copy.results.append((recipient, refusals.EXPANDED))
         copy, notify, original = self._reports_of(group, recipient, step)
         onward = Step(copy, group, step, False, step.groups + 1, step.aliases, False)
         for address, found in members:
             self._follow(EnvelopeRecipient(address, notify, original), found, onward)
+            yield
 
-    def _members(self, group: Recipient) -> Iterator[tuple[Mailbox, Recipient | None]]:
-        """Members with their addresses. A name that the directory does not hold is dropped by name."""
-        for member in group.members:
-            found = self._directory.find_by_name(member)
-            if found is not None:
-                yield found.primary_smtp_address, found
-                continue
-            try:
-                yield parse_mailbox(member.strip()), None
-            except AddressError:
-                self._track(EventId.DROP, [member], group.primary_smtp_address, "the group's member does not exist")
+    def _member(self, group: Recipient, name: str) -> tuple[Mailbox, Recipient | None] | None:
+        """A member with its address. A name that the directory does not hold is dropped by name."""
+        found = self._directory.find_by_name(name)
+        if found is not None:
+            return found.primary_smtp_address, found
+        try:
+            return parse_mailbox(name.strip()), None
+        except AddressError:
+            self._track(EventId.DROP, [name], group.primary_smtp_address, "the group's member does not exist")
+            return None
 
     def _reports_of(
         self, group: Recipient, recipient: EnvelopeRecipient, step: Step,

@@ -5,7 +5,7 @@ The first part keeps the entry's id and so replaces it; every further one is a f
 Recipients that are settled already are reported in the same transaction. Committing is `worker.py`.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Generator
 
 import msgspec
 
@@ -62,18 +62,24 @@ class Finisher:
 
     def finish(
         self, entry: QueuedItem, copies: list[Copy], parts: list[Part], events: list[TrackingEvent], now: float,
-    ) -> Outcome:  # fmt: skip
-        """The outcome for an entry of Submission whose recipients were resolved and split into `parts`."""
+    ) -> Generator[None, None, Outcome]:  # fmt: skip
+        """The outcome for an entry of Submission whose recipients were resolved and split into `parts`; pauses after
+        each part."""
         outcome = Outcome(Transaction(), [], [], [], events)
         for copy in copies:
             if copy.results:
                 self._report(entry, copy, outcome, now)
         put: list[QueuedItem] = []
         parent = entry.item
-        forks = [self._fork(parent, part, outcome, now) for part in parts[1:]]
+        forks: list[MailItem] = []
+        for part in parts[1:]:
+            forks.append(self._fork(parent, part, outcome, now))
+            yield
         if parts:
             put.append(self._placed(entry, _reshaped(parent, parts[0]), parts[0], outcome, now))
-        put += (self._placed(entry, item, part, outcome, now) for item, part in zip(forks, parts[1:], strict=True))
+        for item, part in zip(forks, parts[1:], strict=True):
+            put.append(self._placed(entry, item, part, outcome, now))
+            yield
         put += outcome.reports
         outcome.transaction.remove = () if parts else (entry.id,)
         outcome.transaction.put = put

@@ -6,6 +6,9 @@ contacts and restrictions are followed in `expand.py`. Nothing in the message ch
 answered, so that a directory that fails half way leaves the message as it was.
 """
 
+from collections.abc import Iterator
+from typing import Final
+
 from bridgehead.categorizer.expand import Expansion
 from bridgehead.categorizer.mail_flow import MailFlow
 from bridgehead.categorizer.refusals import TOO_LARGE_TO_RECEIVE, TOO_LARGE_TO_SEND, TOO_MANY_RECIPIENTS
@@ -17,9 +20,13 @@ from bridgehead.mail.delivery_status import DeliveryStatus
 from bridgehead.mail.item import MailItem, Stage
 from bridgehead.routing.settings import DomainType
 
+NO_STEPS: Final[Iterator[None]] = iter(())
+"""Everything is resolved already."""
 
-def resolve(item: MailItem, mail_flow: MailFlow, now: float) -> Resolution:
-    """Find out where every pending recipient really is. Raises DirectoryUnavailable, and then nothing has changed."""
+
+def resolve(item: MailItem, mail_flow: MailFlow, now: float) -> tuple[Resolution, Iterator[None]]:
+    """Find out where every pending recipient really is: a resolution, and the steps after which it is complete. Both
+    raise DirectoryUnavailable, and then nothing has changed."""
     envelope, settings = item.envelope, mail_flow.settings
     recipients = envelope.recipients
     main = Copy(envelope.reverse_path, [], [])
@@ -27,11 +34,11 @@ def resolve(item: MailItem, mail_flow: MailFlow, now: float) -> Resolution:
     first_time = item.stage is Stage.SUBMITTED
     if first_time and len(recipients) > settings.max_recipient_envelope_limit:
         main.results = [(recipient, TOO_MANY_RECIPIENTS) for recipient in recipients if not recipient.state]
-        return resolution
+        return resolution, NO_STEPS
     too_large = _too_large(item, settings) if first_time else None
     if too_large is not None and not item.authenticated:
         main.results = [(recipient, too_large) for recipient in recipients if not recipient.state]
-        return resolution
+        return resolution, NO_STEPS
     if len(recipients) == 1 and too_large is None and not recipients[0].state:
         recipient = recipients[0]
         address = recipient.forward_path
@@ -41,14 +48,13 @@ def resolve(item: MailItem, mail_flow: MailFlow, now: float) -> Resolution:
             if address.domain and (domain is None or domain.domain_type is not DomainType.AUTHORITATIVE):
                 recipient.mailbox = ""
                 main.pending = recipients
-                return resolution
+                return resolution, NO_STEPS
         elif found.primary_smtp_address == address and is_plain_mailbox(found, item.size):
             recipient.mailbox = found.mailbox or found.name
             main.pending = recipients
-            return resolution
+            return resolution, NO_STEPS
     expansion = Expansion(item, mail_flow, resolution, too_large, now)
-    expansion.run(recipients, restricted=first_time)
-    return resolution
+    return resolution, expansion.steps(recipients, restricted=first_time)
 
 
 def is_plain_mailbox(found: Recipient, size: int) -> bool:

@@ -10,7 +10,7 @@ the configuration changes.
 import asyncio
 import logging
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from functools import partial
 from random import random
 from typing import Final
@@ -23,9 +23,10 @@ from bridgehead.categorizer.gate import through_gate
 from bridgehead.categorizer.mail_flow import MailFlow
 from bridgehead.categorizer.ports import DeliveryIntake, Gate, Reporter
 from bridgehead.categorizer.refusals import EXPIRED
-from bridgehead.categorizer.resolution import Copy
-from bridgehead.categorizer.resolve import resolve
+from bridgehead.categorizer.resolution import Copy, Resolution
+from bridgehead.categorizer.resolve import NO_STEPS, resolve
 from bridgehead.categorizer.route import route
+from bridgehead.categorizer.slices import Work, at_once, in_slices, whole
 from bridgehead.directory.lookup import DirectoryUnavailable
 from bridgehead.mail.header import clean_text
 from bridgehead.mail.item import MailItem, Source, Stage
@@ -83,6 +84,8 @@ class Categorizer:
         self._wake = asyncio.Event()
         self._stopping = False
         self._task: asyncio.Task[None] | None = None
+        self._long_tasks: set[asyncio.Task[None]] = set()
+        self._one_at_length = asyncio.Lock()
         self._stuck: deque[int] = deque()
         """Entries whose commit failed: ACTIVE in Submission on disk, to be read and processed again."""
         self._window: set[int] = set()
@@ -156,6 +159,31 @@ class Categorizer:
         except Exception as error:
             _log.exception("message %d could not be categorized", entry.id)
             outcome = self._crashed(entry, error, now)
+        if isinstance(outcome, Outcome):
+            self._conclude(entry, outcome, tracing)
+        else:
+            self._under_way += 1
+            task = asyncio.get_running_loop().create_task(self._at_length(entry, outcome, tracing, now))
+            self._long_tasks.add(task)
+            task.add_done_callback(self._long_tasks.discard)
+
+    async def _at_length(
+        self, entry: QueuedItem, work: Work[Outcome], tracing: PipelineTracing | None, now: float
+    ) -> None:
+        """Categorize what has very many recipients, while other mail goes on. A stop leaves it in Submission."""
+        async with self._one_at_length:
+            try:
+                outcome = await in_slices(work, self._clock.monotonic, lambda: self._stopping)
+            except DirectoryUnavailable as error:
+                outcome = self._deferred(entry, str(error), now)
+            except Exception as error:
+                _log.exception("message %d could not be categorized", entry.id)
+                outcome = self._crashed(entry, error, now)
+        self._under_way -= 1
+        self._conclude(entry, outcome or self._held_back(entry), tracing)
+
+    def _conclude(self, entry: QueuedItem, outcome: Outcome, tracing: PipelineTracing | None) -> None:
+        """Have an outcome stored, or delivered at once."""
         if tracing is not None:
             self._trace_routed(tracing, entry, outcome)
         if outcome.at_once is not None:
@@ -192,7 +220,7 @@ class Categorizer:
 
     # --- one message -----------------------------------------------------------------------------------------------
 
-    def _decide(self, entry: QueuedItem, now: float) -> Outcome:
+    def _decide(self, entry: QueuedItem, now: float) -> Outcome | Work[Outcome]:
         if entry.crash_count >= self._queue_settings.poison_threshold:
             return self._set_aside(entry, "it ended the server or failed too often while it was processed", now)
         try:
@@ -200,22 +228,38 @@ class Categorizer:
         except DirectoryUnavailable as error:
             return self._deferred(entry, str(error), now)
 
-    def _categorize(self, entry: QueuedItem, now: float) -> Outcome:
-        item, mail_flow = entry.item, self._mail_flow
-        resolution = resolve(item, mail_flow, now)
-        main = resolution.main
+    def _categorize(self, entry: QueuedItem, now: float) -> Outcome | Work[Outcome]:
+        """What becomes of a message; the work that leads there, where it takes long."""
+        resolution, steps = resolve(entry.item, self._mail_flow, now)
+        if steps is NO_STEPS and (outcome := self._undivided(entry, resolution, self._mail_flow)) is not None:
+            return outcome
+        work = self._worked_out(entry, resolution, steps, self._mail_flow, now)
+        return at_once(work) or work
+
+    def _undivided(self, entry: QueuedItem, resolution: Resolution, mail_flow: MailFlow) -> Outcome | None:
+        """The common case: one recipient, nobody to be told."""
+        item, main = entry.item, resolution.main
         pending = main.pending
-        gate = self.gate
         usual = len(pending) == 1 and not main.results and not resolution.events and resolution.others is None
-        if usual and gate is None and not item.tls_requirement:
+        if usual and self.gate is None and not item.tls_requirement:
             next_hop = route(pending[0], item.size, mail_flow).next_hop
             if next_hop is not None:
                 return self._finisher.finish_whole(entry, next_hop, pending)
+        return None
+
+    def _worked_out(
+        self, entry: QueuedItem, resolution: Resolution, steps: Iterator[None], mail_flow: MailFlow, now: float
+    ) -> Work[Outcome]:  # fmt: skip
+        """Every other case. Pauses after each step; raises DirectoryUnavailable."""
+        yield from steps
+        if (outcome := self._undivided(entry, resolution, mail_flow)) is not None:
+            return outcome
+        item, gate = entry.item, self.gate
         copies = resolution.copies()
-        parts = bifurcate(copies, item.size, mail_flow, item.tls_requirement)
+        parts = yield from bifurcate(copies, item.size, mail_flow, item.tls_requirement)
         if gate is not None:
             parts = through_gate(gate, entry, copies, parts, self._agent_log, now)
-        return self._finisher.finish(entry, copies, parts, resolution.events, now)
+        return (yield from self._finisher.finish(entry, copies, parts, resolution.events, now))
 
     def _committed(self, outcome: Outcome, entry_id: int, fault: StoreFault | None) -> None:
         """The outcome is on disk: hand on what follows from it. After a fault nothing has changed there."""
@@ -256,7 +300,7 @@ class Categorizer:
         recipients = [recipient for recipient in item.envelope.recipients if not recipient.state]
         if now >= deadline_of(item.received_at, settings, True, item.expires_at, item.priority):
             copy = Copy(item.envelope.reverse_path, [], [(recipient, EXPIRED) for recipient in recipients])
-            return self._finisher.finish(entry, [copy], [], [], now)
+            return whole(self._finisher.finish(entry, [copy], [], [], now))
         reason = clean_text(f"the directory cannot answer: {reason}", LOGGED_TEXT)
         put = _again(entry, next_resolver_retry(settings, now, self._random()), reason)
         put.retry_count += 1

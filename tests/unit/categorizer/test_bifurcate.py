@@ -7,6 +7,7 @@ import pytest
 
 from bridgehead.categorizer.bifurcate import Part, bifurcate
 from bridgehead.categorizer.resolution import Copy
+from bridgehead.categorizer.slices import whole
 from bridgehead.mail.envelope import EnvelopeRecipient
 from bridgehead.mail.item import TlsRequirement
 from bridgehead.mail.units import ByteSize
@@ -27,7 +28,7 @@ def local(name: str) -> EnvelopeRecipient:
 
 def split(recipients: Sequence[EnvelopeRecipient], **limits: object) -> tuple[list[Part], Copy]:
     copy = Copy(a(SENDER), list(recipients), [])
-    return bifurcate([copy], 1000, mail_flow(connectors=CONNECTORS, foreign=FOREIGN, **limits)), copy
+    return whole(bifurcate([copy], 1000, mail_flow(connectors=CONNECTORS, foreign=FOREIGN, **limits))), copy
 
 
 def shown(parts: list[Part]) -> list[tuple[str, list[str]]]:
@@ -76,7 +77,7 @@ def test_too_large_for_every_way_is_refused_not_unreachable() -> None:
 def test_an_international_domain_has_one_queue_however_it_is_written() -> None:
     connectors = [SendConnector(name="out", address_spaces=["*"])]
     copy = Copy(a(SENDER), [to("a@bücher.example"), to("b@xn--bcher-kva.example")], [])
-    parts = bifurcate([copy], 1, mail_flow(connectors=connectors))
+    parts = whole(bifurcate([copy], 1, mail_flow(connectors=connectors)))
     assert [part.next_hop.domain for part in parts if part.next_hop] == ["xn--bcher-kva.example"]
 
 
@@ -92,7 +93,7 @@ def test_copies_are_chipped(limit: int, sizes: list[int]) -> None:
 
 def test_each_reverse_path_has_its_own_copy() -> None:
     copies = [Copy(a(SENDER), [to("a@dns.example")], []), Copy(a("boss@contoso.com"), [to("b@dns.example")], [])]
-    parts = bifurcate(copies, 1, mail_flow(connectors=CONNECTORS))
+    parts = whole(bifurcate(copies, 1, mail_flow(connectors=CONNECTORS)))
     assert [(str(part.reverse_path), len(part.recipients)) for part in parts] == [(SENDER, 1), ("boss@contoso.com", 1)]
 
 
@@ -100,7 +101,7 @@ def test_what_a_message_asks_of_tls_has_queues_of_its_own() -> None:
     """REQUIRETLS mail never meets a connection that was opened for other mail; a gateway cannot promise it."""
     copy = Copy(a(SENDER), [to("a@dns.example"), to("b@x.smart.example"), local("anna"), to("f@fax.example")], [])
     flow = mail_flow(connectors=CONNECTORS, foreign=FOREIGN)
-    parts = bifurcate([copy], 1000, flow, TlsRequirement.REQUIRED)
+    parts = whole(bifurcate([copy], 1000, flow, TlsRequirement.REQUIRED))
     assert [name for name, _ in shown(parts)] == [
         "DnsConnectorDelivery dns/dns.example (RequireTLS)",
         "SmartHostConnectorDelivery smart/hub.example,[192.0.2.9] (RequireTLS)",
@@ -108,4 +109,4 @@ def test_what_a_message_asks_of_tls_has_queues_of_its_own() -> None:
     ]
     assert [(str(who.forward_path), status.status) for who, status in copy.results] == [("f@fax.example", "5.7.30")]
     copy = Copy(a(SENDER), [to("f@fax.example")], [])
-    assert len(bifurcate([copy], 1000, flow, TlsRequirement.OPTIONAL)) == 1
+    assert len(whole(bifurcate([copy], 1000, flow, TlsRequirement.OPTIONAL))) == 1

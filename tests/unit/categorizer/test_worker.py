@@ -94,11 +94,18 @@ class MoodyDirectory(MemoryDirectory):
     """Look-ups that are still answered."""
 
     def find(self, address: Mailbox) -> Recipient | None:
+        self._answer()
+        return super().find(address)
+
+    def find_by_name(self, name: str) -> Recipient | None:
+        self._answer()
+        return super().find_by_name(name)
+
+    def _answer(self) -> None:
         if self.trouble is not None:
             if self.patience <= 0:
                 raise self.trouble
             self.patience -= 1
-        return super().find(address)
 
 
 class World:
@@ -681,3 +688,71 @@ async def test_submission_suspended_accepts_and_keeps(world: World) -> None:
     assert world.intake.delivered == []
     world.categorizer.resume(QueueKind.SUBMISSION)
     await world.until(lambda: bool(world.intake.delivered))
+
+
+# --- very many recipients --------------------------------------------------------------------------------------------
+
+MANY = 2_500
+"""Members of a group that is too large to be followed at once."""
+
+
+@pytest.fixture
+def everybody(world: World) -> World:
+    """With a group that all mailboxes of a large house are in."""
+    people = [mailbox(f"p{number}") for number in range(MANY)]
+    everybody = group("everybody", *(one.name for one in people))
+    world.directory = MoodyDirectory([*PEOPLE, *people, everybody])
+    world.categorizer.reconfigure(world.flow())
+    return world
+
+
+async def at_length(world: World) -> None:
+    """Until a message that is worked on in slices is done with."""
+    async with asyncio.timeout(30):
+        while world.categorizer._under_way:
+            await asyncio.sleep(0)
+    await world.settle()
+
+
+async def test_other_mail_goes_on_while_a_large_group_is_followed(everybody: World) -> None:
+    large = await everybody.accept(message("everybody@contoso.com"))
+    everybody.categorizer.process(large)
+    small = await everybody.categorize(message("anna@contoso.com"))
+    await at_length(everybody)
+    assert everybody.intake.delivered[0].id == small.id, "it came later and went first"
+    parts = [one for one in await everybody.queue(QueueKind.DELIVERY) if one.id != small.id]
+    reached = [str(who.forward_path) for one in parts for who in one.item.envelope.recipients]
+    assert sorted(reached) == sorted(f"p{number}@contoso.com" for number in range(MANY))
+    assert everybody.events.names.count("EXPAND") == 1
+
+
+async def test_a_directory_that_fails_half_way_through_a_large_group_leaves_it_whole(everybody: World) -> None:
+    large = await everybody.accept(message("everybody@contoso.com", "anna@contoso.com"))
+    everybody.categorizer.process(large)
+    everybody.directory.trouble, everybody.directory.patience = DirectoryUnavailable("no answer"), 0
+    await at_length(everybody)
+    (waiting,) = await everybody.queue(QueueKind.SUBMISSION)
+    assert (waiting.id, waiting.status) == (large.id, MessageStatus.RETRY)
+    assert [str(one.forward_path) for one in waiting.item.envelope.recipients] == [
+        "everybody@contoso.com", "anna@contoso.com"
+    ]  # fmt: skip
+
+
+async def test_a_stop_leaves_a_message_to_a_large_group_in_submission(everybody: World) -> None:
+    large = await everybody.accept(message("everybody@contoso.com"))
+    everybody.categorizer.process(large)
+    async with asyncio.timeout(10):
+        await everybody.categorizer.stop()
+    (waiting,) = await everybody.queue(QueueKind.SUBMISSION)
+    assert (waiting.id, waiting.status, waiting.crash_count) == (large.id, MessageStatus.READY, 0)
+    assert not await everybody.queue(QueueKind.DELIVERY)
+    assert not everybody.events.all
+
+
+async def test_a_fault_in_the_midst_of_a_large_group_comes_again_later(everybody: World) -> None:
+    large = await everybody.accept(message("everybody@contoso.com"))
+    everybody.categorizer.process(large)
+    everybody.directory.trouble = RuntimeError("nobody thought of this")
+    await at_length(everybody)
+    (waiting,) = await everybody.queue(QueueKind.SUBMISSION)
+    assert (waiting.status, waiting.crash_count) == (MessageStatus.RETRY, 1)
