@@ -15,6 +15,7 @@ from cryptography.hazmat.primitives import serialization
 
 from bridgehead.directory.users import UserFile
 from bridgehead.mail.secret import Secret
+from support import openldap
 from support.certificates import Authority, Pair, trusting_nobody
 from support.configuration import Settings, receive_connector
 from support.kdc import FOREIGN, REALM, Kdc, set_clock_ahead
@@ -175,6 +176,41 @@ def test_a_principal_acts_as_the_logins_that_it_was_granted_and_no_other(server:
                 client.rset()
                 assert client.mail("ann@contoso.test")[0] == 550
     told(server, "erp asks to act as ann")
+
+
+def test_logins_of_the_directory_are_those_of_tickets_as_well(
+    make_server: Callable[..., Server], kdc: Kdc, ann: Path, tmp_path: Path
+) -> None:
+    secret = tmp_path / "ldap-password"
+    secret.write_text(f"{openldap.PASSWORD}\n")
+    people = {"ann": ("unused", ["mail: ann@contoso.test"]), "x": ("unused", ["mail: nobody"])}
+    directory = openldap.OpenLdap(tmp_path / "ldap", Authority(tmp_path / "ldap-ca"), people)
+    server = make_server(
+        receive_connectors=[integrated("allow", "Allow")],
+        kerberos={"service_principals": [SERVICE], "keytab_file": str(kdc.keytab), "realms": [REALM]},
+        ldap_logins={
+            "servers": [directory.secure], "ca_file": directory.ca_file, "lookup_name": openldap.LOOKUP,
+            "lookup_password": f"file:{secret}", "search_base": openldap.BASE, "timeout": 2,
+        },
+    ).start()  # fmt: skip
+    try:
+        with session(server, "allow") as client:
+            assert Client(ann).log_in(client) == SUCCESS
+            assert client.mail("ann@contoso.test")[0] == 250
+            client.rset()
+            assert client.mail("boss@contoso.test")[0] == 550
+        assert outcome(server, Client(kdc.log_in("nobody"))) == FAILED  # a name in `mail` is not what a login is called
+        users(server).add("ann", Secret("unused"), addresses=["ann@contoso.test"])
+        users(server).update("ann", enabled=False)
+        assert outcome(server, Client(ann)) == FAILED
+        users(server).remove("ann")
+    finally:
+        directory.stop()
+    assert outcome(server, Client(ann)) == (454, b"4.7.0 Temporary authentication failure")
+    told(
+        server,
+        'no enabled login "nobody": add it with `bridgehead user add`, or to the directory: no entry has this name',
+    )
 
 
 # --- the ticket ---------------------------------------------------------------------------------------------------

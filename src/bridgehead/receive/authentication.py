@@ -38,7 +38,7 @@ from bridgehead.smtp.sasl import (
     Success,
     VerifyPassword,
 )
-from bridgehead.smtp.sasl_gssapi import Gssapi, GssVerdict
+from bridgehead.smtp.sasl_gssapi import Gssapi, GssFault, GssVerdict
 from bridgehead.smtp.sasl_oauth import OAuthBearer, TokenJudge, TokenVerdict, XOAuth2
 
 _VERIFIERS: Final = 2
@@ -66,10 +66,13 @@ class Credentials(Protocol):
 
 
 class DirectoryLogins(Protocol):
-    """Where further logins are known, by their passwords alone."""
+    """Where further logins are known."""
 
     async def verify(self, name: str, password: Secret) -> Verdict:
         """Whose name and password these are. Raises LoginsUnavailable."""
+
+    async def look_up(self, name: str) -> Verdict:
+        """The login of this name. Raises LoginsUnavailable."""
 
 
 class Verified(msgspec.Struct, frozen=True):
@@ -145,7 +148,8 @@ class Authenticator:
 
     Attributes:
         judge_token: finds out whose token it is; to be set where issuers are configured.
-        directory: asked about passwords of names that `credentials` does not hold; to be set where one is configured.
+        directory: asked about passwords, and the logins of tickets, of names that `credentials` does not hold; to be
+            set where one is configured.
         kerberos: accepts tickets, once it was told of a keytab.
     """
 
@@ -161,8 +165,15 @@ class Authenticator:
         self.kerberos = KerberosAcceptor()
         self._threads = ThreadPoolExecutor(_VERIFIERS, thread_name_prefix="authentication")
 
-    def exchange(self, mechanism: str, connector: ReceiveConnector, channel: Channel) -> Exchange | Reply:
-        """Begin an exchange, or the reply that refuses the mechanism (name in upper case)."""
+    def exchange(
+        self, mechanism: str, connector: ReceiveConnector, channel: Channel,
+        vouched: Callable[[User], None] = lambda user: None,
+    ) -> Exchange | Reply:  # fmt: skip
+        """Begin an exchange, or the reply that refuses the mechanism (name in upper case).
+
+        Args:
+            vouched: is told of a login that the directory vouches for, before the exchange ends with its name.
+        """
         if mechanism not in mechanisms(connector, channel.tls, bool(channel.bindings), bool(channel.identities)):
             if not channel.tls and mechanism in mechanisms(connector, True):
                 return replies.ENCRYPTION_REQUIRED
@@ -180,7 +191,7 @@ class Authenticator:
             return External(names, lambda name, wanted: name == canonical_name(wanted))
         if mechanism == "GSSAPI":
             context = self.kerberos.context(channel.bindings, connector.extended_protection_policy)
-            return Gssapi(context, self._login_of)
+            return Gssapi(context, lambda principal, wanted: self._login_of(principal, wanted, vouched))
         return ScramSha256(
             self._credentials.credential, self._random_bytes(_NONCE_BYTES).hex(), channel.bindings,
             plus=mechanism.endswith("-PLUS"), admit=lambda name: self.objection(name, connector, channel.source),
@@ -206,8 +217,30 @@ class Authenticator:
             return Verified(Failure(replies.AUTH_FAILED, "the users file has a login of that name", verdict.name))
         return Verified(Success(verdict.name), verdict.user)
 
-    def _login_of(self, principal: str, authorization: str) -> GssVerdict:
-        return login_of(principal, authorization, self.kerberos.settings, self._credentials.find)
+    async def _login_of(self, principal: str, wanted: str, vouched: Callable[[User], None]) -> GssVerdict:
+        """Which login a ticket is for; one of the directory is told to `vouched`."""
+        of_directory: dict[str, User] = {}
+
+        async def find(name: str) -> User | str:
+            user = self._credentials.find(name)
+            if user is not None:
+                return user
+            missing = f'there is no enabled login "{name}": add it with `bridgehead user add`'
+            if self.directory is None or self._credentials.holds(name):
+                return missing
+            verdict = await self.directory.look_up(name)
+            if verdict.user is None or self._credentials.holds(verdict.name):
+                return f"{missing}, or to the directory: {verdict.reason or 'the users file has a login of that name'}"
+            of_directory[verdict.name] = verdict.user
+            return verdict.user
+
+        try:
+            found = await login_of(principal, wanted, self.kerberos.settings, find)
+        except LoginsUnavailable as fault:
+            raise GssFault(str(fault), unavailable=True) from None
+        if found.name in of_directory:
+            vouched(of_directory[found.name])
+        return found
 
     def objection(
         self, name: str, connector: ReceiveConnector, source: str, *, guessable: bool = True, user: User | None = None

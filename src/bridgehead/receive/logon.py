@@ -36,8 +36,9 @@ class Logon:
         """AUTH: choose the mechanism and take its first step."""
         session = self._session
         exchange = session.services.authenticator.exchange(
-            event.mechanism, session.connector.settings, channel_of(session.client_ip, session.ssl_object)
-        )
+            event.mechanism, session.connector.settings, channel_of(session.client_ip, session.ssl_object),
+            self._vouch,
+        )  # fmt: skip
         if isinstance(exchange, Reply):
             session.answer(exchange)
             return
@@ -68,6 +69,9 @@ class Logon:
         session = self._session
         verified = await session.services.authenticator.verify(request, session.client_ip)
         self._outcome, self._user = verified.step, verified.user
+
+    def _vouch(self, user: User) -> None:
+        self._user = user
 
     async def _wait(self, pending: Pending) -> None:
         self._outcome = await pending.work()

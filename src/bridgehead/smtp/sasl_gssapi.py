@@ -56,8 +56,8 @@ class GssVerdict(msgspec.Struct, frozen=True):
     reason: str = ""
 
 
-GssJudge = Callable[[str, str], GssVerdict]
-"""(principal "ann@CONTOSO.COM", authorization identity, "" where the client gave none) → verdict."""
+GssJudge = Callable[[str, str], Awaitable[GssVerdict]]
+"""(principal "ann@CONTOSO.COM", authorization identity, "" where the client gave none) → verdict. Raises GssFault."""
 
 
 class Gssapi:
@@ -124,7 +124,13 @@ class Gssapi:
             return self._refused("the identity to act as is no UTF-8")
         if len(authorization) > LOGIN_NAME_CHARACTERS or (authorization and not authorization.isprintable()):
             return self._refused("the identity to act as is malformed")
-        verdict = self._judge(self._principal, authorization)
+        return Pending(lambda: self._judged(authorization))
+
+    async def _judged(self, authorization: str) -> Step:
+        try:
+            verdict = await self._judge(self._principal, authorization)
+        except GssFault as fault:
+            return self._failed(fault)
         return Success(verdict.name, guessable=False) if verdict.name else self._refused(verdict.reason)
 
     def _failed(self, fault: GssFault) -> Failure:

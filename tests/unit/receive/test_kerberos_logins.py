@@ -1,4 +1,6 @@
 # SPDX-License-Identifier: MIT
+import asyncio
+
 import pytest
 
 from bridgehead.directory.user_record import User
@@ -20,7 +22,11 @@ SETTINGS = KerberosSettings(
 
 def found(principal: str, authorization: str = "") -> str:
     """The login, "" for none."""
-    verdict = login_of(principal, authorization, SETTINGS, lambda name: USERS.get(name.lower()))
+
+    async def find(name: str) -> User | str:
+        return USERS.get(name.lower(), "nobody is called so")
+
+    verdict = asyncio.run(login_of(principal, authorization, SETTINGS, find))
     assert bool(verdict.name) is not bool(verdict.reason)
     return verdict.name
 

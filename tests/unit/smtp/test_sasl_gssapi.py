@@ -35,8 +35,10 @@ class Context:
         return token.removeprefix(b"proved:")
 
 
-def judge(principal: str, authorization: str) -> GssVerdict:
+async def judge(principal: str, authorization: str) -> GssVerdict:
     assert principal == "ann@CONTOSO.TEST"
+    if authorization == "away":
+        raise GssFault("the directory is away", unavailable=True)
     return GssVerdict("ann") if authorization in ("", "ann") else GssVerdict(reason="another")
 
 
@@ -96,9 +98,10 @@ def test_everything_else_is_a_failed_logon(words: list[bytes | None], reason: st
 
 
 def test_what_is_not_the_clients_fault_is_temporary_and_does_not_count() -> None:
-    step = said(None, b"away")
-    assert isinstance(step, Failure)
-    assert (step.reply, step.counts) == (replies.AUTH_TEMPORARY, False)
+    for words in ([None, b"away"], [None, b"last", b"", b"proved:\1\0\0\0away"]):
+        step = said(*words)
+        assert isinstance(step, Failure)
+        assert (step.reply, step.counts) == (replies.AUTH_TEMPORARY, False)
 
 
 def test_a_client_may_cancel_at_any_time() -> None:

@@ -9,7 +9,7 @@ import hmac
 import secrets
 import time
 from collections import OrderedDict
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from typing import Final
 
 import msgspec
@@ -98,13 +98,26 @@ class LdapLogins:
         until, kept = self._kept.get(key, (0.0, None))
         if kept is not None and time.monotonic() < until:
             return kept
+        verdict = await self._ask(lambda connection: self.judge(connection, name, password))
+        self._keep(key, verdict)
+        return verdict
+
+    async def look_up(self, name: str) -> Verdict:
+        """The login that is called so here, whose holder something else than a password has proved. Raises
+        LoginsUnavailable."""
+        if self._settings.mode is LdapMode.BIND:
+            return Verdict(None, name, 'without a password the directory answers with ldap_logins.mode = "Lookup" only')
+        if not _is_name(name):
+            return Verdict(None, name, "no login can be called so")
+        return await self._ask(lambda connection: self._look_up(connection, name))
+
+    async def _ask(self, question: Callable[[LdapConnection], Awaitable[Verdict]]) -> Verdict:
         try:
-            verdict = await self.servers.ask(lambda connection: self.judge(connection, name, password))
+            verdict = await self.servers.ask(question)
         except LoginsUnavailable as fault:
             self._told("", str(fault))
             raise
         self._told("", "")
-        self._keep(key, verdict)
         return verdict
 
     def _keep(self, key: bytes, verdict: Verdict) -> None:
@@ -151,6 +164,17 @@ class LdapLogins:
         user = _user(name, entry, self._settings)
         if refusal or not member:
             return Verdict(None, user.name, refusal or f"{dn} is no member of {self._settings.required_group}")
+        return Verdict(user, user.name)
+
+    async def _look_up(self, connection: LdapConnection, name: str) -> Verdict:
+        """By the first of `login_attributes` alone, which is what a login is called: no bind shows that it is this."""
+        await self._bind_as_us(connection, _nobody)
+        entry, why = await self._search(connection, filters.equals(self._settings.login_attributes[0], name))
+        if entry is None:
+            return Verdict(None, name, why)
+        if not await self._is_member(connection, entry.dn, _nobody):
+            return Verdict(None, name, f"{entry.dn} is no member of {self._settings.required_group}")
+        user = _user(name, entry, self._settings)
         return Verdict(user, user.name)
 
     async def _bind_and_read(

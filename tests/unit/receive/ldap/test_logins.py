@@ -137,6 +137,22 @@ async def test_a_group_may_have_to_contain_the_login(make: Maker, more: dict[str
         await verify(make(required_group="cn=nothing,dc=contoso,dc=test", **more), "ann", "pencil")
 
 
+async def test_a_login_is_looked_up_by_what_it_is_called_and_by_no_other_name(make: Maker) -> None:
+    """Who has shown a ticket shows no password: another name in an attribute must not make him somebody else."""
+    logins = make()
+    found = await logins.look_up("ANN")
+    assert found.user is not None
+    assert (found.user.name, found.user.addresses) == ("ann", ("ann@contoso.test", "anna@contoso.test"))
+    for name in ("anna@contoso.test", "nobody", "*", "a*", "ann)(uid=*", "", "a b", "x" * 300):
+        verdict = await logins.look_up(name)
+        assert verdict.user is None, name
+        assert verdict.reason
+    assert (await make(required_group=GROUP).look_up("ann")).user is not None
+    assert "is no member of" in (await make(required_group=GROUP).look_up("bob")).reason
+    assert (await make(user_filter="(cn=bob)").look_up("ann")).user is None
+    assert 'mode = "Lookup"' in (await make(**BIND).look_up("ann")).reason
+
+
 @MODES
 async def test_a_filter_of_the_administrators_must_fit(make: Maker, more: dict[str, Any]) -> None:
     logins = make(user_filter="(&(objectClass=person)(cn:caseIgnoreMatch:=Ann))", **more)
