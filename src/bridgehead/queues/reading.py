@@ -230,6 +230,12 @@ def conditions(wanted: ItemFilter) -> tuple[str, Sequence[object]]:
         conditions.append(("status = ?", int(wanted.status)))
     if wanted.internal_message_id is not None:
         conditions.append(("id = ?", wanted.internal_message_id))
+    # Ids stand in records as they are: SQLite finds them ten times faster than records are taken apart.
+    conditions += [
+        ("instr(lower(CAST(record AS TEXT)), ?) > 0", text.lower())
+        for text in (wanted.network_message_id, wanted.message_id)
+        if text and text.isascii() and "*" not in text
+    ]
     where = " WHERE " + " AND ".join(text for text, _ in conditions) if conditions else ""
     return where, [value for _, value in conditions]
 

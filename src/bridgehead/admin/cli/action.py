@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 import rich_click as click
 
-from bridgehead.admin.cli.context import CliContext
+from bridgehead.admin.cli.context import SCAN_SECONDS, CliContext
 from bridgehead.admin.cli.output import (
     NEGATIVE,
     AdminCommand,
@@ -129,7 +129,7 @@ def act(context: click.Context, verb: str, as_json: bool, dry_run: bool, yes: bo
     names: Sequence[str] = chosen.pop("messages", ())
     order = ActionOrder(action=verb, messages=",".join(names), filter=chosen.pop("filter_", ""), **chosen)
     cli: CliContext = context.obj
-    with cli.control() as control:
+    with cli.control(SCAN_SECONDS) as control:
         if dry_run:
             preview = control.call("actions.preview", order, ActionPreview)
             emit(preview, as_json, lambda: _preview_text(preview))

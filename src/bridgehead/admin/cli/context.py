@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, Final, Protocol
 
 if TYPE_CHECKING:
     from bridgehead.admin.access.recipients import Source
@@ -28,6 +28,9 @@ if TYPE_CHECKING:
     from bridgehead.receive.settings import Device, ReceiveConnector, SenderException
     from bridgehead.routing.settings import AcceptedDomain, ForeignConnector, MailboxStore, SendConnector
     from bridgehead.tracking.settings import LogSettings
+
+SCAN_SECONDS: Final = 330.0
+"""Patience with what looks at every queued message: a little more than the interface itself has."""
 
 
 class ServerTable(Protocol):

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import rich_click as click
 
-from bridgehead.admin.cli.context import CliContext
+from bridgehead.admin.cli.context import SCAN_SECONDS, CliContext
 from bridgehead.admin.cli.output import NEGATIVE, AdminCommand, counted, emit, json_option
 
 if TYPE_CHECKING:
@@ -43,7 +43,7 @@ def export(
     target = Path(folder)
     target.mkdir(mode=0o700, parents=True, exist_ok=True)
     cli: CliContext = context.obj
-    with cli.control() as control:
+    with cli.control(SCAN_SECONDS) as control:
         if messages:
             details = [control.call("messages.show", MessageParameters(name), list[MessageDetail]) for name in messages]
             numbers = [one.message.id for detail in details for one in detail]
