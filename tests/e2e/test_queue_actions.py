@@ -329,6 +329,28 @@ def test_suspending_queues_in_bulk_is_undone_and_views_have_exchanges_properties
     server.wait_until_empty()
 
 
+def test_the_scl_is_what_servers_of_ours_say(make_server: Callable[..., Server], closed_sink: Sink) -> None:
+    server = make_server(closed_sink.port, **HOUR)
+    anonymous, secured = server.settings["receive_connectors"]
+    anonymous["extended_rights"] = [{"principal": "Anonymous", "grant": ["ms-Exch-SMTP-Accept-Any-Recipient"]}]
+    headers = {"principal": "ExternallySecured", "grant": ["ms-Exch-Accept-Headers-Organization"]}
+    secured["extended_rights"] = [headers]
+    server.configure(server.settings)
+    server.start()
+    stamped = b"X-MS-Exchange-Organization-SCL: %d\r\n" + message("stamped")
+    for number, connector, content in (
+        (1, "secured", stamped % 6), (2, "secured", message("plain")), (3, "anonymous", stamped % 0),
+        (4, "secured", b"X-MS-Exchange-Organization-SCL: 6; spam\r\n" + message("odd")),
+    ):  # fmt: skip
+        server.send("a@fabrikam.test", f"x{number}@adatum.test", content, connector)
+    in_retry(server, 4)
+    found = {one["recipients"][0]["address"]: one["scl"] for one in server.ask("message", "list")}
+    assert found == {"x1@adatum.test": 6, "x2@adatum.test": -1, "x3@adatum.test": None, "x4@adatum.test": -1}
+    assert [one["scl"] for one in listed(server, "{SCL -ge 5}")] == [6]
+    assert [one["scl"] for one in listed(server, "{SCL -eq -1}")] == [-1, -1]
+    assert [one["scl"] for one in listed(server, "{SCL -eq $null}")] == [None]
+
+
 def test_submission_and_unreachable_have_rates(make_server: Callable[..., Server]) -> None:
     server = make_server().start()
 

@@ -5,6 +5,7 @@ The content travels beside it (`content.py`); the queue's bookkeeping around it 
 """
 
 from enum import IntEnum, StrEnum
+from typing import Final
 
 import msgspec
 
@@ -69,6 +70,19 @@ def says_tls_optional(value: bytes) -> bool:
     return value.strip().lower() == b"no"
 
 
+SCL_FIELD: Final = b"x-ms-exchange-organization-scl"
+BYPASSED_SCL: Final = -1
+
+
+def read_scl(value: bytes) -> int | None:
+    """The spam confidence level that a field's value says: 0 to 9, -1 for mail that is not to be checked; None where it
+    says nothing of the kind."""
+    text = value.strip()
+    if text == b"-1":
+        return BYPASSED_SCL
+    return int(text) if len(text) == 1 and text.isdigit() else None
+
+
 class Handling(msgspec.Struct, kw_only=True, frozen=True, gc=False, omit_defaults=True):
     """What an administrator decided about one message.
 
@@ -113,6 +127,7 @@ class MailItem(msgspec.Struct, kw_only=True, gc=False):
         handling: what an administrator decided about it, None for nothing.
         original_from: reverse-path that it came with, where a group's expansion gave it another; "" otherwise.
         tls_requirement: what its sender says of TLS on the way.
+        scl: spam confidence level that servers of ours gave it, None for none.
     """
 
     internal_message_id: int
@@ -141,6 +156,7 @@ class MailItem(msgspec.Struct, kw_only=True, gc=False):
     handling: Handling | None = None
     original_from: str = ""
     tls_requirement: TlsRequirement = TlsRequirement.NONE
+    scl: int | None = None
 
     @property
     def expires_at(self) -> float:

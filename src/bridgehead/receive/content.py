@@ -14,7 +14,7 @@ import msgspec
 
 from bridgehead.mail.content import BytesContent, Content
 from bridgehead.mail.header import HeaderBlock, display_text, first_address
-from bridgehead.mail.item import Priority, says_tls_optional
+from bridgehead.mail.item import SCL_FIELD, Priority, read_scl, says_tls_optional
 from bridgehead.mail.limits import INLINE_CONTENT_BYTES, SKIPPED_BYTES, STREAM_CHUNK_BYTES
 from bridgehead.mail.priority import PRIORITY_FIELDS, priority_asked
 from bridgehead.mail.reply import Reply
@@ -25,7 +25,9 @@ from bridgehead.smtp import replies
 from bridgehead.smtp.content import is_strict
 
 _FAULT: Final = re.compile(rb"\0|\r(?!\n)|(?<!\r)\n")
-_FACTS: Final = frozenset({b"subject", b"message-id", b"from", b"sender", b"date", b"tls-required", *PRIORITY_FIELDS})
+_FACTS: Final = frozenset(
+    {b"subject", b"message-id", b"from", b"sender", b"date", b"tls-required", SCL_FIELD, *PRIORITY_FIELDS}
+)
 
 
 class ContentRules(msgspec.Struct, frozen=True, kw_only=True):
@@ -74,6 +76,7 @@ class HeaderFacts(msgspec.Struct):
     priority: Priority = Priority.NORMAL
     tls_optional: bool = False
     """ "TLS-Required: No" (RFC 8689 §3)."""
+    scl: int | None = None
 
 
 class IncomingContent:
@@ -241,6 +244,8 @@ class IncomingContent:
             facts.priority = priority_asked(found)
         if b"tls-required" in found:
             facts.tls_optional = says_tls_optional(found[b"tls-required"])
+        if SCL_FIELD in found:  # past the header firewall: whoever brought it may
+            facts.scl = read_scl(found[SCL_FIELD])
         return b"date" in found
 
 

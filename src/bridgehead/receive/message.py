@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from bridgehead.mail.content import Content
 from bridgehead.mail.envelope import BodyType, Envelope
 from bridgehead.mail.identity import message_id_field, network_message_id
-from bridgehead.mail.item import Directionality, MailItem, Source, TlsRequirement
+from bridgehead.mail.item import BYPASSED_SCL, Directionality, MailItem, Source, TlsRequirement
 from bridgehead.mail.reply import Reply
 from bridgehead.mail.trace_fields import date_time, protocol_name, received_field
 from bridgehead.queues.store import StoreFault, StoreFull
@@ -268,6 +268,7 @@ def _mail_item(session: "Session", transaction: Transaction, content: IncomingCo
         headers_utf8=command.smtputf8 and not facts.is_ascii,
         strict=command.body_type is not BodyType.BINARY_MIME,
         tls_requirement=_tls_requirement(command, facts),
+        scl=BYPASSED_SCL if facts.scl is None and Right.BYPASS_ANTI_SPAM in session.rights else facts.scl,
     )
 
 

@@ -13,7 +13,15 @@ from bridgehead.mail.address import QUOTED_STRING, AddressError, Mailbox, parse_
 from bridgehead.mail.envelope import BodyType, Envelope
 from bridgehead.mail.header import HeaderBlock, clean_text, display_text, first_address
 from bridgehead.mail.identity import message_id_field
-from bridgehead.mail.item import Directionality, MailItem, Source, TlsRequirement, says_tls_optional
+from bridgehead.mail.item import (
+    SCL_FIELD,
+    Directionality,
+    MailItem,
+    Source,
+    TlsRequirement,
+    read_scl,
+    says_tls_optional,
+)
 from bridgehead.mail.priority import PRIORITY_FIELDS, priority_asked
 from bridgehead.mail.trace_fields import date_time
 from bridgehead.smtp.content import canonical_line_ends
@@ -183,6 +191,7 @@ def make_submission(
         has_8bit=has_8bit,
         headers_utf8=headers_utf8,
         tls_requirement=_tls_requirement(block),
+        scl=read_scl(block.first(SCL_FIELD)),
     )
     return Submission(item, content)
 

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import rich_click as click
 
-from bridgehead.admin.cli.context import CliContext
+from bridgehead.admin.cli.context import SCAN_SECONDS, CliContext
 from bridgehead.admin.cli.output import AdminCommand, age, emit, facts, json_option, paint, size, table, when
 
 if TYPE_CHECKING:
@@ -44,7 +44,7 @@ def list_(context: click.Context, /, as_json: bool, limit: int, **filters: str) 
     from bridgehead.admin.queue.messages import MessageView
 
     cli: CliContext = context.obj
-    with cli.control() as control:
+    with cli.control(SCAN_SECONDS) as control:
         messages = control.call("messages.list", MessageListParameters(limit=limit, **filters), list[MessageView])
     emit(messages, as_json, lambda: message_table(messages) if messages else "No queued message fits.")
 
@@ -68,7 +68,7 @@ def show(context: click.Context, identity: str, content: bool, as_json: bool) ->
     from bridgehead.admin.queue.messages import MessageDetail
 
     cli: CliContext = context.obj
-    with cli.control() as control:
+    with cli.control(SCAN_SECONDS) as control:
         found = control.call("messages.show", MessageParameters(identity), list[MessageDetail])
         if content:
             _print_content(control, found[0].message.id)
@@ -129,6 +129,7 @@ def _text(detail: "MessageDetail") -> str:
                 ("from client", f"{client}, HELO {one.helo}" if one.helo else client),
                 ("through", f"{one.connector} ({one.source}) as {one.principal}"),
                 ("priority", one.priority),
+                ("SCL", "" if one.scl is None else one.scl),
                 ("held by", _held(one)),
                 ("expires", when(one.expiration_time)),
                 ("envelope id", one.envelope_id),

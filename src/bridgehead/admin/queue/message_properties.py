@@ -83,6 +83,7 @@ def message_properties(vantage: Vantage) -> dict[str, Property]:
         text("Queue", lambda one: queue_identity(one.queue, one.next_hop)),
         text("Recipients", lambda one: [str(who.forward_path) for who in one.item.envelope.recipients]),
         other("RetryCount", Kind.NUMBER, lambda one: one.retry_count),
+        other("SCL", Kind.NUMBER, lambda one: one.item.scl),
         other("Size", Kind.SIZE, lambda one: one.item.size),
         text("SourceIP", lambda one: one.item.client_ip),
         choice("Status", lambda one: words(one.status), STATUS_WORDS),

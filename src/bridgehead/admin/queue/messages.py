@@ -47,6 +47,7 @@ class MessageView(msgspec.Struct, frozen=True, kw_only=True):
         last_error: its own, else that of its queue.
         deadline: when the next thing is owed: delay report or expiry.
         expiration_time: when it fails for its age; null while it is suspended.
+        scl: spam confidence level that servers of ours gave it: -1 for unchecked, 0 to 9; null for none.
         message_latency: seconds since it was received.
         defer_reason: None, TransientFailure or ResolverRetry: why the message itself waits, not its queue.
         original_from_address: the sender before a group's expansion put its manager in that place.
@@ -67,6 +68,7 @@ class MessageView(msgspec.Struct, frozen=True, kw_only=True):
     message_id: str = ""
     subject: str = ""
     priority: str = "Normal"
+    scl: int | None = None
     directionality: str = ""
     source: str = ""
     connector: str = ""
@@ -147,6 +149,7 @@ def view_message(entry: QueuedItem, vantage: Vantage, queue: QueueState | None =
         message_id=item.message_id,
         subject=item.subject,
         priority=item.priority.name.capitalize(),
+        scl=item.scl,
         directionality=item.directionality.value,
         source=item.source.value,
         connector=item.connector,
