@@ -21,6 +21,7 @@ from support.configuration import Settings, receive_connector
 from support.kdc import FOREIGN, REALM, Kdc, set_clock_ahead
 from support.kerberos_client import SERVICE, Client, encoded
 from support.ports import free_port
+from support.programs import program, run
 from support.server import Server
 
 FAILED = (535, b"5.7.8 Authentication unsuccessful")
@@ -134,6 +135,21 @@ def test_a_ticket_logs_in_as_its_login_which_is_bound_to_its_addresses(server: S
     assert all("S:Principal=user:ann" in line["custom-data"] for line in server.wait_for_events("RECEIVE", 4))
 
 
+def test_curl_logs_in(server: Server, ann: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("KRB5CCNAME", f"FILE:{ann}")
+    port = server.port("allow")
+    done = run(
+        program("curl"), "--silent", "--show-error", "--verbose", "--ssl-reqd", "--insecure", "--resolve",
+        f"mx.contoso.test:{port}:127.0.0.1", "--url", f"smtp://mx.contoso.test:{port}/curl.test", "--user", ":",
+        "--login-options", "AUTH=GSSAPI", "--mail-from", "ann@contoso.test", "--mail-rcpt", "bob@contoso.test",
+        "--upload-file", "-", data=b"From: ann@contoso.test\r\nSubject: curl\r\n\r\nhello\r\n",
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr.decode()
+    assert b"> AUTH GSSAPI" in done.stderr
+    (line,) = server.wait_for_events("RECEIVE", 1)
+    assert "S:Principal=user:ann" in line["custom-data"]
+
+
 def test_the_client_may_wait_with_its_first_token_and_give_up(server: Server, ann: Path) -> None:
     with session(server, "allow") as client:
         assert client.docmd("AUTH", "GSSAPI")[0] == 334
@@ -231,6 +247,10 @@ def test_a_clock_that_differs_is_told(server: Server, kdc: Kdc) -> None:
     Client(cache).first()  # gets the ticket while the clocks agree
     set_clock_ahead(cache, 1800)
     assert outcome(server, Client(cache)) == FAILED
+    why = " ".join(server.command("why", "127.0.0.1").stdout.decode().split())
+    assert "fails: Clock skew too great: let client and server take their time from the same source" in why
+    assert "the reason says what to change" in why
+    assert "passwd" not in why
     told(server, "Clock skew too great: let client and server take their time from the same source")
 
 
