@@ -113,6 +113,9 @@ def test_a_next_hop_out_of_reach_shows_its_session(make_server: Callable[..., Se
             story = server.ask("trace", f"shut{number}@fabrikam.test")
             said = [line["data"] for line in step(story, "DEFER")["transcript"]]
             assert said[0] == "554 5.7.1 We know you not"
+            told = server.succeed("trace", f"shut{number}@fabrikam.test")
+            assert "< 554 5.7.1 We know you not" in told
+            assert told.rpartition("→")[2].count("554 5.7.1 We know you not") == 1
         [waiting] = server.ask("message", "show", "<shut1@fabrikam.test>")
         assert waiting["last_failure"][0] == "< 554 5.7.1 We know you not"
         assert "< 554 5.7.1 We know you not" in server.succeed("message", "show", "<shut1@fabrikam.test>")

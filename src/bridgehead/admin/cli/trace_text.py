@@ -94,7 +94,7 @@ def _story_lines(story: Story, zone: tzinfo | None, transcripts: bool) -> Iterat
         yield from _step_lines(step, local)
         if transcripts:
             yield from _transcript(step, told)
-            told.add(step.session_id)
+            told |= {step.session_id} - {""}
     yield ""
     for end in story.ends:
         yield _end_line(end, zone)
@@ -146,7 +146,7 @@ def _end_line(end: RecipientEnd, zone: tzinfo | None) -> str:
     text = f"→ {one.address}{via}: {state} after {_seconds(end.seconds)}"
     if end.next_attempt is not None:
         text += f", next attempt {end.next_attempt.astimezone(zone):%Y-%m-%d %H:%M:%S}"
-    if one.detail:
+    if one.detail and one.detail not in text:
         text += f": {one.detail}"
     return _wrapped(text, "  ")
 

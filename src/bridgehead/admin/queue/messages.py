@@ -2,8 +2,9 @@
 """Queued messages: list, show, content (Get-Message, Export-Message)."""
 
 import asyncio
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime
+from typing import Final
 
 import msgspec
 
@@ -21,6 +22,8 @@ from bridgehead.mail.item import Handling
 from bridgehead.mail.limits import CONTROL_CONTENT_BYTES
 from bridgehead.queues.store import ItemFilter, QueuedItem, QueueKind, QueueState, QueueStatus
 from bridgehead.routing.next_hop import NextHop
+
+_VIEWED_AT_ONCE: Final = 100
 
 
 class RecipientView(msgspec.Struct, frozen=True, kw_only=True):
@@ -179,6 +182,18 @@ def view_message(entry: QueuedItem, vantage: Vantage, queue: QueueState | None =
     )
 
 
+async def view_messages(
+    entries: Sequence[QueuedItem], vantage: Vantage, states: Mapping[tuple[QueueKind, NextHop | None], QueueState]
+) -> list[MessageView]:
+    """Many of them, a few at a time: mail goes on in between."""
+    views = []
+    for number, entry in enumerate(entries):
+        if number and number % _VIEWED_AT_ONCE == 0:
+            await asyncio.sleep(0)
+        views.append(view_message(entry, vantage, states.get((entry.queue, entry.next_hop))))
+    return views
+
+
 async def list_messages(server: RunningServer, wanted: ItemFilter, filter_text: str = "") -> list[MessageView]:
     """Queued messages that fit: by age, or with a filter in order of id. Raises AdminFault, StoreFault."""
     states = await _states(server)
@@ -187,8 +202,7 @@ async def list_messages(server: RunningServer, wanted: ItemFilter, filter_text: 
         entries = await server.actions.selection.listed(wanted, filter_text)
     else:
         entries = await server.list_items(wanted)
-    around = server.actions.around
-    return [view_message(entry, around, states.get((entry.queue, entry.next_hop))) for entry in entries]
+    return await view_messages(entries, server.actions.around, states)
 
 
 async def show_message(server: RunningServer, identity: str) -> list[MessageDetail]:

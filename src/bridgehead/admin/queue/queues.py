@@ -15,7 +15,7 @@ from bridgehead.admin.ports import QueueActivity, RunningServer
 from bridgehead.admin.queue.action_record import ActionRecord
 from bridgehead.admin.queue.filter_match import compiled
 from bridgehead.admin.queue.message_properties import read_filter
-from bridgehead.admin.queue.messages import MessageView, view_message
+from bridgehead.admin.queue.messages import MessageView, view_messages
 from bridgehead.admin.queue.queue_names import queue_identity
 from bridgehead.admin.queue.queue_properties import QUEUE_PROPERTIES
 from bridgehead.admin.times import moment
@@ -204,8 +204,8 @@ async def show_queue(server: RunningServer, name: str, limit: int = LIST_RESULTS
     """One queue with its messages. Raises AdminFault where the name fits none or several."""
     summary = await one_queue(server, name)
     wanted = ItemFilter(queue=summary.state.queue, next_hop=summary.state.next_hop, limit=limit)
-    around = server.actions.around
-    messages = [view_message(entry, around, summary.state) for entry in await server.list_items(wanted)]
+    states = {(summary.state.queue, summary.state.next_hop): summary.state}
+    messages = await view_messages(await server.list_items(wanted), server.actions.around, states)
     return QueueDetail(queue=_viewed(server, summary), messages=messages)
 
 

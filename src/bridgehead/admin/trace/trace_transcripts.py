@@ -27,8 +27,10 @@ def transcript(
     flight = _flight_of(event, flights)
     if flight is None:
         return [], ""
-    own = flight.session == session_of(event) and flight.session != ""
-    return _recorded(flight), "" if own else f"the conversation is that of {_when(flight)}, which failed alike"
+    if flight.session and flight.session == session_of(event):
+        return _recorded(flight), ""
+    alike = f", the last of {flight.count} that failed alike" if flight.count > 1 else ""
+    return _recorded(flight), f"the conversation is that of {_when(flight)}{alike}"
 
 
 def _recorded(flight: AttemptFacts) -> list[TranscriptLine]:
