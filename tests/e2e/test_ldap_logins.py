@@ -252,6 +252,7 @@ def test_the_directory_is_tested_step_by_step(make: Callable[..., Server], ldap:
     assert wrong.returncode == 1
     assert "ann may not log in: the directory refuses the bind: invalid credentials" in wrong.stdout.decode()
     assert server.command("test", "ldap").returncode == 0
+    assert f"Other names are looked for in the directory at {ldap.secure}" in server.succeed("user", "list")
     ldap.stop()
     assert server.command("test", "ldap").returncode == 1
     assert b"pencil-canary" not in asked.stdout + asked.stderr + wrong.stdout

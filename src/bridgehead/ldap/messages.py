@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""The messages of LDAP that a login needs (RFC 4511 §4): bind, search, StartTLS, "Who am I?" (RFC 4532).
+"""The messages of LDAP that a login needs (RFC 4511 §4): bind, search, StartTLS.
 
 Requests are octets; a response is a `Result` or an `Entry`, or None where it says nothing that matters here. Referrals
 are never followed, so what they name is not read.
@@ -16,15 +16,12 @@ from bridgehead.ldap.filters import Filter
 from bridgehead.mail.secret import Secret
 
 _START_TLS: Final = "1.3.6.1.4.1.1466.20037"
-_WHO_AM_I: Final = "1.3.6.1.4.1.4203.1.11.3"
 _VERSION: Final = 3
 _ENTRY: Final = 0x64
 _REFERENCE: Final = 0x73
 _INTERMEDIATE: Final = 0x79
 _RESULTS: Final = {0x61, 0x65, 0x78}
 """BindResponse, SearchResultDone, ExtendedResponse."""
-_RESPONSE_VALUE: Final = 0x8B
-"""`responseValue` of an extended response."""
 
 
 class Code(IntEnum):
@@ -61,11 +58,10 @@ class Search(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Result(msgspec.Struct, frozen=True):
-    """How a request ended. `diagnostic` is the server's text, `value` of an extended response."""
+    """How a request ended. `diagnostic` is the server's text."""
 
     code: int
     diagnostic: str = ""
-    value: bytes = b""
 
 
 class Entry(msgspec.Struct, frozen=True):
@@ -113,11 +109,6 @@ def start_tls(number: int) -> bytes:
     return _message(number, ber.element(0x77, ber.octets(_START_TLS, 0x80)))
 
 
-def who_am_i(number: int) -> bytes:
-    """As whom the connection is bound (RFC 4532)."""
-    return _message(number, ber.element(0x77, ber.octets(_WHO_AM_I, 0x80)))
-
-
 def _message(number: int, operation: bytes) -> bytes:
     return ber.element(ber.SEQUENCE, ber.integer(number), operation)
 
@@ -140,12 +131,7 @@ def decode(data: bytes) -> tuple[int, Result | Entry | None]:
 def _result(reader: ber.Reader) -> Result:
     code = reader.number(ber.ENUMERATED)
     reader.text()  # matchedDN
-    diagnostic, value = reader.text(), b""
-    while reader.more:
-        tag, content = reader.read()
-        if tag == _RESPONSE_VALUE:
-            value = content
-    return Result(code, diagnostic, value)
+    return Result(code, reader.text())
 
 
 def _entry(reader: ber.Reader) -> Entry:

@@ -18,15 +18,20 @@ def is_dn(template: str) -> bool:
 def bind_name(template: str, name: str) -> str:
     """The template with the name in the place of "{name}"; "" where no such name can exist.
 
-    In a distinguished name it is escaped. In other forms ("{name}@contoso.com") it must be an account's name; what the
-    template adds may stand there already.
+    In a distinguished name it is escaped. In other forms ("{name}@contoso.com") it must be an account's name.
     """
     if is_dn(template):
         return template.replace(PLACE, escaped_value(name))
+    account = account_name(template, name)
+    return template.replace(PLACE, account) if account else ""
+
+
+def account_name(template: str, name: str) -> str:
+    """The account that is meant, "" where none can be: what the template adds may stand in the name already."""
     end = template.partition(PLACE)[2]
     if end and name.lower().endswith(end.lower()):
         name = name[: -len(end)]
-    return template.replace(PLACE, name) if _ACCOUNT.fullmatch(name) else ""
+    return name if _ACCOUNT.fullmatch(name) else ""
 
 
 def escaped_value(value: str) -> str:

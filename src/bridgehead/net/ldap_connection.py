@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""One connection to an LDAP server: bind, search, "Who am I?", one request at a time.
+"""One connection to an LDAP server: bind and search, one request at a time.
 
 Everything waits on the event loop alone, so that a caller's time limit holds in every state, TLS handshakes included.
 What a server sends is bounded; what it sends unasked ends the connection.
@@ -22,6 +22,7 @@ from bridgehead.mail.secret import Secret
 from bridgehead.net.dialer import DialError, dial, shown
 from bridgehead.net.resolver import DnsLookup
 from bridgehead.net.tls import handshake_error
+from bridgehead.net.trust import verifying_context
 
 _ADDRESSES: Final = 4
 _DIAGNOSTIC: Final = 200
@@ -129,11 +130,6 @@ class LdapConnection:
         """Look for entries. Raises LdapFault; a refusal is a result."""
         return await self._ask(lambda number: messages.search(number, wanted))
 
-    async def who_am_i(self) -> Result:
-        """As whom the connection is bound. Raises LdapFault."""
-        result, _ = await self._ask(messages.who_am_i)
-        return result
-
     def close(self) -> None:
         """End it at once: nobody waits for the other side's good-bye."""
         self._wire.fail("it was given up")
@@ -231,8 +227,7 @@ async def _dial(server: LdapServer, dns: DnsLookup, seconds: float, tell: Tell) 
 
 
 def _context(server: LdapServer) -> ssl.SSLContext:
-    context = ssl.create_default_context(cafile=server.ca_file or None)
-    context.minimum_version = ssl.TLSVersion.TLSv1_2
+    context = verifying_context(server.ca_file)
     context.check_hostname = server.check_name
     return context
 

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""How servers are trusted that we ask for something over HTTPS or tell alarms: alike with every version of Python.
+"""How servers are trusted that we ask over HTTPS or LDAP, or tell alarms: alike with every version of Python.
 
 Connections that carry mail have contexts of their own (`tls.py`), by the policy of their connector.
 """

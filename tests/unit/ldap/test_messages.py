@@ -33,10 +33,10 @@ def test_responses() -> None:
     assert messages.decode(bytes.fromhex("300c02010161070a010004000400")) == (1, Result(0))
     refused = ber.element(0x61, ber.integer(49, ber.ENUMERATED), ber.octets("dc=x"), ber.octets("no"))
     assert messages.decode(ber.element(0x30, ber.integer(300), refused)) == (300, Result(49, "no"))
-    whoami = ber.element(
-        0x78, ber.integer(0, ber.ENUMERATED), ber.octets(""), ber.octets(""), ber.octets("u:CONTOSO\\ann", 0x8B)
+    started = ber.element(
+        0x78, ber.integer(0, ber.ENUMERATED), ber.octets(""), ber.octets(""), ber.octets("1.3.6.1.4.1.1466.20037", 0x8A)
     )  # fmt: skip
-    assert messages.decode(ber.element(0x30, ber.integer(2), whoami)) == (2, Result(0, "", b"u:CONTOSO\\ann"))
+    assert messages.decode(ber.element(0x30, ber.integer(2), started)) == (2, Result(0))
     values = ber.element(ber.SET, ber.octets("a@x"), ber.octets(b"\xff"))
     entry = ber.element(
         0x64, ber.octets("uid=a"), ber.element(0x30, ber.element(0x30, ber.octets("Mail;lang-de"), values))

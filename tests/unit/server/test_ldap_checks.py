@@ -56,6 +56,7 @@ def test_what_is_well_is_not_complained_about(settings: dict[str, str], tmp_path
         (LOOKUP | {"servers": '["https://dc1"]'}, "servers[0]", "is no LDAP server such as", True),
         (LOOKUP | {"servers": '["ldap://dc1/dc=contoso"]'}, "servers[0]", "is no LDAP server such as", True),
         (LOOKUP | {"servers": '["ldap://u:p@dc1"]'}, "servers[0]", "is no LDAP server such as", True),
+        (LOOKUP | {"servers": '["ldap://10.1.2"]'}, "servers[0]", "is no LDAP server such as", True),
         (LOOKUP | {"servers": '["ldap://dc1:99999"]'}, "servers[0]", "is no LDAP server such as", True),
         (LOOKUP | {"start_tls": "false"}, "servers[1]", "passwords would travel to dc2.contoso.test in clear", True),
         (

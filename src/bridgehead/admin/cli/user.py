@@ -6,7 +6,7 @@ from pathlib import Path
 import rich_click as click
 
 from bridgehead.admin.cli.context import CliContext
-from bridgehead.admin.cli.output import AdminCommand, emit, json_option, table
+from bridgehead.admin.cli.output import AdminCommand, emit, json_option, say, table
 from bridgehead.admin.cli.password import password_option, read_password
 
 _STATE = {True: "enabled", False: "disabled"}
@@ -107,7 +107,7 @@ def set_(
 @json_option
 @click.pass_context
 def list_(context: click.Context, as_json: bool) -> None:
-    """List the logins.
+    """List the logins of the users file; those of an LDAP directory are not known here.
 
     \b
     Examples:
@@ -123,6 +123,9 @@ def list_(context: click.Context, as_json: bool) -> None:
     ]  # fmt: skip
     headings = ("NAME", "STATE", "ADDRESSES", "SEND AS", "ON BEHALF OF", "COMMENT")
     emit(users, as_json, lambda: table(headings, rows, flexible=(2, 3, 4, 5)) if rows else "There are no logins.")
+    servers = context.obj.configuration.ldap_logins.servers
+    if servers and not as_json:
+        say(f"Other names are looked for in the directory at {', '.join(servers)}: bridgehead test ldap NAME")
 
 
 @user.command(cls=AdminCommand)

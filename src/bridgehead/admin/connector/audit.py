@@ -18,6 +18,7 @@ from bridgehead.admin.connector.audit_identities import (
     misleading_authors,
     shared_names,
 )
+from bridgehead.admin.connector.audit_ldap import ldap_exposures
 from bridgehead.admin.connector.audit_report import AuditReport, ClassAudit, ConnectorAudit, Exposure, TrickResult
 from bridgehead.admin.connector.audit_sending import sending_exposures
 from bridgehead.admin.connector.receive_rights import ClientClass, client_classes, powers
@@ -61,6 +62,7 @@ async def audit(site: Site) -> AuditReport:
         for exposure in exposures_of(connector, certificates[connector.name], site.clock.now())
     ]
     exposures += sending_exposures(site.send_connectors)
+    exposures += ldap_exposures(site.ldap_logins)
     exposures += identity_exposures(site.devices, site.sender_exceptions, site.users, site.clock.now())
     return AuditReport(
         at=datetime.fromtimestamp(site.clock.now(), UTC),

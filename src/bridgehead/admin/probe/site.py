@@ -25,6 +25,7 @@ from bridgehead.net.clock import Clock
 from bridgehead.net.ip_range import parse_binding
 from bridgehead.net.own_connections import OwnConnections
 from bridgehead.net.settings import Certificate, TlsSettings
+from bridgehead.receive.ldap.settings import LdapSettings
 from bridgehead.receive.served_connector import server_tls
 from bridgehead.receive.settings import Device, ReceiveConnector, SenderException
 from bridgehead.routing.accepted_domain import AcceptedDomains
@@ -67,6 +68,8 @@ class SiteConfiguration(Protocol):
     @property
     def sender_exceptions(self) -> Sequence[SenderException]: ...
     @property
+    def ldap_logins(self) -> LdapSettings: ...
+    @property
     def send_connectors(self) -> Sequence[SendConnector]: ...
     @property
     def foreign_connectors(self) -> Sequence[ForeignConnector]: ...
@@ -89,6 +92,7 @@ class Site(msgspec.Struct, frozen=True, kw_only=True):
         certificates: the pairs of [[certificates]], and those that the server keeps.
         secure_domains: TLSSendDomainSecureList, lower case.
         users: the logins of the user file, none where it cannot be read.
+        ldap_logins: where further logins come from.
         tokens: for connectors that log on with access tokens.
         own_connections: where the server is told which connections are its own tests; unheard of by anybody else's.
     """
@@ -112,6 +116,7 @@ class Site(msgspec.Struct, frozen=True, kw_only=True):
     devices: Sequence[Device] = ()
     sender_exceptions: Sequence[SenderException] = ()
     users: Sequence[User] = ()
+    ldap_logins: LdapSettings = LdapSettings()
     tokens: TokenSource | None = None
     own_connections: OwnConnections = msgspec.field(default_factory=OwnConnections)
 
@@ -192,6 +197,7 @@ def site_of(
         devices=configuration.devices,
         sender_exceptions=configuration.sender_exceptions,
         users=users,
+        ldap_logins=configuration.ldap_logins,
         tokens=tokens,
         own_connections=OwnConnections() if own_connections is None else own_connections,
     )

@@ -27,7 +27,6 @@ from bridgehead.receive.ldap.servers import LdapServers, LoginsUnavailable, serv
 from bridgehead.receive.ldap.settings import LdapMode, LdapSettings
 
 _NOBODY: Final = "cn=nobody-of-this-name"
-_ACCOUNT_ATTRIBUTE: Final = "sAMAccountName"
 _REFUSED: Final = {
     Code.CONSTRAINT_VIOLATION, Code.NO_SUCH_OBJECT, Code.INVALID_DN_SYNTAX, Code.INAPPROPRIATE_AUTHENTICATION,
     Code.INVALID_CREDENTIALS, Code.INSUFFICIENT_ACCESS_RIGHTS, Code.UNWILLING_TO_PERFORM,
@@ -41,6 +40,7 @@ _ACTIVE_DIRECTORY: Final = {
 """What Active Directory says after "data" when it refuses a bind."""
 _MEMBERS: Final = ("member", "uniqueMember")
 _FOUND_MOST: Final = 2
+_REASON_CHARACTERS: Final = 400
 
 
 class Verdict(msgspec.Struct, frozen=True):
@@ -93,7 +93,7 @@ class LdapLogins:
     async def verify(self, name: str, password: Secret) -> Verdict:
         """Whose name and password these are. Raises LoginsUnavailable."""
         if not password.reveal() or not _is_name(name):
-            return Verdict(None, name, "no login can be called so, or have no password")
+            return _refused(name, "no login can be called so, or have no password")
         key = hmac.digest(self._key, f"{name}\0{password.reveal()}".encode(), "sha256")
         until, kept = self._kept.get(key, (0.0, None))
         if kept is not None and time.monotonic() < until:
@@ -106,9 +106,9 @@ class LdapLogins:
         """The login that is called so here, whose holder something else than a password has proved. Raises
         LoginsUnavailable."""
         if self._settings.mode is LdapMode.BIND:
-            return Verdict(None, name, 'without a password the directory answers with ldap_logins.mode = "Lookup" only')
+            return _refused(name, 'without a password the directory answers with ldap_logins.mode = "Lookup" only')
         if not _is_name(name):
-            return Verdict(None, name, "no login can be called so")
+            return _refused(name, "no login can be called so")
         return await self._ask(lambda connection: self._look_up(connection, name))
 
     async def _ask(self, question: Callable[[LdapConnection], Awaitable[Verdict]]) -> Verdict:
@@ -160,10 +160,10 @@ class LdapLogins:
         refusal = _refusal(result)
         tell("bind", refusal or f"bound as {dn}")
         if entry is None:
-            return Verdict(None, name, why)
+            return _refused(name, why)
         user = _user(name, entry, self._settings)
         if refusal or not member:
-            return Verdict(None, user.name, refusal or f"{dn} is no member of {self._settings.required_group}")
+            return _refused(user.name, refusal or f"{dn} is no member of {self._settings.required_group}")
         return Verdict(user, user.name)
 
     async def _look_up(self, connection: LdapConnection, name: str) -> Verdict:
@@ -171,9 +171,9 @@ class LdapLogins:
         await self._bind_as_us(connection, _nobody)
         entry, why = await self._search(connection, filters.equals(self._settings.login_attributes[0], name))
         if entry is None:
-            return Verdict(None, name, why)
+            return _refused(name, why)
         if not await self._is_member(connection, entry.dn, _nobody):
-            return Verdict(None, name, f"{entry.dn} is no member of {self._settings.required_group}")
+            return _refused(name, f"{entry.dn} is no member of {self._settings.required_group}")
         user = _user(name, entry, self._settings)
         return Verdict(user, user.name)
 
@@ -185,16 +185,16 @@ class LdapLogins:
         refusal = _refusal(await connection.bind(who or f"{_NOBODY},{self._settings.search_base}", password))
         tell("bind", refusal or f"bound as {who}")
         if refusal or not who:
-            return Verdict(None, name, refusal or "no login can be called so")
+            return _refused(name, refusal or "no login can be called so")
         if names.is_dn(self._settings.bind_template):
             entry, why = await self._read(connection, who)
         else:
-            entry, why = await self._find_ourselves(connection)
+            entry, why = await self._find_account(connection, name, who, password)
         tell("entry", entry.dn if entry is not None else why)
         if entry is None:
-            return Verdict(None, name, why)
+            return _refused(name, why)
         if not await self._is_member(connection, entry.dn, tell):
-            return Verdict(None, name, f"{entry.dn} is no member of {self._settings.required_group}")
+            return _refused(name, f"{entry.dn} is no member of {self._settings.required_group}")
         user = _user(name, entry, self._settings)
         return Verdict(user, user.name)
 
@@ -213,16 +213,20 @@ class LdapLogins:
         wanted = (filters.equals(one, name) for one in self._settings.login_attributes)
         return await self._search(connection, filters.any_of(*wanted))
 
-    async def _find_ourselves(self, connection: LdapConnection) -> tuple[Entry | None, str]:
-        """The entry as which the connection is bound: the server says who that is, not the name that was given."""
-        result = await connection.who_am_i()
-        kind, _, who = result.value.decode("utf-8", "replace").partition(":")
-        if result.code != Code.SUCCESS or not who or kind not in ("u", "dn"):
-            raise LoginsUnavailable('the LDAP server does not say who is bound (RFC 4532): set mode to "Lookup"')
-        if kind == "dn":
-            return await self._read(connection, who)
-        account = who.rpartition("\\")[2]
-        return await self._search(connection, filters.equals(_ACCOUNT_ATTRIBUTE, account))
+    async def _find_account(
+        self, connection: LdapConnection, name: str, who: str, password: Secret
+    ) -> tuple[Entry | None, str]:  # fmt: skip
+        """The entry of an account that has just bound as `who`; None, and why, where it cannot be told.
+
+        What Active Directory takes for one's name may be what somebody else is called: the entry must let itself be
+        bound as with the same password.
+        """
+        names_of_it = {who, names.account_name(self._settings.bind_template, name)}
+        wanted = [filters.equals(one, text) for one in self._settings.login_attributes for text in sorted(names_of_it)]
+        entry, why = await self._search(connection, filters.any_of(*wanted))
+        if entry is not None and _refusal(await connection.bind(entry.dn, password)):
+            return None, f"{who} is not {entry.dn}, which has this name too"
+        return entry, why
 
     async def _read(self, connection: LdapConnection, dn: str) -> tuple[Entry | None, str]:
         wanted = self._user_filter or filters.present("objectClass")
@@ -268,6 +272,10 @@ class LdapLogins:
             raise LoginsUnavailable(f"required_group {group} cannot be read: {words(result)}")
         tell("group", f"{dn} is {'a' if entries else 'no'} member of {group}")
         return bool(entries)
+
+
+def _refused(name: str, reason: str) -> Verdict:
+    return Verdict(None, name, clean_text(reason, _REASON_CHARACTERS))
 
 
 def _is_name(name: str) -> bool:

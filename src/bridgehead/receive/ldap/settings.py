@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: MIT
 """Settings of logins that an LDAP directory knows."""
 
+import ipaddress
 from enum import StrEnum
 from typing import Final
 from urllib.parse import urlsplit
@@ -74,21 +75,32 @@ class ServerAddress(msgspec.Struct, frozen=True):
 
 def server_address(url: str) -> ServerAddress:
     """Take "ldaps://dc1.contoso.com:636" apart. Raises ValueError."""
+    fault = ValueError(f'"{url}" is no LDAP server such as "ldaps://dc1.contoso.com"')
     parts = urlsplit(url)
     try:
-        port = parts.port
+        port, host = parts.port, parts.hostname or ""
     except ValueError:
-        port = -1
-    if (
-        parts.scheme not in _PORTS
-        or not parts.hostname
-        or port == -1
-        or parts.path not in ("", "/")
-        or parts.query
-        or parts.fragment
-        or "@" in parts.netloc
-        or not url.isascii()
-        or not url.isprintable()
-    ):
-        raise ValueError(f'"{url}" is no LDAP server such as "ldaps://dc1.contoso.com"')
-    return ServerAddress(url, parts.hostname, port or _PORTS[parts.scheme], parts.scheme == "ldaps")
+        raise fault from None
+    if parts.scheme not in _PORTS or not host or port == 0 or parts.path not in ("", "/"):
+        raise fault
+    if parts.query or parts.fragment or "@" in parts.netloc or not url.isascii() or not url.isprintable():
+        raise fault
+    if (":" in host or host.replace(".", "").isdigit()) and _address(host) is None:
+        raise fault
+    return ServerAddress(url, host, port or _PORTS[parts.scheme], parts.scheme == "ldaps")
+
+
+def goes_in_clear(server: ServerAddress, settings: LdapSettings) -> bool:
+    """Whether passwords travel to a server for others to read: without TLS, and not within this machine."""
+    if server.implicit_tls or settings.start_tls or server.host == "localhost":
+        return False
+    address = _address(server.host)
+    return address is None or not address.is_loopback
+
+
+def _address(host: str) -> ipaddress.IPv4Address | ipaddress.IPv6Address | None:
+    """The IP address that a host is named by, if it is."""
+    try:
+        return ipaddress.ip_address(host)
+    except ValueError:
+        return None

@@ -1,10 +1,8 @@
 # SPDX-License-Identifier: MIT
 """Checks of logins from an LDAP directory."""
 
-import ipaddress
-
 from bridgehead.ldap import filters, names
-from bridgehead.receive.ldap.settings import LdapMode, LdapSettings, ServerAddress, server_address
+from bridgehead.receive.ldap.settings import LdapMode, LdapSettings, ServerAddress, goes_in_clear, server_address
 from bridgehead.receive.settings import AuthMechanism, ReceiveConnector
 from bridgehead.server.config.positions import KeyPath
 from bridgehead.server.config.problem import Findings
@@ -38,7 +36,7 @@ def check_ldap(configuration: Configuration, findings: Findings) -> None:
 
 def _check_server(server: ServerAddress, settings: LdapSettings, path: KeyPath, findings: Findings) -> None:
     """In clear only to this machine, or by somebody's word."""
-    if server.implicit_tls or settings.start_tls or _is_here(server.host):
+    if not goes_in_clear(server, settings):
         return
     if settings.allow_clear_text:
         findings.warning(
@@ -50,13 +48,6 @@ def _check_server(server: ServerAddress, settings: LdapSettings, path: KeyPath, 
             path, f"passwords would travel to {server.host} in clear",
             "set start_tls to true, or name the server as ldaps://; allow_clear_text takes the risk",
         )  # fmt: skip
-
-
-def _is_here(host: str) -> bool:
-    try:
-        return ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        return host.lower() == "localhost"
 
 
 def _check_mode(settings: LdapSettings, findings: Findings) -> None:

@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 
+from bridgehead.ldap import ber
 from bridgehead.mail.secret import Secret
 from bridgehead.mail.units import Duration
 from bridgehead.net.clock import SystemClock
@@ -171,7 +172,7 @@ async def test_an_empty_password_never_reaches_the_server(make: Maker, ldap: Ope
 @MODES
 @pytest.mark.parametrize(
     "name",
-    ["*", "an*", "ann)(uid=*", "*)(uid=*))(|(uid=*", "ann,ou=people", "ann\\2a", "uid=ann", "ann)", "(", "ä", "ann+cn=ann", "#61",
+    ["*", "an*", "ann)(uid=*", "*)(uid=*))(|(uid=*", "ann,ou=people", "\\61nn", "ann\\2a", "uid=ann", "ann)", "(", "ä", "ann+cn=ann", "#61",
      " ann,", "ann ", " ann"],
 )  # fmt: skip
 async def test_no_name_is_anything_but_a_name(make: Maker, more: dict[str, Any], name: str) -> None:
@@ -345,6 +346,15 @@ async def test_whatever_a_server_sends_is_a_fault_and_no_more(make: Maker, serve
     async with server:
         logins = make(f"ldap://127.0.0.1:{server.port}", timeout=Duration(seconds=2))
         with pytest.raises(LoginsUnavailable, match=fault):
+            await verify(logins, "ann", "pencil")
+
+
+@pytest.mark.parametrize("tag", [0x64, 0x73], ids=["entries", "references"])
+async def test_answers_without_end_end_the_connection(make: Maker, tag: int) -> None:
+    content = ber.octets("dc=x") + ber.element(ber.SEQUENCE)
+    async with Silent(endless=ber.element(ber.SEQUENCE, ber.integer(1), ber.element(tag, content)) * 1000) as server:
+        logins = make(f"ldap://127.0.0.1:{server.port}", start_tls=False)
+        with pytest.raises(LoginsUnavailable, match="it answers with more than"):
             await verify(logins, "ann", "pencil")
 
 
