@@ -87,7 +87,9 @@ def _words(one: AttemptFacts, evidence: Evidence) -> dict[str, str]:
     return {
         "who": one.where, "reply": one.reply, "local": ours or "unknown", "ip": ip or "of ours",
         "ip_shown": f" {ip}" if ip else "", "ip_or_ours": ip or "our address", "queue": evidence.queue or "QUEUE",
-        "connector": evidence.connector.name or "the connector", "fqdn": evidence.fqdn or "our EHLO name",
+        "connector": evidence.connector.name or "CONNECTOR", "fqdn": evidence.fqdn or "our name in EHLO",
+        "our_name": f"our name {evidence.fqdn}" if evidence.fqdn else "our name",
+        "target": one.host or one.address or "HOST", "domain": evidence.subject.rpartition("@")[2] or "DOMAIN",
         "scope": _scope(one.reply), "smtp_auth_remedy": _smtp_auth_remedy(one),
         "size_shown": f" (it has {one.size:,} bytes)".replace(",", " ") if one.size else "",
     }  # fmt: skip

@@ -52,13 +52,13 @@ EXCHANGE: Final[list[ReplyRule]] = [
     ),
     reply_rule(
         "dns-failed",
-        (1, 2, 3),
+        (1, 2, 3, 4),
         NETWORK,
         r"DNS query failed|DNS gave no answer|ErrorTimeout|InfoNoRecords|ServerFailure"
         r"|Host or domain name not found.{0,80}try again|DNS server (?:returned|failure)|4\.4\.3\b"
-        r"|temporary lookup failure",
+        r"|temporary lookup failure|unable to look up host|failure in name resolution|Name or service not known",
         "The name of the next hop could not be resolved: the resolver did not answer or got no usable answer.",
-        "test it server by server: bridgehead test domain",
+        "test it server by server: bridgehead test domain {domain}",
     ),
     reply_rule(
         "null-mx",

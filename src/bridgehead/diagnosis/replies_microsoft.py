@@ -154,7 +154,7 @@ MICROSOFT: Final[list[ReplyRule]] = [
         SENDER,
         r"5\.6\.0\b.*(?:STOREDRV|corrupt|content)|STOREDRV\.Deliver.*(?:corrupt|conversion)"
         r"|message (?:content )?(?:is )?(?:malformed|not RFC ?(?:2822|5322) compliant)|5\.6\.[02]\b.*(?:mime"
-        r"|malformed)",
+        r"|malformed|8-bit data)|improper use of 8-bit data|MIME nesting exceeds",
         "{who} takes the message for broken MIME.",
         "mend the program that made it; its content: bridgehead message export",
     ),
@@ -197,7 +197,7 @@ MICROSOFT: Final[list[ReplyRule]] = [
         YOU,
         r"4\.4\.317\b(?!.*(?:UntrustedRoot|Expired|SubjectMismatch))|451 5\.7\.3 STARTTLS is required",
         "TLS is required on one side and the other offers none; often an inspecting firewall removed it.",
-        "see what is offered: bridgehead test smtp; switch SMTP inspection off on the firewall",
+        "see what is offered: bridgehead test smtp {target}; switch SMTP inspection off on the firewall",
     ),
     reply_rule(
         "cloud-certificate-mismatch",

@@ -10,6 +10,14 @@ FAR, SENDER, YOU = Owner.FAR_SIDE, Owner.SENDER, Owner.YOU
 
 POLICY: Final[list[ReplyRule]] = [
     reply_rule(
+        "tls-unavailable",
+        (17, 18),
+        FAR,
+        r"TLS (?:is )?(?:currently |temporarily )?(?:not available|unavailable)",
+        "{who} offers STARTTLS and cannot do it: its certificate or private key is missing, or cannot be read.",
+        "tell its administrator; it is tried again by itself",
+    ),
+    reply_rule(
         "greylisted",
         (),
         FAR,
@@ -56,7 +64,7 @@ POLICY: Final[list[ReplyRule]] = [
         YOU,
         r"5\.7\.(?:25|27)\b|cannot find your (?:reverse )?hostname|reverse DNS|\bPTR\b|rDNS|reverse hostname",
         "Our address{ip_shown} has no reverse name (PTR), or one that does not lead back to it.",
-        "have the provider set the PTR record of the address to our name {fqdn}",
+        "have the provider set the PTR record of {ip_or_ours} to {fqdn}",
     ),
     reply_rule(
         "helo-refused",
@@ -64,8 +72,8 @@ POLICY: Final[list[ReplyRule]] = [
         YOU,
         r"Helo command rejected|invalid HELO|HELO.{0,40}(?:not found|does not resolve|mismatch)"
         r"|EHLO.{0,30}(?:refused|not accepted)",
-        "{who} does not accept our name {fqdn} in EHLO: it does not resolve.",
-        'give {fqdn} an address record, or set fqdn of "{connector}" to a name that has one',
+        "{who} does not accept {our_name} in EHLO: it does not resolve.",
+        'give {our_name} an address record, or set fqdn of "{connector}" to a name that has one',
     ),
     reply_rule(
         "block-list",
@@ -90,7 +98,7 @@ POLICY: Final[list[ReplyRule]] = [
         (35, 49),
         YOU,
         r"\b432\b|4\.7\.\d+\b.*(?:rate|too (?:many|fast)|throttl|limit)|rate limit|throttl|submission rate"
-        r"|too many (?:messages|mails|recipients.{0,20}(?:hour|minute|day))|exceeded.{0,30}(?:rate"
+        r"|too much mail|too many (?:messages|mails|recipients.{0,20}(?:hour|minute|day))|exceeded.{0,30}(?:rate"
         r"|quota).{0,40}(?:hour|minute|day)",
         "{who} allows fewer messages in this time than we send.",
         'lower max_outbound_connections_per_domain of "{connector}", then: bridgehead reload',

@@ -15,7 +15,7 @@ TRANSPORT: Final[list[ReplyRule]] = [
         FAR,
         r"connection refused|\bRefused\b.*connect",
         "Nothing listens on that port, or a firewall refuses.",
-        "test it: bridgehead test smtp",
+        "test it: bridgehead test smtp {target}",
     ),
     reply_rule(
         "connection-timed-out",
@@ -23,7 +23,7 @@ TRANSPORT: Final[list[ReplyRule]] = [
         NETWORK,
         r"4\.4\.1\b|4\.2\.1\b.*connect|timed out|no connection within|Unable to connect|time-?out",
         "There was no answer to the attempt to connect: a firewall drops it, or nothing is there.",
-        "test it: bridgehead test smtp",
+        "test it: bridgehead test smtp {target}",
     ),
     reply_rule(
         "connection-dropped",
@@ -48,7 +48,7 @@ TRANSPORT: Final[list[ReplyRule]] = [
         r"TLS negotiation failed|TLS handshake|handshake failure|ssl(?:v3)? alert|unsupported protocol"
         r"|no shared cipher",
         "The two sides could not agree on TLS: version, cipher or certificate.",
-        "see each step: bridgehead test smtp",
+        "see each step: bridgehead test smtp {target}",
     ),
     reply_rule(
         "port-in-use",

@@ -32,6 +32,11 @@ _LED_DETAIL: Final = re.compile(
 )
 _LED_BARE: Final = re.compile(r"\bLED=([^\]};]{0,4000})")
 
+_CONNECTING: Final = re.compile(
+    r"(?:connect to|lost connection with|unable to look up host) ([\w.-]{1,255})(?:\[([0-9A-Fa-f:.]{2,45})\])?"
+)
+"""Postfix about the host that it did not come to talk with."""
+
 
 class ReplyText(msgspec.Struct, frozen=True, kw_only=True):
     """One answer of a server, or one error, taken out of what was around it.
@@ -92,6 +97,8 @@ def read_error(text: str) -> ReplyText:
         else:
             break
     line = _ATTEMPTED.sub("", line).strip(" \"'")
+    if not host and (named := _CONNECTING.search(line)):
+        host, address = (named[1] if named[1] != named[2] else ""), named[2] or ""
     return _read_reply(line, host, address, outer.strip(" :\"'"))
 
 
