@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 
+from bridgehead.admin.why.verdict import Verdict
 from e2e.why_world import World
 from support.configuration import changed
 from support.ports import free_port, wait_until
@@ -193,6 +194,34 @@ def test_a_message_that_crashed_the_server_is_set_aside(lab: World, tmp_path: Pa
     assert verdict.reason == "set-aside"
     assert "too often" in verdict.why
     assert verdict.do == "look at it: bridgehead queue show Poison"
+
+
+def test_submission_that_waits_for_the_directory_says_so(lab: World) -> None:
+    """Submission grows: the recipients' database is gone while the server runs. It comes back, and mail goes by itself."""
+    database, sink = lab.folder / "recipients.db", lab.stack.enter_context(Sink())
+    lab.smart_host("adatum.test", sink.port)
+    server = lab.start()
+    server.stop()
+    changes = {"directory": {"recipients_file": str(database)}, "queues": {"resolver_retry_interval": 1}}
+    server.configure(changed(server.settings, changes))
+    server.succeed("recipient", "add", "bob", "--address", "bob@contoso.test")
+    server.start()
+    assert lab.why("Submission").verdicts[0].why == "Nothing waits."
+    database.rename(lab.folder / "aside")
+    sent = 0
+
+    def waiting() -> Verdict | None:
+        nonlocal sent
+        lab.send("x@adatum.test")
+        sent += 1
+        return next((one for one in lab.why("Submission").verdicts if one.reason == "waiting-for-directory"), None)
+
+    verdict = wait_until(waiting)
+    assert verdict is not None
+    assert verdict.messages
+    assert "waits for the directory" in verdict.why
+    (lab.folder / "aside").rename(database)
+    sink.wait(sent)
 
 
 def test_nothing_waits_once_all_is_delivered(lab: World) -> None:

@@ -277,6 +277,8 @@ class Categorizer:
             self._intake.deliver(outcome.deliveries)
         for next_hop in outcome.waiting:
             self._intake.notify(next_hop, outcome.transaction.put)
+        if not outcome.deliveries and not outcome.waiting:
+            self._wake.set()  # it may be due again in Submission, sooner than what the loop sleeps for
         for report in outcome.reports:
             self.process(report)
 

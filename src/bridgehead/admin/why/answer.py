@@ -19,9 +19,12 @@ from bridgehead.diagnosis.dns_rules import nearest_domain
 from bridgehead.diagnosis.facts import Evidence
 from bridgehead.diagnosis.reply_text import looks_like_error, may_be_error
 from bridgehead.mail.limits import EXPLAINED_MESSAGES
-from bridgehead.queues.store import ItemFilter, QueuedItem, QueueSummary
+from bridgehead.queues.store import ItemFilter, QueuedItem, QueueKind, QueueSummary
 
 _GUID: Final = re.compile(r"[0-9a-fA-F]{8}-(?:[0-9a-fA-F]{4}-){3}[0-9a-fA-F]{12}")
+_FIXED: Final = tuple(
+    queue_identity(kind, None) for kind in (QueueKind.SUBMISSION, QueueKind.UNREACHABLE, QueueKind.POISON)
+)
 _DOMAIN: Final = re.compile(r"(?:[^\s@/.]{1,63}\.)+[^\s@/.]{1,63}")
 
 
@@ -41,6 +44,8 @@ async def explain(server: RunningServer, diagnostics: Diagnostics, subject: str)
         verdicts = [await explain_queue(server, diagnostics, summary) for summary in queues[:EXPLAINED_MESSAGES]]
         kind = "queue" if "/" in subject or "." not in subject else "domain"
         return Explanation(about=subject, kind=kind, verdicts=verdicts, complete=len(queues) <= EXPLAINED_MESSAGES)
+    if (idle := _idle(diagnostics, subject)) is not None:
+        return Explanation(about=subject, kind="queue", verdicts=[idle])
     if "@" in subject:
         return await _recipient(server, diagnostics, subject)
     if _DOMAIN.fullmatch(subject):
@@ -48,6 +53,18 @@ async def explain(server: RunningServer, diagnostics: Diagnostics, subject: str)
     if may_be_error(subject):
         return explain_error(subject)
     raise _unknown(subject)
+
+
+def _idle(diagnostics: Diagnostics, name: str) -> Verdict | None:
+    """That nothing waits in a queue, or in those of a connector, that is known and empty; None for other names."""
+    wanted = name.casefold()
+    fixed = next((kind for kind in _FIXED if kind.casefold() == wanted), "")
+    hosts = [one for one in diagnostics.hosts() if wanted in (queue := one.queue.casefold(), queue.partition("/")[0])]
+    if not fixed and not hosts:
+        return None
+    good = sum(host.good for host in hosts)
+    why = f"Nothing waits; {good} messages were delivered from there." if good else "Nothing waits."
+    return Verdict(about=fixed or name, state=State.IDLE, headline=f"no message waits in {fixed or name}", why=why)
 
 
 def _unknown(subject: str) -> AdminFault:

@@ -75,7 +75,7 @@ def _pressure(situation: Situation, queue: str, now: float) -> Words:
 def _directory(situation: Situation, queue: str, now: float) -> Words:
     again = _in(situation.due, now)
     why = f"It waits for the directory, which could not be read{_because(situation)}; it is asked again {again}."
-    return Words(why, Owner.YOU, "bridgehead queue retry Submission", True)
+    return Words(why, Owner.YOU, "bring the directory back, then: bridgehead queue retry Submission", True)
 
 
 def _categorizing(situation: Situation, queue: str, now: float) -> Words:
