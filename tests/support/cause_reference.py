@@ -13,6 +13,7 @@ from bridgehead.diagnosis.engine import RULES
 from bridgehead.diagnosis.reply_rules import REPLY_RULES
 from bridgehead.diagnosis.scheduler import Reason, Situation
 from bridgehead.diagnosis.symptoms import NOTES, SYMPTOMS
+from support.symptom_proofs import PROOFS, SCRIPTED
 
 PAGE = Path(__file__).parents[2] / "docs" / "reference" / "causes.md"
 
@@ -28,6 +29,10 @@ _SESSIONS = (
 _REPLIES = (
     "Compared in this order with the reply's code, enhanced code and words; the first that fits counts. The same table "
     "explains what is pasted: replies, non-delivery reports, `LED=` strings, errors of Postfix and of sockets."
+)
+_SYMPTOMS = (
+    "The symptoms that administrators of Exchange transport meet, which causes tell them, and the tests that produce them. "
+    '"In their words": only Exchange, Microsoft 365 or large receivers say so, and a host of the test says it for them.'
 )
 _SCHEDULER = (
     "Each state of the scheduler has exactly one of these reasons, in `--json` as `reason`. Those marked are causes "
@@ -81,9 +86,9 @@ def render() -> str:
         "",
         "## Symptoms",
         "",
-        "The symptoms that administrators of Exchange transport meet, and which causes tell them.",
+        _SYMPTOMS,
         "",
-        *_table(("No.", "Symptom", "Causes", "Note"), _symptoms()),
+        *_table(("No.", "Symptom", "Causes", "Produced in", "Note"), _symptoms()),
     ]  # fmt: skip
     return "\n".join(lines) + "\n"
 
@@ -92,7 +97,13 @@ def _symptoms() -> Iterable[tuple[str, ...]]:
     causes = causes_by_row()
     for row, symptom in SYMPTOMS.items():
         names = ", ".join(f"`{name}`" for name in causes[row]) or "—"
-        yield str(row), symptom, names, NOTES.get(row, "")
+        yield str(row), symptom, names, _proofs(row), NOTES.get(row, "")
+
+
+def _proofs(row: int) -> str:
+    """Files of the tests, each once; whether only a host of theirs says the words."""
+    files = dict.fromkeys(test.partition("::")[0] for test in PROOFS[row])
+    return ", ".join(f"`{file}`" for file in files) + (" (in their words)" if row in SCRIPTED else "")
 
 
 def _example() -> Situation:

@@ -73,7 +73,7 @@ POLICY: Final[list[ReplyRule]] = [
         r"Helo command rejected|invalid HELO|HELO.{0,40}(?:not found|does not resolve|mismatch)"
         r"|EHLO.{0,30}(?:refused|not accepted)",
         "{who} does not accept {our_name} in EHLO: it does not resolve.",
-        'give {our_name} an address record, or set fqdn of "{connector}" to a name that has one',
+        'give {fqdn} an address record, or set fqdn of "{connector}" to a name that has one',
     ),
     reply_rule(
         "block-list",

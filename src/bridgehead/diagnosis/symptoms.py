@@ -75,18 +75,21 @@ SYMPTOMS: Final[dict[int, str]] = {
 NOTES: Final[dict[int, str]] = {
     3: "Bridgehead looks up no name of its own to work; what others say of our name in EHLO is told.",
     4: "Told of our smart host; of a cloud that cannot reach us where its report or message trace is pasted.",
-    17: "Here a certificate without its key is an error of the configuration, named with file and line at the start; "
-    "Exchange's text is explained where it is pasted.",
-    18: "As 17.",
-    19: "Here a connector names files, not issuer and subject; Exchange's text is explained where it is pasted.",
-    23: "Not met: no revocation list is fetched and no OCSP server is asked.",
-    24: "Not met: certificates are named by file and compared by name, and there is no subscription to replicate.",
+    17: "A far server's is told from its answer to STARTTLS; ours is an error of the configuration, named with file "
+    "and line before it is used, and a running server goes on with the pair that it has.",
+    18: "A far server's is told; here a connector without a certificate of its own shows the server's.",
+    19: "Here `bridgehead check` and `bridgehead certificate check` name it and the successor's issuer before anything "
+    "is put in force; Exchange's text is explained where it is pasted.",
+    23: "Not met: no revocation list is fetched and no OCSP server is asked, so that nothing can hang there; lists "
+    "come from files, OCSP responses from the handshake.",
+    24: "Not met: names of any length pin, and there is no subscription to replicate.",
     30: "Explained where it is pasted or a server says it; extended Exchange verbs are not spoken here.",
     31: "Explained where it is pasted or a server says it; there is no front end before this transport.",
     42: "The server says so at its start and at a reload, naming the binding; the text is explained when pasted.",
     47: "Explained where it is pasted or a server says it.",
     58: "Told by the scheduler's reason: the limit that is reached, or how many are before and how fast they go out.",
-    59: "Told by the scheduler's reason for Submission; there are no transport rules yet that could be slow.",
+    59: "Told by the scheduler's reason for Submission, such as a directory that does not answer; there are no "
+    "transport rules yet that could be slow.",
     60: "Told by the scheduler's reason `set-aside`.",
     62: "There is no journaling yet; a queue to an archive is told like any other.",
 }
