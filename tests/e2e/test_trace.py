@@ -6,6 +6,7 @@ import os
 import sqlite3
 import ssl
 from collections.abc import Callable
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
@@ -332,7 +333,7 @@ def test_a_server_killed_while_its_log_is_indexed_goes_on_afterwards(
     server.wait_until_empty()
     wait_for_index(server)
     assert len(server.ask("trace", "--subject", "flood", "--limit", "1000")["messages"]) == 320
-    with sqlite3.connect(index) as connection:
+    with closing(sqlite3.connect(index)) as connection, connection:
         assert connection.execute("PRAGMA quick_check").fetchone() == ("ok",)
 
 

@@ -4,6 +4,7 @@
 import os
 import sqlite3
 from collections.abc import Callable
+from contextlib import closing
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from unittest import mock
@@ -228,17 +229,17 @@ def emptied(index: Path) -> None:
 
 def of_somebody_else(index: Path) -> None:
     index.unlink()
-    with sqlite3.connect(index) as connection:
+    with closing(sqlite3.connect(index)) as connection, connection:
         connection.execute("CREATE TABLE file (id INTEGER)")
 
 
 def of_another_version(index: Path) -> None:
-    with sqlite3.connect(index) as connection:
+    with closing(sqlite3.connect(index)) as connection, connection:
         connection.execute("PRAGMA user_version = 999")
 
 
 def with_torn_records(index: Path) -> None:
-    with sqlite3.connect(index) as connection:
+    with closing(sqlite3.connect(index)) as connection, connection:
         connection.execute("UPDATE message SET places = x'0011'")
 
 
@@ -300,7 +301,7 @@ def test_what_a_deleted_log_held_is_forgotten(log: Log) -> None:
     indexer = Indexer(index, log.folder, 2**40)
     indexer.prune()
     indexer.close()
-    with sqlite3.connect(index) as connection:
+    with closing(sqlite3.connect(index)) as connection, connection:
         assert connection.execute("SELECT count(*) FROM file").fetchone() == (1,)
         assert connection.execute("SELECT count(*) FROM message").fetchone() == (len(kept),)
     assert numbers(search(log.folder, Criteria(), index)) == kept

@@ -2,6 +2,7 @@
 """MTA-STS as a sender: real policy hosts, real mail hosts, real DNS (RFC 8461), and its failures one by one."""
 
 import sqlite3
+from contextlib import closing
 
 import msgspec
 import pytest
@@ -292,7 +293,7 @@ async def test_d12_sts_lost_cache_keeps_mail_waiting_while_nobody_can_tell(world
     assert (await world.send("none.sts.test")).error == ""  # others are fetched anew and go
     assert (await world.send("clear.sts.test")).error
     await world.file.close()
-    with sqlite3.connect(world.folder / "policies.db") as fresh:
+    with closing(sqlite3.connect(world.folder / "policies.db")) as fresh, fresh:
         assert fresh.execute("SELECT name FROM entry WHERE kind = 'sts'").fetchall()
 
 
