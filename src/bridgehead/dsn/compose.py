@@ -74,17 +74,16 @@ class ComposedReport(msgspec.Struct, frozen=True, kw_only=True):
 def compose(parts: Composition) -> ComposedReport:
     """The report as a message."""
     subject = clean_text(f"{subject_word(parts.report)}: {parts.original_subject}", SUBJECT_TEXT)
-    body = b"".join((
-        _delimiter(parts.boundary), _readable(parts),
-        _delimiter(parts.boundary), _fields(parts),
-        _delimiter(parts.boundary), _returned(parts.original),
-        f"\r\n--{parts.boundary}--\r\n".encode(),
-    ))  # fmt: skip
     eight_bit = parts.original.is_eight_bit_message
     header = _header(parts, subject, eight_bit)
-    return ComposedReport(
-        data=header + b"\r\n" + body, subject=subject, has_8bit=eight_bit, headers_utf8=not header.isascii()
-    )
+    data = b"".join((  # once, since the original may be large
+        header, b"\r\n",
+        _delimiter(parts.boundary), _readable(parts),
+        _delimiter(parts.boundary), _fields(parts),
+        _delimiter(parts.boundary), *_returned(parts.original),
+        f"\r\n--{parts.boundary}--\r\n".encode(),
+    ))  # fmt: skip
+    return ComposedReport(data=data, subject=subject, has_8bit=eight_bit, headers_utf8=not header.isascii())
 
 
 def subject_word(report: Report) -> str:
@@ -149,19 +148,17 @@ def _fields(parts: Composition) -> bytes:
     return _base64_part("message/global-delivery-status", fields)
 
 
-def _returned(original: Original) -> bytes:
-    """The original, or its header, under the media type that may hold it."""
+def _returned(original: Original) -> tuple[bytes, ...]:
+    """The original, or its header, under the media type that may hold it; in pieces."""
     global_form = not original.header.isascii()
     if original.body is None:
         if global_form:
-            return _base64_part("message/global-headers", original.header)
-        return b"Content-Type: text/rfc822-headers\r\n\r\n" + original.header
-    whole = original.header + original.body
+            return (_base64_part("message/global-headers", original.header),)
+        return b"Content-Type: text/rfc822-headers\r\n\r\n", original.header
     if global_form:
-        return _base64_part("message/global", whole)
-    if original.is_eight_bit_message:
-        return b"Content-Type: message/rfc822\r\nContent-Transfer-Encoding: 8bit\r\n\r\n" + whole
-    return b"Content-Type: message/rfc822\r\n\r\n" + whole
+        return (_base64_part("message/global", original.header + original.body),)
+    encoding = b"Content-Transfer-Encoding: 8bit\r\n" if original.is_eight_bit_message else b""
+    return b"Content-Type: message/rfc822\r\n" + encoding + b"\r\n", original.header, original.body
 
 
 def _base64_part(media_type: str, data: bytes) -> bytes:

@@ -63,7 +63,7 @@ def without_internal_fields(header: bytes) -> bytes:
 
 def _is_text(data: bytes) -> bool:
     """Lines within RFC 5322's limit, no NUL, no bare CR or LF: fit to stand in a part that is not binary."""
-    if b"\0" in data or data.count(b"\n") != data.count(b"\r\n") or data.count(b"\r") != data.count(b"\r\n"):
+    if b"\0" in data or not data.count(b"\r\n") == data.count(b"\n") == data.count(b"\r"):
         return False
     position = 0
     while len(data) - position > TEXT_LINE_BYTES:
