@@ -20,6 +20,7 @@ from bridgehead.net.clock import SystemClock
 from bridgehead.net.policy_file import PolicyFile
 from bridgehead.net.policy_host import PolicyHosts
 from bridgehead.net.secure_resolver import SecureResolver
+from bridgehead.net.server_trust import ServerTrust
 from bridgehead.net.sts_policies import StsPolicies
 from bridgehead.routing.next_hop import DeliveryType, NextHop
 from bridgehead.routing.settings import SendConnector
@@ -125,7 +126,7 @@ class PolicyWorld:
         hosts = PolicyHosts(ca_file=str(self.authority.root), port=self.hosts.port, seconds=self.seconds)
         sts = StsPolicies(self.file, hosts, self._not_fetched, self.clock)
         memory = TlsMemory(self.file, self.alarms, self.clock.now)
-        self.shared = OutboundTls(sts, memory, self.results)
+        self.shared = OutboundTls(sts, memory, self.results, ServerTrust(self.clock.monotonic))
         sts.load()
         memory.load()
         self.resolver = None

@@ -214,6 +214,8 @@ CERTIFICATE_TEXT: Final = 200
 CERTIFICATE_NAMES: Final = 20
 CERTIFICATE_FILE_BYTES: Final = 256 * 1024
 """A certificate with its chain, or a key, in PEM."""
+JUDGED_CERTIFICATES: Final = 1000
+"""Certificates of servers whose worth is remembered, with their chains."""
 OCSP_BYTES: Final = 64 * 1024
 """A stapled response, with the certificate of whoever signed it."""
 ACME_RESPONDER_CONNECTIONS: Final = 32

@@ -140,7 +140,7 @@ def _is_anchored(last: "x509.Certificate") -> bool:
     """Whether the last certificate is a trust anchor of this system, or one issued it."""
     from cryptography.exceptions import InvalidSignature, UnsupportedAlgorithm
 
-    for anchor in _anchors():
+    for anchor in trust_anchors():
         if anchor == last:
             return True
         if anchor.subject == last.issuer:
@@ -155,9 +155,11 @@ def _is_anchored(last: "x509.Certificate") -> bool:
 _held: tuple[tuple[object, ...], "list[x509.Certificate]"] | None = None
 
 
-def _anchors() -> "list[x509.Certificate]":
-    """The system's trust anchors, read anew when their file or folder changes."""
+def trust_anchors(ca_file: str = "") -> "list[x509.Certificate]":
+    """Those of a PEM file; with "" the system's, read anew when their file or folder changes."""
     global _held
+    if ca_file:
+        return _read_anchors([Path(ca_file)])
     files = list(_anchor_files())
     stamp = tuple((file, _changed(file)) for file in files)
     if _held is None or _held[0] != stamp:

@@ -205,6 +205,12 @@ class SmtpClient(asyncio.Protocol):
         ssl_object = self._transport.get_extra_info("ssl_object") if self._transport is not None else None
         return sent_chain(ssl_object) if ssl_object is not None else ()
 
+    @property
+    def resumed(self) -> bool:
+        """Whether a TLS session was taken up again: then `sent_chain` is the server's own certificate alone."""
+        ssl_object = self._transport.get_extra_info("ssl_object") if self._transport is not None else None
+        return bool(getattr(ssl_object, "session_reused", False))
+
     # --- transactions ---------------------------------------------------------------------------------------------
 
     def flush(self) -> None:

@@ -24,7 +24,8 @@ class TlsLevel(IntEnum):
     ENCRYPTED = 1
     """With whoever answered."""
     VERIFIED = 2
-    """The certificate satisfied what the connector, or a message, asked for."""
+    """The certificate satisfied what the connector, or a message, asked for, or would have passed had anybody asked: it
+    leads to a trust anchor and carries the host's name."""
     POLICY = 3
     """It satisfied the DANE records or the MTA-STS policy of the domain."""
 
@@ -100,7 +101,7 @@ class DomainTlsPolicy(TlsPolicy, frozen=True, kw_only=True):
     Attributes:
         source: whose demand it is.
         testing: failures are told and change nothing (RFC 8461 §5).
-        level: what a session under it has reached.
+        level: what a session under it has reached; ENCRYPTED where nobody checked.
         names: what a DANE-TA certificate may be for.
         records: usable TLSA records.
         server_name: for SNI, "" for the host's.

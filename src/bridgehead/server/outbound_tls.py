@@ -13,6 +13,7 @@ from bridgehead.delivery.smtp_send.tls_memory import TlsMemory
 from bridgehead.net.clock import Clock
 from bridgehead.net.policy_file import PolicyFile
 from bridgehead.net.policy_host import PolicyHosts
+from bridgehead.net.server_trust import ServerTrust
 from bridgehead.net.settings import TlsSettings
 from bridgehead.net.sts_policies import StsPolicies
 from bridgehead.routing.tls_result import PolicyType, ResultType
@@ -38,7 +39,9 @@ class DomainTls:
         self._results = results or NoTlsResults()
         self.file = PolicyFile(folder / FILE, self._fault)
         sts = StsPolicies(self.file, _hosts(settings), self._not_fetched, clock)
-        self.shared = OutboundTls(sts, TlsMemory(self.file, alarms, clock.now), self._results)
+        self.shared = OutboundTls(
+            sts, TlsMemory(self.file, alarms, clock.now), self._results, ServerTrust(clock.monotonic)
+        )
         self._task: asyncio.Task[None] | None = None
 
     def start(self) -> None:

@@ -14,6 +14,8 @@ from bridgehead.net.clock import Clock
 from bridgehead.net.dane_lookup import DaneLookup
 from bridgehead.net.resolver import Resolver
 from bridgehead.net.secure_resolver import SecureResolver
+from bridgehead.net.server_trust import ServerTrust
+from bridgehead.net.smtp_client import SmtpClient
 from bridgehead.net.sts_policies import StsPolicies
 from bridgehead.routing.domain_tls import (
     NO_DANE,
@@ -23,6 +25,7 @@ from bridgehead.routing.domain_tls import (
     DomainTlsPolicy,
     HostFindings,
     StsAnswer,
+    TlsLevel,
     host_policy,
 )
 from bridgehead.routing.next_hop import NextHop
@@ -37,6 +40,7 @@ class OutboundTls(msgspec.Struct):
     sts: StsPolicies
     memory: TlsMemory
     results: TlsResults
+    trust: ServerTrust
 
 
 class DomainPolicies:
@@ -71,6 +75,18 @@ class DomainPolicies:
             mx_is_secure=target.mx_is_secure, dane=dane, sts=sts,
         )  # fmt: skip
         return host_policy(self.connector, self.requirement, demand, found)
+
+    async def level(self, client: SmtpClient, host: str, policy: DomainTlsPolicy) -> TlsLevel | None:
+        """How good a session's TLS is, also where nobody demanded that its certificate be checked; None where it cannot
+        be told."""
+        if client.tls is None:
+            return TlsLevel.NONE
+        if policy.level is not TlsLevel.ENCRYPTED or self.shared is None:
+            return policy.level
+        vouched = await self.shared.trust.vouches(
+            client.sent_chain, host, ca_file=self.connector.tls_ca_file, resumed=client.resumed
+        )
+        return None if vouched is None else TlsLevel.VERIFIED if vouched else TlsLevel.ENCRYPTED
 
     async def _dane_of(self, target: Target) -> DaneAnswer:
         if self.connector.smtp_dane_mode is SmtpDaneMode.NONE:

@@ -30,7 +30,7 @@ from bridgehead.mail.item import TlsRequirement
 from bridgehead.net.clock import Clock
 from bridgehead.net.dialer import DialError, dial, shown
 from bridgehead.net.smtp_client import ConnectionLost, SmtpClient
-from bridgehead.routing.domain_tls import DomainTlsPolicy, PolicySource, TlsLevel
+from bridgehead.routing.domain_tls import DomainTlsPolicy, PolicySource
 from bridgehead.routing.next_hop import NextHop
 from bridgehead.routing.settings import ProtocolLoggingLevel, SendConnector, TlsDowngradeMode
 from bridgehead.routing.tls_policy import TlsUse, tls_policy
@@ -190,12 +190,17 @@ class SessionOpener:
         if shared is not None and domain and policy.source is not PolicySource.HEADER:
             shared.results.record(tls_result(domain, policy, target, client, result, words))
 
-    def _remember(self, client: SmtpClient, target: Target, policy: DomainTlsPolicy) -> None:
-        """Compare with what the domain showed before. Raises HostUnusable where worse is not to be taken."""
+    async def _remember(self, client: SmtpClient, target: Target, policy: DomainTlsPolicy) -> None:
+        """Compare with what the domain showed before. Raises HostUnusable where worse is not to be taken,
+        ConnectionLost."""
         shared, domain, mode = self._policies.shared, self._policies.domain, self._connector.tls_downgrade_mode
         if shared is None or not domain or self._policies.requirement is TlsRequirement.OPTIONAL:
             return
-        level = policy.level if client.tls is not None else TlsLevel.NONE
+        level = await self._policies.level(client, target.host, policy)
+        if client.ended is not None:
+            raise client.ended
+        if level is None:
+            return
         if mode is TlsDowngradeMode.REFUSE and (problem := shared.memory.judge(domain, target.host, level)):
             shared.memory.raise_alarm(domain, problem)
             reason = f"{problem} (tls_downgrade_mode is Refuse)"
@@ -228,7 +233,7 @@ class SessionOpener:
             if transcript is not None and client.tls is not None:
                 transcript("*", f"TLS negotiated: {client.tls}")
             check_keyword(hello, policy, target.host)
-            self._remember(client, target, policy)
+            await self._remember(client, target, policy)
             if transcript is not None and policy.evidence:
                 transcript("*", f"TLS policy {policy}: {'; '.join(policy.evidence)}")
             await log_on(client, hello, self._connector, target.host, self._tokens)

@@ -20,7 +20,7 @@ from bridgehead.tracking.alarms import Alarms, Severity
 _KIND: Final = "seen"
 _HOSTS: Final = 20
 _WORDS: Final = {
-    TlsLevel.NONE: "no TLS", TlsLevel.ENCRYPTED: "TLS with an unchecked certificate",
+    TlsLevel.NONE: "no TLS", TlsLevel.ENCRYPTED: "TLS with a certificate that nobody vouches for",
     TlsLevel.VERIFIED: "TLS with a verified certificate",
     TlsLevel.POLICY: "TLS that its DANE records or MTA-STS policy vouch for",
 }  # fmt: skip

@@ -423,6 +423,33 @@ async def test_a_downgrade_is_alarmed_and_refused_where_asked(world):
     assert not world.alarms.raised
 
 
+async def test_a_certificate_that_nobody_demanded_counts_and_its_loss_is_alarmed(world):
+    domain, off = "good.sts.test", {"mta_sts_mode": MtaStsMode.NONE}
+    world.shared.memory.forget(domain)
+    factory = world.factory(**off)
+    await world.send(domain, factory=factory)
+    assert world.shared.memory.seen(domain).best is TlsLevel.VERIFIED
+    await world.send(domain, factory=factory)
+    assert world.sink[GOOD].handshakes[-1][0], "a session taken up again shows no chain"
+    assert not world.alarms.raised
+    for case in ("strange", "wrong", "expired"):
+        world.shared.memory.forget(f"{case}.sts.test")
+        assert (await world.send(f"{case}.sts.test", **off)).error == ""
+        assert world.shared.memory.seen(f"{case}.sts.test").best is TlsLevel.ENCRYPTED, case
+    stranger = world.strangers.issue("mx.good.sts.test")
+    context = world.sink[GOOD].behaviour.context
+    context.load_cert_chain(stranger.certificate, stranger.key)
+    try:
+        assert (await world.send(domain, **off)).error == ""
+        assert "nobody vouches for" in world.alarms.raised[f"tls_downgrade/{domain}"]
+        refusing = {**off, "tls_downgrade_mode": TlsDowngradeMode.REFUSE}
+        assert "tls_downgrade_mode is Refuse" in (await world.send(domain, **refusing)).error
+    finally:
+        context.load_cert_chain(world.good.certificate, world.good.key)
+    assert (await world.send(domain, **refusing)).error == ""
+    assert not world.alarms.raised
+
+
 async def test_a_policy_that_vanishes_is_a_downgrade(world):
     await world.send("good.sts.test")
     assert (await world.send("good.sts.test", mta_sts_mode=MtaStsMode.NONE)).error == ""
