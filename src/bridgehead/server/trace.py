@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""Trace in the running server: starts the process that keeps the index, and one for each search.
+"""Trace in the running server: starts a process that indexes when enough has gathered, and one for each search.
 
 Nothing here reads a log: the loop that moves mail only hands orders on. Implements `admin.trace.tracking.TraceService`.
 """
@@ -9,6 +9,8 @@ import logging
 import sys
 from asyncio.subprocess import DEVNULL, PIPE, Process
 from collections.abc import Callable
+from contextlib import suppress
+from pathlib import Path
 from typing import Final
 
 import msgspec
@@ -24,12 +26,14 @@ from bridgehead.tracking.criteria import Criteria
 from bridgehead.tracking.search import Found, IndexFacts, IndexState
 from bridgehead.tracking.search_process import Answer, Order
 from bridgehead.tracking.story import Evidence
+from bridgehead.tracking.trace_backlog import Backlog, sizes
 
 log = logging.getLogger("bridgehead.server")
 
 _SEARCH: Final = (sys.executable, "-m", "bridgehead.tracking.search_process")
 _INDEX: Final = (sys.executable, "-m", "bridgehead.tracking.indexer_process")
-_RESTART_SECONDS: Final = 30.0
+_LOOK_SECONDS: Final = 5.0
+_RETRY_SECONDS: Final = 30.0
 _STOP_SECONDS: Final = 5.0
 
 
@@ -52,6 +56,7 @@ class Traces:
         self._enabled = bool(self._max_size) and settings.message_tracking_log_enabled
         self._turns = asyncio.Semaphore(TRACES_AT_ONCE)
         self._indexer: Process | None = None
+        self._damaged = asyncio.Event()
         self._task: asyncio.Task[None] | None = None
 
     def reconfigure(self, loaded: Loaded) -> None:
@@ -63,7 +68,7 @@ class Traces:
 
     @property
     def indexer_pid(self) -> int:
-        """Process that keeps the index, 0 while there is none."""
+        """Process that indexes, 0 while there is none."""
         return self._indexer.pid if self._indexer is not None and self._indexer.returncode is None else 0
 
     def start(self) -> None:
@@ -72,7 +77,7 @@ class Traces:
             self._task = asyncio.get_running_loop().create_task(self._keep_index())
 
     async def stop(self) -> None:
-        """End the process that keeps the index; it loses nothing that is not made again."""
+        """End the process that indexes; it loses nothing that is not made again."""
         if self._task is not None:
             self._task.cancel()
             await asyncio.gather(self._task, return_exceptions=True)
@@ -107,9 +112,9 @@ class Traces:
 
     def _mind(self, index: IndexFacts) -> None:
         """Have an index made anew that a search found damaged."""
-        if index.state is IndexState.DAMAGED and self._indexer is not None and self._indexer.stdin is not None:
+        if index.state is IndexState.DAMAGED:
             log.warning("a search found the trace index damaged: %s", index.fault)
-            self._indexer.stdin.write(b"rebuild\n")
+            self._damaged.set()
 
     async def _ask(self, order: Order) -> Answer:
         await asyncio.to_thread(self._flush)
@@ -131,13 +136,31 @@ class Traces:
         return msgspec.json.decode(data, type=Answer)
 
     async def _keep_index(self) -> None:
-        """Start the indexer, and again whenever it ends."""
-        arguments = (self.logs.index, self.logs.tracking, str(self._max_size))
+        """Index whenever it is time to, and at once where the index is damaged."""
+        backlog, folder = Backlog(), Path(self.logs.tracking)
         while True:
-            try:
-                self._indexer = await asyncio.create_subprocess_exec(*_INDEX, *arguments, stdin=PIPE, stdout=DEVNULL)
-                code = await self._indexer.wait()
-                log.error("the trace index's process ended with code %d; it is started again", code)
-            except OSError as error:
-                log.error("the trace index's process cannot be started: %s", error.strerror or error)
-            await asyncio.sleep(_RESTART_SECONDS)
+            damaged = self._damaged.is_set()
+            if damaged or backlog.look(sizes(folder)):
+                self._damaged.clear()
+                if await self._index(anew=damaged):
+                    backlog.indexed()
+                else:
+                    if damaged:
+                        self._damaged.set()
+                    await asyncio.sleep(_RETRY_SECONDS)
+            with suppress(TimeoutError):
+                async with asyncio.timeout(_LOOK_SECONDS):
+                    await self._damaged.wait()
+
+    async def _index(self, *, anew: bool) -> bool:
+        """Whether all is indexed."""
+        arguments = (self.logs.index, self.logs.tracking, str(self._max_size), *(("anew",) if anew else ()))
+        try:
+            self._indexer = await asyncio.create_subprocess_exec(*_INDEX, *arguments, stdin=PIPE, stdout=DEVNULL)
+            code = await self._indexer.wait()
+        except OSError as error:
+            log.error("the trace index's process cannot be started: %s", error.strerror or error)
+            return False
+        if code:
+            log.error("the trace index's process ended with code %d; it is started again", code)
+        return code == 0

@@ -174,6 +174,7 @@ def fits(pattern: str) -> Fits:
     return fit
 
 
+@lru_cache(maxsize=16)
 def address_fits(text: str) -> Fits:
     """Whether a client's address is the one wanted, or within the range. Raises CriteriaError."""
     if "*" in text:

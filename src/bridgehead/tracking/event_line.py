@@ -127,20 +127,18 @@ class LineFormat:
 
     def key(self, line: bytes) -> str:
         """`FoundEvent.key` of a line without making an event of it where that is not needed; "" for a bad line."""
-        if b'"' not in line and self._network >= 0:
-            cells = line.split(b",")
-            if len(cells) == len(self.columns):
-                key = cells[self._network] or (cells[self._message] if self._message >= 0 else b"")
-                if key:
-                    return fold(key.decode("utf-8", "replace"))
+        if b'"' not in line and self._network >= 0 and line.count(b",") == len(self.columns) - 1:
+            cells = line.split(b",", max(self._network, self._message) + 1)
+            key = cells[self._network] or (cells[self._message] if self._message >= 0 else b"")
+            if key:
+                return fold(key.decode("utf-8", "replace"))
         event = self.parse(line)
         return "" if isinstance(event, str) else event.key
 
     def milliseconds(self, line: bytes) -> int:
         """Time of a line in milliseconds without making an event of it where that is not needed; 0 for a bad line."""
         if self._time == 0 and b'"' not in line:
-            stamp = line[: line.find(b",")].decode("ascii", "replace")
-            return milliseconds(stamp) if _is_stamp(stamp) else 0
+            return stamp_milliseconds(line[: line.find(b",")])
         event = self.parse(line)
         return 0 if isinstance(event, str) else event.milliseconds
 
@@ -167,6 +165,23 @@ def milliseconds(stamp: str) -> int:
     except ValueError:
         return 0
     return (difference.days * 86_400 + difference.seconds) * 1000 + difference.microseconds // 1000
+
+
+def stamp_milliseconds(stamp: bytes) -> int:
+    """Unix time of a stamp in whole milliseconds; 0 for what is none. Quick for stamps as we write them."""
+    if len(stamp) == 24 and stamp[19] == 46 and stamp[23] == 90:
+        digits = stamp[17:19] + stamp[20:23]
+        if digits < b"60" and digits.isdigit() and (minute := _minute(stamp[:17])):
+            return minute + int(digits)
+    text = stamp.decode("ascii", "replace")
+    return milliseconds(text) if _is_stamp(text) else 0
+
+
+@lru_cache(maxsize=4096)
+def _minute(stamp: bytes) -> int:
+    """The time that a minute begins, of `2026-11-23T09:00:`."""
+    text = stamp.decode("ascii", "replace") + "00Z"
+    return milliseconds(text) if _is_stamp(text) else 0
 
 
 def stamp(when: datetime) -> str:

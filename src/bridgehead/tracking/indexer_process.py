@@ -1,12 +1,13 @@
 # SPDX-License-Identifier: MIT
-"""The process that keeps the trace index (`python -m bridgehead.tracking.indexer_process INDEX FOLDER MAX_SIZE`).
+"""The process that indexes (`python -m bridgehead.tracking.indexer_process INDEX FOLDER MAX_SIZE [anew]`).
 
-It runs when the processors have nothing else to do (SCHED_IDLE) and ends when its standard input does, so never
-outlives the server, however that ends. A line "rebuild" there makes it begin anew. While much mail passes it lets lines
-gather: a search reads some megabytes of them in a moment.
+It brings the index up to date and ends; when that is worth while is known to who starts it. It runs when the processors
+have nothing else to do (SCHED_IDLE) and ends when its standard input does, so never outlives the server, however that
+ends.
 """
 
 import fcntl
+import gc
 import logging
 import os
 import select
@@ -19,67 +20,39 @@ from typing import Final
 from bridgehead.tracking.trace_indexer import Indexer
 
 _INTERVAL: Final = 2.0
-_RETRY: Final = 30.0
-_GATHER_BYTES: Final = 8 * 1024 * 1024
-"""So much is indexed at once even while more comes in."""
-_QUIET_BYTES: Final = 128 * 1024
-"""Where no more than this came in an interval, nothing is waited for."""
+_LEAST_BYTES: Final = 4 * 1024 * 1024
+"""Less at the end of the log that is being written waits for more."""
 _logger = logging.getLogger("bridgehead.trace")
 
 
-def run(index: Path, folder: Path, max_size: int) -> None:
-    """Keep the index until standard input ends."""
+def run(index: Path, folder: Path, max_size: int, *, anew: bool = False) -> bool:
+    """Index what is not indexed yet; whether that was possible."""
     _become_idle()
+    gc.disable()  # thousands of rows live until a segment is made of them, and none is part of a cycle
     lock = _lock(index)
     if lock is None:
-        return
-    while True:
-        try:
-            _keep(index, folder, max_size)
-            return
-        except (OSError, sqlite3.Error) as error:
-            _logger.error("the trace index cannot be written: %s; searches read the logs themselves", error)
-        if _told(_RETRY) is None:
-            return
-
-
-def _keep(index: Path, folder: Path, max_size: int) -> None:
-    indexer = Indexer(index, folder, max_size)
+        return True
     try:
-        before = -1
-        while True:
-            pending = indexer.pending()
-            if pending >= _GATHER_BYTES or (pending and abs(pending - before) <= _QUIET_BYTES) or before < 0:
-                while indexer.step():
-                    if not _obey(indexer, 0.0):
-                        return
-                pending = indexer.pending()
-            else:
-                indexer.prune()
-            before = pending
-            if not _obey(indexer, _INTERVAL):
-                return
-    finally:
-        indexer.close()
-
-
-def _obey(indexer: Indexer, seconds: float) -> bool:
-    """Wait for an order and follow it; False when it is time to end."""
-    order = _told(seconds)
-    if order is None:
+        indexer = Indexer(index, folder, max_size, _LEAST_BYTES)
+        try:
+            if anew:
+                indexer.rebuild("a search found it damaged")
+            while indexer.step() and not _ended(0.0):
+                pass
+        finally:
+            indexer.close()
+    except (OSError, sqlite3.Error) as error:
+        _logger.error("the trace index cannot be written: %s; searches read the logs themselves", error)
         return False
-    if "rebuild" in order:
-        indexer.rebuild("a search found it damaged")
+    finally:
+        os.close(lock)
     return True
 
 
-def _told(seconds: float) -> str | None:
-    """What standard input brings within so many seconds; None at its end."""
+def _ended(seconds: float) -> bool:
+    """Whether standard input ends within so many seconds."""
     ready, _, _ = select.select([0], [], [], seconds)
-    if not ready:
-        return ""
-    data = os.read(0, 4096)
-    return data.decode("ascii", "replace") if data else None
+    return bool(ready) and not os.read(0, 4096)
 
 
 def _lock(index: Path) -> int | None:
@@ -90,7 +63,7 @@ def _lock(index: Path) -> int | None:
         try:
             fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except OSError:
-            if _told(_INTERVAL) is None:
+            if _ended(_INTERVAL):
                 return None
         else:
             return fd
@@ -110,9 +83,8 @@ def main() -> int:
     logging.basicConfig(
         level=logging.INFO, stream=sys.stderr, format="%(asctime)s %(levelname)s %(name)s: %(message)s"
     )  # fmt: skip
-    index, folder, max_size = sys.argv[1:]
-    run(Path(index), Path(folder), int(max_size))
-    return 0
+    index, folder, max_size, *more = sys.argv[1:]
+    return 0 if run(Path(index), Path(folder), int(max_size), anew="anew" in more) else 1
 
 
 if __name__ == "__main__":

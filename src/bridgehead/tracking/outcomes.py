@@ -114,12 +114,14 @@ def status_of(outcomes: Iterable[Outcome]) -> Status:
     return next((status for status in _BY_WEIGHT if status in states), Status.PENDING)
 
 
-def status_bits(outcomes: Iterable[Outcome]) -> int:
-    """The set of states that occur."""
-    bits = 0
-    for one in outcomes:
-        bits |= BITS[one.state]
-    return bits
+def after_event(states: dict[str, Status], event_id: str, recipients: Iterable[str], related: str) -> None:
+    """How each recipient stands after one more event: the states of `outcomes_of`, without their reasons."""
+    if event_id in _LEADS_ON and related in states:
+        states[related] = _LEADS_ON[event_id]
+    state = _ENDS.get(event_id)
+    for recipient in recipients:
+        if state is not None or recipient not in states:
+            states[recipient] = state or Status.PENDING
 
 
 def _outcome(event: FoundEvent, recipient: str, state: Status, status: str, via: str) -> Outcome:

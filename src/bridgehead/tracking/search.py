@@ -8,7 +8,6 @@ messages together to stories is `story.py`.
 
 import heapq
 import sqlite3
-import struct
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Final
@@ -22,8 +21,7 @@ from bridgehead.tracking.log_scan import Region, Scan, scan, scan_alone
 from bridgehead.tracking.log_text import LogFolder, Place, Unreadable
 from bridgehead.tracking.message_tracking import KIND
 from bridgehead.tracking.outcomes import Outcome, Status, outcomes_of, status_of
-from bridgehead.tracking.trace_candidates import candidates
-from bridgehead.tracking.trace_document import Stored, unpack
+from bridgehead.tracking.trace_candidates import Candidate, TraceCandidates
 from bridgehead.tracking.trace_index import (
     CoveredFile,
     IndexDamaged,
@@ -98,7 +96,7 @@ def search(folder: Path, criteria: Criteria, index: Path | None = None) -> Found
         else:
             try:
                 return _search(folder, matcher, connection, index)
-            except (sqlite3.Error, IndexDamaged, struct.error) as error:
+            except (sqlite3.Error, IndexDamaged) as error:
                 fault, state = str(error), IndexState.DAMAGED
             finally:
                 connection.close()
@@ -124,8 +122,11 @@ class _Search:
         self._folder, self._matcher = folder, matcher
         self._criteria = matcher.criteria
         self._connection, self._path = connection, path
+        self._index: TraceCandidates | None = None
         self._covered: dict[int, CoveredFile] = valid_files(connection, folder) if connection is not None else {}
         self._numbers = {row.id: number for number, row in self._covered.items()}
+        if connection is not None:
+            self._index = TraceCandidates(connection, self._numbers, self._criteria)
         self._tail = Scan({}, {}, set(), set(), [])
 
     def run(self) -> Found:
@@ -158,8 +159,8 @@ class _Search:
         """Messages that fit, in order."""
         before = _cursor(self._criteria.after)
         streams: list[Iterable[_Proposed]] = [self._from_tail(before)]
-        if self._connection is not None:
-            streams.append(self._from_index(self._connection, before))
+        if self._index is not None:
+            streams.append(map(self._placed, self._index.proposed(before, self._tail.places.keys())))
         for first, key, places in heapq.merge(*streams, key=lambda one: (-one[0], _Descending(one[1]))):
             message = self._message(first, key, places)
             if message is not None:
@@ -177,46 +178,24 @@ class _Search:
             key=key, first=first, events=events, fitting=fitting, outcomes=outcomes, status=status_of(outcomes)
         )
 
-    def _from_index(self, connection: sqlite3.Connection, before: tuple[int, str] | None) -> Iterator[_Proposed]:
-        """Messages that the index proposes and knows wholly, in order."""
-        for one in candidates(connection, self._criteria, before):
-            if one.key not in self._tail.places:
-                yield one.first, one.key, self._places(one.places)
-
     def _from_tail(self, before: tuple[int, str] | None) -> list[_Proposed]:
         """Messages that have events outside the index: those that fit by these, and those that the index proposes."""
-        known: dict[str, tuple[int, list[Place]]] = {}
-        if self._connection is not None and self._tail.places:
-            self._tell_tail(self._connection)
-            known = self._known(self._connection)
-            for one in candidates(self._connection, self._criteria, None, in_tail=True):
-                known[one.key] = (one.first, self._places(one.places))
+        known: dict[str, Candidate] = {}
+        if self._index is not None and self._tail.places:
+            known = {one.key: one for one in self._index.known(self._tail.hits, fitting=False)}
+            known |= {one.key: one for one in self._index.known(self._tail.places.keys(), fitting=True)}
         found: list[_Proposed] = []
         fit = self._tail.hits & self._tail.decided if self._matcher.deciding else self._tail.hits
         for key in fit | known.keys():
-            first, indexed = known.get(key, (2**62, []))
+            first, _, indexed = self._placed(known[key]) if key in known else (2**62, key, [])
             first = min(first, self._tail.first[key])
             if before is None or (first, key) < before:
                 found.append((first, key, [*indexed, *self._tail.places[key]]))
         found.sort(key=lambda one: (one[0], one[1]), reverse=True)
         return found
 
-    def _places(self, stored: list[Stored]) -> list[Place]:
-        return [Place(self._numbers[one.file], one.offset) for one in stored if one.file in self._numbers]
-
-    def _tell_tail(self, connection: sqlite3.Connection) -> None:
-        """Let the index know of which messages it does not know all events."""
-        connection.execute("CREATE TEMP TABLE tail (key TEXT PRIMARY KEY, hit INTEGER) WITHOUT ROWID")
-        hits = self._tail.hits
-        rows = ((key, key in hits) for key in self._tail.places)
-        connection.executemany("INSERT INTO temp.tail VALUES (?, ?)", rows)
-
-    def _known(self, connection: sqlite3.Connection) -> dict[str, tuple[int, list[Place]]]:
-        """What the index knows of the messages that fit by events outside."""
-        rows = connection.execute(
-            "SELECT m.key, m.first, m.places FROM temp.tail t CROSS JOIN message m ON m.key = t.key WHERE t.hit"
-        )
-        return {key: (first, self._places(unpack(packed))) for key, first, packed in rows}
+    def _placed(self, one: Candidate) -> _Proposed:
+        return one.first, one.key, [Place(self._numbers[file], offset) for file, offset in one.places]
 
     def _unreadable(self) -> list[Unreadable]:
         found = list(self._tail.unreadable)
