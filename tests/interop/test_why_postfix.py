@@ -108,7 +108,7 @@ def test_a_system_that_cannot_resolve_our_name_says_so_in_its_log() -> None:
         line = postfix.wait_for_log(r"status=(?:deferred|bounced) \((.*)\)", 60)[1]
     said = explained(line)
     assert "could not be resolved" in said
-    assert "said by: mx.contoso.invalid" in said
+    assert "the host: mx.contoso.invalid" in said
 
 
 def test_a_report_that_postfix_wrote_is_explained(lab: World, tmp_path: Path) -> None:

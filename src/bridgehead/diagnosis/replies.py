@@ -85,7 +85,8 @@ def _words(one: AttemptFacts, evidence: Evidence) -> dict[str, str]:
     named = [address for address in addresses_in(one.text) if address != one.address]
     ip = named[0] if named else ours
     return {
-        "who": one.where, "reply": one.reply, "local": ours or "unknown", "ip": ip or "of ours",
+        "who": one.where, "reply": one.reply, "local_shown": f" ({ours})" if ours else "",
+        "ip": ip or "of ours",
         "ip_shown": f" {ip}" if ip else "", "ip_or_ours": ip or "our address", "queue": evidence.queue or "QUEUE",
         "connector": evidence.connector.name or "CONNECTOR", "fqdn": evidence.fqdn or "our name in EHLO",
         "our_name": f"our name {evidence.fqdn}" if evidence.fqdn else "our name",
@@ -156,7 +157,7 @@ def _around(text: ReplyText) -> list[str]:
     if text.wrapped_in:
         lines.append(f"it was wrapped in: {clean_text(text.wrapped_in, 200)}")
     if text.where:
-        lines.append(f"said by: {text.where}")
+        lines.append(f"the host: {text.where}")
     if text.last_retry:
         lines.append(f"last tried: {text.last_retry}")
     return lines

@@ -91,7 +91,7 @@ EXCHANGE: Final[list[ReplyRule]] = [
         NETWORK,
         r"QUEUE\.Expired|message expired|4\.4\.7\b|5\.4\.7\b|retry time not reached|delivery time expired",
         "The message was given up because no attempt in its whole life succeeded.",
-        "mend the reason of the attempts and send again",
+        "find the last error, in the report or in the tracking log of the server that gave up, mend it and send again",
     ),
     reply_rule(
         "loop",

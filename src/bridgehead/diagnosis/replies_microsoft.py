@@ -14,7 +14,7 @@ MICROSOFT: Final[list[ReplyRule]] = [
         (43,),
         YOU,
         r"TenantAttribution;? *Relay Access Denied|5\.7\.64\b",
-        "{who} does not know whose mail this is: neither the certificate nor the address we come from ({local}) "
+        "{who} does not know whose mail this is: neither the certificate nor the address we come from{local_shown} "
         "matches an inbound connector of the tenant.",
         "enter the present address or certificate name in the tenant's inbound connector (Exchange admin centre, "
         "Mail flow, Connectors), then: bridgehead queue retry '{queue}'",

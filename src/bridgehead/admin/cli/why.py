@@ -54,7 +54,9 @@ def _explain(context: click.Context, subject: str, transcript: bool) -> "Explana
 
     if subject == "-":
         return explain_report(sys.stdin.buffer.read(EXPLAINED_REPORT_BYTES + 1), "standard input")
-    path = Path(subject) if subject and "\n" not in subject and len(subject) < 1000 else None
+    longest = max((len(part) for part in subject.encode().split(b"/")), default=0)
+    # A pasted error may be longer than any file's name can be (NAME_MAX), and is asked for as one in vain.
+    path = Path(subject) if subject and "\n" not in subject and len(subject) < 1000 and longest <= 255 else None
     try:
         if path is not None and path.is_file():
             with path.open("rb") as file:

@@ -62,6 +62,20 @@ def test_a_pasted_reply_is_explained_without_a_server(alone: Commands) -> None:
     assert verdict["rows"] == [43]
 
 
+def test_a_pasted_led_string_is_no_file_name(alone: Commands) -> None:
+    """It is longer than any, which the system says with an error of its own."""
+    led = (
+        "[{LED=450 4.4.317 Cannot connect to remote server [Message=451 5.7.3 STARTTLS is required to send mail] "
+        "[LastAttemptedServerName=mail.contoso.com] [LastAttemptedIP=198.51.100.4:25] [DB5EUR01FT030.eop-EUR01.prod]};"
+        "{MSG=};{FQDN=mail.contoso.com};{IP=198.51.100.4};{LRT=11/21/2026 9:12:00 AM}]"
+    )
+    assert len(led) > 255
+    said = " ".join(alone("why", led).output.split())
+    assert "TLS is required on one side and the other offers none" in said
+    assert "the host: mail.contoso.com [198.51.100.4]" in said
+    assert "last tried: 11/21/2026 9:12:00 AM" in said
+
+
 def test_a_report_tells_each_recipient(alone: Commands, tmp_path: Path) -> None:
     file = tmp_path / "ndr.eml"
     file.write_bytes(NDR)
