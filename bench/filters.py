@@ -11,6 +11,7 @@ mail was busy; "(nothing)" says how long it takes anyway.
 
 import argparse
 import asyncio
+import json
 import shutil
 import signal
 import socket
@@ -44,6 +45,7 @@ smart_hosts = ["{NOBODY}"]
 PUT_AT_ONCE = 2_000
 NOOP_SECONDS = 0.002
 CLI_SECONDS = 600
+LAST_ACTION = "(the last action)"
 QUIET_SECONDS = 5.0
 
 
@@ -200,7 +202,7 @@ QUESTIONS: tuple[tuple[str, tuple[str, ...]], ...] = (
     ("dry run, half of them", ("message", "suspend", "--filter", "{Size -gt 10000}", "--dry-run", "--json")),
     ("dry run, none", ("message", "suspend", "--filter", "{SourceIP -eq '192.0.2.1'}", "--dry-run", "--json")),
     ("suspend a tenth", ("message", "suspend", "--filter", "{Priority -eq Low}", "--reason", "bench", "--json")),
-    ("undo that", ("action", "undo", "1", "--json")),
+    ("undo that", ("action", "undo", LAST_ACTION, "--json")),
     ("queue verify", ("queue", "verify", "--json")),
 )  # fmt: skip
 
@@ -213,6 +215,9 @@ def asked(server: Server, noops: Noops, chosen: str) -> Iterator[tuple[str, floa
     for name, words in QUESTIONS:
         if chosen not in name:
             continue
+        if LAST_ACTION in words:
+            [last] = json.loads(server.run("action", "list", "--limit", "1", "--json"))
+            words = tuple(str(last["id"]) if word == LAST_ACTION else word for word in words)
         noops.take()
         began = time.monotonic()
         answer = server.run(*words)
