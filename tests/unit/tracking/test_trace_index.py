@@ -225,6 +225,27 @@ def test_what_became_of_a_message_that_waited_is_known_without_its_first_lines(t
         assert connection.execute("SELECT key FROM open_message").fetchall() == [("net-0004",)]
 
 
+@pytest.mark.parametrize(
+    ("first", "then", "status"),
+    [
+        pytest.param([(0, EventId.RECEIVE), (1, EventId.SEND)], (60, EventId.RESUBMIT), Status.PENDING, id="reopened"),
+        pytest.param([(0, EventId.RECEIVE), (60, EventId.DEFER)], (30, EventId.SEND), Status.DEFERRED, id="late line"),
+    ],
+)
+def test_what_became_of_a_message_is_looked_up_where_its_order_is_unusual(
+    tmp_path: Path, first: list[tuple[int, EventId]], then: tuple[int, EventId], status: Status
+) -> None:
+    log = Log(tmp_path / "logs", file_size=10**6)
+    log.write(*(event(*one) for one in first))
+    index_all(log.folder)
+    log.write(event(*then))
+    index = index_all(log.folder)
+    for wanted in (Criteria(status=status), Criteria(status=status, event_id="RECEIVE")):
+        found = search(log.folder, wanted, index)
+        assert (numbers(found), found.bytes_read) == ([1], 0)
+        assert facts(found) == facts(search(log.folder, wanted))
+
+
 def test_little_at_the_end_of_the_newest_log_waits(log: Log) -> None:
     indexer = Indexer(log.folder / INDEX_NAME, log.folder, 2**40, least=10**6)
     while indexer.step():
