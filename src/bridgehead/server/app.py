@@ -458,6 +458,9 @@ async def _serve(loaded: Loaded, path: Path | None) -> int:
         if account is not None:
             privileges.become(account)
         application = Application(loaded, path, early)
+        # Whoever hears a connector greet may tell the server to stop at once, while the rest of it still starts.
+        for number in (signal.SIGTERM, signal.SIGINT):
+            asyncio.get_running_loop().add_signal_handler(number, application.stop_requested.set)
         await application.start(opened, api_socket, probe_socket)
     except (
         OSError, StoreFault, AdminFault, DirectoryUnavailable, UserFileError, CertificateError,
@@ -508,6 +511,4 @@ def _handle_signals(application: Application) -> None:
         reloads.add(task)
         task.add_done_callback(reloads.discard)
 
-    for number in (signal.SIGTERM, signal.SIGINT):
-        loop.add_signal_handler(number, application.stop_requested.set)
     loop.add_signal_handler(signal.SIGHUP, start_reload)
