@@ -25,6 +25,7 @@ from bridgehead.queues.database import DATABASE_NAME, connect
 from bridgehead.queues.fairness import Weights
 from bridgehead.queues.faults import store_fault
 from bridgehead.queues.leasing import Taken
+from bridgehead.queues.numbers import ALL_NUMBERS, Numbers
 from bridgehead.queues.overview import overview
 from bridgehead.queues.record import next_hop_key
 from bridgehead.queues.reserve import RESERVE_BYTES
@@ -72,6 +73,7 @@ class SqliteQueueStore:
         weights: of senders (`fairness.py`).
         set_aside: told on the event loop of each entry that could not be read and is in Poison now, as far as it can
             be read, with the reason in `last_error`.
+        numbers: those that entries and contents get.
     """
 
     def __init__(
@@ -79,7 +81,9 @@ class SqliteQueueStore:
         before_commit: Callable[[], object] = lambda: None,
         on_commit: Callable[[int, float], object] = lambda count, seconds: None,
         weights: Weights | None = None, set_aside: Callable[[QueuedItem], object] = lambda entry: None,
+        numbers: Numbers = ALL_NUMBERS,
     ) -> None:  # fmt: skip
+        self._numbers, self._step = numbers, numbers.step
         self._on_commit = on_commit
         self._handed_over_at = 0.0
         self._directory = directory
@@ -126,7 +130,7 @@ class SqliteQueueStore:
         """True when the former process did not end in order."""
         self._directory.mkdir(mode=0o700, parents=True, exist_ok=True)
         self._content_folder.mkdir(mode=0o700, exist_ok=True)
-        self._lock = _lock(self._directory / LOCK_NAME)
+        self._lock = hold(self._directory / LOCK_NAME)
         try:
             self._writer = Writer(self._directory, self._report, self._reserve_bytes, self._before_commit, self.weights)
             try:
@@ -148,7 +152,7 @@ class SqliteQueueStore:
             "SELECT max(ifnull((SELECT max(id) FROM item), 0), ifnull((SELECT max(id) FROM content), 0),"
             " ifnull((SELECT max(id) FROM content_file), 0))"
         ).fetchone()[0]
-        self._next_id = self._first_id = max(meta.get("next_id", 1), highest + 1)
+        self._next_id = self._first_id = self._numbers.first(max(meta.get("next_id", 1), highest + 1))
         self._epoch = meta.get("epoch", 0) + 1
         self._reserve_at = self._next_id + _IDS_RESERVED // 2
         values = [("next_id", self._next_id + _IDS_RESERVED), ("epoch", self._epoch), ("clean", 0)]
@@ -314,7 +318,7 @@ class SqliteQueueStore:
     def allocate_id(self) -> int:
         """A number larger than all before, also across restarts."""
         number = self._next_id
-        self._next_id = number + 1
+        self._next_id = number + self._step
         if number >= self._reserve_at:
             self._reserve_at = number + _IDS_RESERVED // 2
             self._append(Request(partial(_reserve, number + _IDS_RESERVED), lambda result, fault: None))
@@ -502,8 +506,11 @@ def _end_epoch(next_id: int, writer: Writer) -> bool:
     return True
 
 
-def _lock(path: Path) -> int:
-    """Hold the store against other processes until the descriptor is closed or the process ends."""
+def hold(path: Path) -> int:
+    """Hold a store against other processes until the descriptor is closed or the process ends.
+
+    Raises StoreFault, OSError.
+    """
     descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
     try:
         fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
