@@ -7,6 +7,7 @@ failing disk is reported once and counted; lines wait, up to LOG_BACKLOG_BYTES, 
 holds is the business of the modules that call this one.
 """
 
+import fcntl
 import logging
 import os
 import re
@@ -228,9 +229,8 @@ class LogFile:
         self.folder.mkdir(mode=0o700, parents=True, exist_ok=True)
         existing = log_files(self.folder, self.kind.prefix, self.kind.suffix)
         number = 1 + max((file.number for file in existing if file.day == today), default=0)
-        path = self.folder / f"{self.kind.prefix}{today:%Y%m%d}-{number:04}.{self.kind.suffix}"
         header = self._header()
-        self._fd = os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o640)
+        path = self._create(today, number)
         try:
             if os.write(self._fd, header) != len(header):
                 raise OSError(28, "No space left on device")
@@ -241,6 +241,21 @@ class LogFile:
         self._path = path
         self._day, self._size, self._header_bytes = today, len(header), len(header)
         self._delete_old(existing, today)
+
+    def _create(self, today: date, number: int) -> Path:
+        """The file with this number, or the next one that no other worker has taken meanwhile.
+
+        It is locked as long as it is open, so that another worker does not delete it for its age.
+        """
+        while True:
+            path = self.folder / f"{self.kind.prefix}{today:%Y%m%d}-{number:04}.{self.kind.suffix}"
+            try:
+                self._fd = os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o640)
+            except FileExistsError:
+                number += 1
+            else:
+                fcntl.flock(self._fd, fcntl.LOCK_SH)
+                return path
 
     def _header(self) -> bytes:
         if not self.kind.fields:
@@ -259,7 +274,7 @@ class LogFile:
         """Delete files past the age, then the oldest until the directory holds no more than it may."""
         kept = []
         for file in existing:
-            if self.limits.max_age and today - file.day > self.limits.max_age:
+            if self.limits.max_age and today - file.day > self.limits.max_age and not _is_open(file.path):
                 _delete(file.path)
             else:
                 kept.append((file, _size_of(file.path)))
@@ -267,6 +282,8 @@ class LogFile:
         for file, size in kept:
             if total <= self.limits.max_directory_size:
                 break
+            if _is_open(file.path):
+                continue
             _delete(file.path)
             total -= size
 
@@ -281,6 +298,21 @@ def _size_of(path: Path) -> int:
         return path.stat().st_size
     except OSError:
         return 0
+
+
+def _is_open(path: Path) -> bool:
+    """Whether a worker writes this file."""
+    try:
+        descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+    except OSError:
+        return False
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return True
+    finally:
+        os.close(descriptor)
+    return False
 
 
 def _delete(path: Path) -> None:
