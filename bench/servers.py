@@ -116,6 +116,7 @@ class Bridgehead(Server):
 
     name = "bridgehead"
     interpreter = sys.executable
+    workers = 1
 
     def prepare(self) -> None:
         pair = f'[[certificates]]\ncertificate_file = "{self.tls[0]}"\nkey_file = "{self.tls[1]}"\n' if self.tls else ""
@@ -124,6 +125,7 @@ class Bridgehead(Server):
 [server]
 fqdn = "mx.bench.test"
 data_directory = "{self.folder}/data"
+workers = {self.workers}
 
 [[accepted_domains]]
 domain_name = "bench.test"
@@ -152,6 +154,13 @@ smart_hosts = ["[127.0.0.1]:{self.next_hop}"]
     def flush(self) -> None:
         control = [*self.command()[:-1], "queue", "retry", "--all"]
         subprocess.run(control, check=True, capture_output=True, timeout=120)
+
+
+class TwoWorkers(Bridgehead):
+    """The same with a second process that moves mail."""
+
+    name = "bridgehead-2"
+    workers = 2
 
 
 class Profiled(Bridgehead):
@@ -232,7 +241,7 @@ smtp_tls_CApath ="""
         subprocess.run(["/usr/sbin/postqueue", "-c", str(self.folder / "etc"), "-f"], check=True, timeout=120)
 
 
-SERVERS: dict[str, type[Server]] = {"bridgehead": Bridgehead, "postfix": Postfix}
+SERVERS: dict[str, type[Server]] = {"bridgehead": Bridgehead, "bridgehead-2": TwoWorkers, "postfix": Postfix}
 
 
 class Sink:

@@ -443,8 +443,8 @@ OWN: dict[str, set[str]] = {
     },
     "DirectorySettings": {"recipients_file", "users_file"},
     "ServerSettings": {
-        "fqdn", "data_directory", "dns_servers", "tls_certificate_file", "tls_key_file", "control_socket", "user",
-        "group",
+        "fqdn", "data_directory", "dns_servers", "tls_certificate_file", "tls_key_file", "control_socket", "workers",
+        "user", "group",
     },
     "AlarmSettings": {
         "mail_to", "mail_from", "mail_server", "mail_tls", "mail_ca_file", "mail_username", "mail_password",

@@ -13,6 +13,7 @@ import msgspec
 
 from bridgehead.admin.access.concealment import asks_about_subjects, without_subjects
 from bridgehead.admin.faults import FAILED, FORBIDDEN, AdminFault
+from bridgehead.admin.merge import UNDECLARED, Merge
 from bridgehead.admin.ports import RunningServer
 from bridgehead.mail.limits import LIST_WINDOW
 from bridgehead.queues.store import StoreFault
@@ -75,6 +76,7 @@ class Method(msgspec.Struct, frozen=True, kw_only=True):
         role: the least that may call it.
         route: HTTP verb and path, "POST /queues/{name}/suspend"; names in braces are fields of `params`, the other
             fields travel in the query (GET, DELETE) or the body. GET methods change nothing; all others are audited.
+        merge: how several workers answer it together.
     """
 
     params: type[msgspec.Struct]
@@ -82,6 +84,7 @@ class Method(msgspec.Struct, frozen=True, kw_only=True):
     answer: Answer
     role: Role
     route: str
+    merge: Merge = UNDECLARED
 
     @property
     def changes(self) -> bool:

@@ -365,3 +365,6 @@ TLS_REPORTS_KEPT: Final = 10_000
 """Reports of others that are kept."""
 TLS_REPORT_ADDRESSES: Final = 5
 """Addresses that one domain's reports are sent to."""
+
+WORKERS: Final = 32
+"""Processes that move mail."""

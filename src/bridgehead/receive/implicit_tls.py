@@ -65,7 +65,8 @@ class ImplicitTlsDoor:
         self.open()
 
     def _accept(self) -> None:
-        for _ in range(_AT_ONCE):
+        crowd = self._listener.server.crowd
+        for _ in range(_AT_ONCE if crowd is None else 1):  # other processes take theirs
             if self._under_way >= IMPLICIT_HANDSHAKES:
                 self._rest()
                 return
@@ -80,6 +81,8 @@ class ImplicitTlsDoor:
                 return
             connection.setblocking(False)
             self._under_way += 1
+            if crowd is not None:
+                crowd.tell(len(self._listener.sessions) + self._under_way)
             self._listener.services.in_background(self._begin(connection, peer[0]))
 
     async def _begin(self, connection: socket.socket, peer: str) -> None:

@@ -23,6 +23,7 @@ from bridgehead.receive.address_check import AcceptedDomains
 from bridgehead.receive.authentication import Authenticator
 from bridgehead.receive.connection_limits import ConnectionLimits
 from bridgehead.receive.connector import ReceiveConnectors
+from bridgehead.receive.crowd import Crowd, SharedAccepting
 from bridgehead.receive.device_book import DeviceBook
 from bridgehead.receive.devices import DeviceIdentity, Devices
 from bridgehead.receive.implicit_tls import ImplicitTlsDoor
@@ -137,7 +138,7 @@ class Listener:
         self.services = server.services
         self.sessions = server.sessions
         self.port: int = listening.getsockname()[1]
-        self._asyncio: asyncio.Server | None = None
+        self._asyncio: asyncio.Server | SharedAccepting | None = None
         self._door: ImplicitTlsDoor | None = None
 
     async def start(self) -> None:
@@ -147,6 +148,12 @@ class Listener:
             connector.tls_context()  # a certificate that cannot be used is told now
             self._door = ImplicitTlsDoor(self)
             self._door.open()
+            return
+        if self.server.crowd is not None:
+            self._asyncio = SharedAccepting(
+                self.socket, self.server.crowd, lambda: Session(self), lambda: len(self.sessions)
+            )  # fmt: skip
+            self._asyncio.start()
             return
         self._asyncio = await asyncio.get_running_loop().create_server(
             lambda: Session(self), sock=self.socket, backlog=_BACKLOG
@@ -170,10 +177,10 @@ class Listener:
 
 
 class ReceiveServer:
-    """All receive connectors of the server."""
+    """All receive connectors of the server. `crowd`: the other processes that accept on the same sockets."""
 
-    def __init__(self, services: ReceiveServices) -> None:
-        self.services = services
+    def __init__(self, services: ReceiveServices, crowd: Crowd | None = None) -> None:
+        self.services, self.crowd = services, crowd
         self.sessions: set[Session] = set()
         self.listeners: dict[Binding, Listener] = {}
         self._connectors = ReceiveConnectors([])
@@ -187,12 +194,12 @@ class ReceiveServer:
 
     def bind(self, connectors: list[ReceiveConnector]) -> dict[Binding, socket.socket]:
         """Open the sockets that these connectors need and that are not open yet. Raises OSError naming the binding."""
-        return _bind(connectors, self.listeners)
+        return bind_sockets(connectors, self.listeners)
 
     @staticmethod
     def bind_all(connectors: list[ReceiveConnector]) -> dict[Binding, socket.socket]:
         """Open every socket that these connectors need: at the start, while ports below 1024 may still be had."""
-        return _bind(connectors, {})
+        return bind_sockets(connectors, {})
 
     def implicit_tls_on(self, binding: Binding) -> ServedConnector | None:
         """A connector of a binding for implicit TLS; None where TLS begins with STARTTLS."""
@@ -239,6 +246,8 @@ class ReceiveServer:
         wanted = set(self._connectors.listening())
         for binding in [binding for binding in self.listeners if binding not in wanted]:
             self.listeners.pop(binding).close()
+        if self.crowd is not None:
+            self.crowd.tell(len(self.sessions))
         for binding, listening in opened.items():
             listener = self.listeners[binding] = Listener(self, binding, listening)
             await listener.start()
@@ -307,11 +316,14 @@ class ReceiveServer:
     def closed(self, session: Session) -> None:
         """A session's connection is gone."""
         self.sessions.discard(session)
+        if self.crowd is not None:
+            self.crowd.tell(len(self.sessions))
         if self._emptied is not None and not self.sessions:
             self._emptied.set()
 
 
-def _bind(connectors: list[ReceiveConnector], present: Container[Binding]) -> dict[Binding, socket.socket]:
+def bind_sockets(connectors: list[ReceiveConnector], present: Container[Binding]) -> dict[Binding, socket.socket]:
+    """Open the sockets that these connectors need and that are not present. Raises OSError naming the binding."""
     opened: dict[Binding, socket.socket] = {}
     try:
         for binding in ReceiveConnectors(connectors).listening():

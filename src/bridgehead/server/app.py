@@ -6,34 +6,28 @@ that nobody would take further. What operators ask of the running server is in `
 """
 
 import asyncio
-import gc
 import logging
 import os
 import random
-import signal
 import socket
-import sys
 from collections.abc import Callable
 from pathlib import Path
 
-from bridgehead import __version__
 from bridgehead.admin.access.audit_log import AuditLogFile
 from bridgehead.admin.calls.control import ControlServer, channel_path
-from bridgehead.admin.faults import AdminFault
 from bridgehead.admin.methods.table import METHODS
 from bridgehead.categorizer.worker import Categorizer
 from bridgehead.delivery.dispatcher import Dispatcher
 from bridgehead.delivery.notify import NotifyReporter
 from bridgehead.delivery.rates import SAMPLE_SECONDS
 from bridgehead.delivery.resubmission import Resubmissions
-from bridgehead.directory.lookup import DirectoryUnavailable
-from bridgehead.directory.user_record import UserFileError
 from bridgehead.directory.users import UserFile
 from bridgehead.monitoring.book import AlarmBook
+from bridgehead.monitoring.channels import Channel, LogChannel
 from bridgehead.monitoring.watch import Watch
 from bridgehead.net.authentication_lookup import ResolverLookup
 from bridgehead.net.certificate_store import CertificateStore
-from bridgehead.net.certificates import CertificateError, CertificatePair, ensure_self_signed
+from bridgehead.net.certificates import CertificatePair, ensure_self_signed
 from bridgehead.net.client_certificates import ClientCertificates
 from bridgehead.net.clock import SystemClock
 from bridgehead.net.ip_range import Binding
@@ -41,15 +35,15 @@ from bridgehead.net.randomness import RandomBytes
 from bridgehead.net.signatures import check_signature
 from bridgehead.queues.pressure import BackPressure
 from bridgehead.queues.safety_net import FLUSH_SECONDS
-from bridgehead.queues.store import StoreFault
 from bridgehead.receive.acceptance import Acceptance
 from bridgehead.receive.authentication import Authenticator
+from bridgehead.receive.crowd import Crowd
 from bridgehead.receive.pickup import pickup_reader
 from bridgehead.receive.replay import read_replay
 from bridgehead.receive.sender_exceptions import SenderExceptions
 from bridgehead.receive.server import ReceiveServer, ReceiveServices
+from bridgehead.receive.settings import ReceiveConnector
 from bridgehead.receive.submission_directory import SubmissionDirectory
-from bridgehead.server import api_process, privileges
 from bridgehead.server.alarm_channels import alarm_channels
 from bridgehead.server.api_process import ApiProcess
 from bridgehead.server.certificates import ServerCertificates
@@ -77,9 +71,14 @@ from bridgehead.server.telemetry_process import TelemetryProcess
 from bridgehead.server.tls_reports import TlsReports
 from bridgehead.server.token_issuers import TokenIssuers
 from bridgehead.server.trace import Traces
+from bridgehead.server.workers.elsewhere import Elsewhere
+from bridgehead.server.workers.own_methods import own_methods
+from bridgehead.server.workers.place import ALONE, Place
 from bridgehead.tracking.counters import CountingTracker
-from bridgehead.tracking.logs import Logs
+from bridgehead.tracking.logs import FLIGHT_RECORDER_FILE, Logs
 from bridgehead.tracking.metrics import Metrics
+
+OpenSockets = Callable[[list[ReceiveConnector]], dict[Binding, socket.socket]]
 
 log = logging.getLogger("bridgehead.server")
 
@@ -95,10 +94,19 @@ class Application:
         loaded: the configuration to start with.
         path: its main file, read again by `reload`; None for the embedded default.
         early: sockets that were bound while ports below 1024 could be had.
+        place: which of several workers this is.
+        channel: path of the internal channel's socket, where it is not that of the only process.
+        open_sockets: opens those that other receive connectors need, by default itself. Raises OSError.
+        crowd: the workers that accept on the same sockets.
     """
 
-    def __init__(self, loaded: Loaded, path: Path | None, early: EarlySockets) -> None:
+    def __init__(
+        self, loaded: Loaded, path: Path | None, early: EarlySockets, place: Place = ALONE,
+        channel: Path | None = None, open_sockets: OpenSockets | None = None, crowd: Crowd | None = None,
+    ) -> None:  # fmt: skip
+        self.place, loaded = place, place.share(loaded)
         configuration = loaded.configuration
+        own_folder = place.own_folder(loaded.data_directory)
         self.loaded, self.path = loaded, path
         self.clock = SystemClock()
         self.random_bytes = RandomBytes()
@@ -111,15 +119,18 @@ class Application:
             reminder_interval=configuration.alarms.reminder_interval.total_seconds(),
             all_clear_delay=configuration.alarms.all_clear_delay.total_seconds(),
         )
+        self.elsewhere = Elsewhere(lambda id: any(alarm.id == id for alarm in self.alarms.standing()))
         self.pressure = BackPressure()
-        self.logs = Logs(configuration.logs, loaded.within(configuration.logs.log_directory), self.clock.now)
+        own_folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+        log_folder = loaded.within(configuration.logs.log_directory)
+        self.logs = Logs(configuration.logs, log_folder, self.clock.now, place.own(log_folder / FLIGHT_RECORDER_FILE))
         self.tracker = CountingTracker(self.logs.message_tracking)
         self.metrics = Metrics(configuration.monitoring.destinations)
-        queue_folder = loaded.within(configuration.queues.queue_database_path)
+        queue_folder = place.queue_folder(loaded.within(configuration.queues.queue_database_path))
         self.store, self.safety_net = make_store(self, configuration.queues, queue_folder)
         self.tls_reports = TlsReports(self)
         self.domain_tls = DomainTls(
-            loaded.data_directory, configuration.tls, self.alarms, self.clock, self.tls_reports
+            own_folder, configuration.tls, self.alarms, self.clock, self.tls_reports
         )  # fmt: skip
         self.oauth = ServerOAuth(self)
         self.client_certificates = ClientCertificates(self._client_certificate_refused)
@@ -136,7 +147,7 @@ class Application:
         self._tasks: set[asyncio.Task[None]] = set()
         self._directories: list[SubmissionDirectory] = []
         self._make_pipeline()
-        self._make_receive()
+        self._make_receive(crowd)
         self.snapshots = LogSnapshots(
             self.logs, loaded.within(configuration.logs.log_directory), configuration, self.fqdn, self.clock,
             self.store.queues,
@@ -148,20 +159,39 @@ class Application:
             waiting=self.store.count_waiting, relief=self.dispatcher,
             flush_caches=lambda: self.rooms.flush_caches(), alarms=self.alarms, clock=self.clock,
         )  # fmt: skip
-        self.traces = Traces(loaded, self.logs.flush, self.clock.now)
+        self.traces = Traces(loaded, self.logs.flush, self.clock.now, place.is_first)
         self.receive.services.revision = self.traces.revision
         self.actions = make_actions(self)
         self.stage_flows = StageFlows(self)
         self.standing_rules = make_standing_rules(self)
         self.connector_watch = ConnectorWatch(self)
         self.monitored = Monitored(self)
-        channels = alarm_channels(loaded, self.fqdn, self.clock.now, self.random_bytes)
-        self.watch = Watch(self.monitored, self.alarms, configuration.alarms, channels, loaded.data_directory)
+        self.watch = Watch(self.monitored, self.alarms, configuration.alarms, self.channels(loaded), own_folder)
         self.diagnostics = ServerDiagnostics(self)
         self.operations = Operations(self)
         self.certificate_desk = ServerCertificates(self, early.acme)
         self.policy_host = PolicyHost(self, early.policy)
-        self._make_management()
+        self.open_sockets = open_sockets or self.receive.bind
+        if channel is None:
+            self._make_management()
+        else:
+            self._make_channel(channel)
+
+    def channels(self, loaded: Loaded) -> list[Channel]:
+        """The ways out of alarms: those of other workers leave through the first."""
+        if not self.place.is_first:
+            return [LogChannel()]
+        return alarm_channels(loaded, self.fqdn, self.clock.now, self.random_bytes)
+
+    def _make_channel(self, channel: Path) -> None:
+        """The end of a worker, at which its supervisor asks; whoever else asks does so at the supervisor's."""
+        self.api: ApiProcess | None = None
+        self.audit: AuditLogFile | None = None
+        configuration = self.loaded.configuration
+        supervisor = channel_path(self.loaded.within(configuration.server.control_socket))
+        self.telemetry = TelemetryProcess(self.loaded, supervisor, self.fqdn)
+        methods = {**METHODS, **own_methods(self)}
+        self.control = ControlServer(methods, self.operations, channel, interface_pid=os.getppid)
 
     def _make_management(self) -> None:
         """The internal channel, the process of the interface that speaks it, and the record of what they change."""
@@ -170,12 +200,12 @@ class Application:
         channel = channel_path(socket_path)
         self.audit = AuditLogFile(configuration.logs, loaded.within(configuration.logs.log_directory), self.clock.now)
         settings = configuration.api
-        self.api = ApiProcess(
+        api = self.api = ApiProcess(
             settings, socket_path, channel, loaded.within(settings.administrators_file),
             CertificatePair(loaded.within(settings.tls_certificate_file), loaded.within(settings.tls_key_file))
-            if settings.tls_certificate_file else _server_pair(loaded, self.fqdn),
+            if settings.tls_certificate_file else own_pair(loaded, self.fqdn),
         )  # fmt: skip
-        self.control = ControlServer(METHODS, self.operations, channel, self.audit, lambda: self.api.pid)
+        self.control = ControlServer(METHODS, self.operations, channel, self.audit, lambda: api.pid)
         self.telemetry = TelemetryProcess(loaded, channel, self.fqdn)
 
     def _make_pipeline(self) -> None:
@@ -212,27 +242,26 @@ class Application:
             self.store, self.safety_net, self.tracker, self.clock, self.categorizer, self.pressure
         )
 
-    def _make_receive(self) -> None:
+    def _make_receive(self, crowd: Crowd | None) -> None:
         """The SMTP listeners and the directories that messages are picked up from."""
         loaded, configuration = self.loaded, self.loaded.configuration
         self.acceptance = Acceptance(self.store, self.tracker, self.categorizer)
         self.acceptance.max_high_priority_size = configuration.queues.max_high_priority_size
+        own_folder = self.place.own_folder(loaded.data_directory)
         self.users = UserFile(loaded.within(configuration.directory.users_file))
-        self.server_pair = _server_pair(loaded, self.fqdn)
+        self.server_pair = own_pair(loaded, self.fqdn)
         self.certificates = CertificateStore(
             loaded.data_directory, self.server_pair, log.error, certificate_pairs(loaded),
             lambda pair, reason: self.certificate_desk.refused(pair, reason),
         )  # fmt: skip
-        self.lockouts = Lockouts(
-            configuration.lockout, loaded.data_directory / "lockout.json", self.alarms, self.clock.now
-        )
+        self.lockouts = Lockouts(configuration.lockout, own_folder / "lockout.json", self.alarms, self.clock.now)
         self.token_issuers = TokenIssuers(
             self.users, self.clock, lambda: self.rooms.resolver,
             lambda name: str(self.loaded.within(name)), self.alarms,
         )  # fmt: skip
         self.token_issuers.configure(configuration.auth_servers)
         self.authenticator = Authenticator(self.users, os.urandom, self.lockouts.table, self.clock.now)
-        self.devices = DeviceWatch(configuration.devices, loaded.within(DEVICES_FILE), self.clock.now)
+        self.devices = DeviceWatch(configuration.devices, own_folder / DEVICES_FILE, self.clock.now)
         self.authenticator.judge_token = self.token_issuers.checker.judge
         self.ldap = LdapDesk(lambda: self.rooms.resolver, self.alarms)
         self.authenticator.kerberos.use(configuration.kerberos, loaded.within(configuration.kerberos.keytab_file))
@@ -258,7 +287,8 @@ class Application:
                 authentication_lookup=ResolverLookup(lambda: self.rooms.resolver),
                 check_signature=check_signature,
                 flights=self.logs.flights,
-            )
+            ),
+            crowd,
         )
 
     def use_ldap(self) -> None:
@@ -278,7 +308,8 @@ class Application:
         self.logs.start()
         await self.store.open()
         await asyncio.to_thread(self.safety_net.open)
-        self.api.listen(api_socket, probe_socket)
+        if self.api is not None:
+            self.api.listen(api_socket, probe_socket)
         await self.control.start()
         # Before the first message is taken: what is full at the start is known at the start.
         await self.resources.start()
@@ -286,17 +317,13 @@ class Application:
         await self.dispatcher.start()
         await restore_suspensions(self)
         await self.actions.start()
-        await self.standing_rules.start()
+        await self.standing_rules.start(counted=self.place.is_first)
         self.categorizer.start()
         await self.resubmissions.open()
         self.use_ldap()
         await self.receive.configure(configuration.receive_connectors, opened, configuration.devices)
-        self._tasks.add(asyncio.get_running_loop().create_task(self.devices.run()))
-        self._start_directories()
-        self.connector_watch.start()
-        self._tasks.add(asyncio.get_running_loop().create_task(self.lockouts.run()))
-        self._tasks.add(asyncio.get_running_loop().create_task(self.oauth.run()))
-        self._tasks.add(asyncio.get_running_loop().create_task(self.tls_reports.run()))
+        for work in (self.devices.run(), self.lockouts.run(), self.tls_reports.run(send=self.place.is_first)):
+            self._tasks.add(asyncio.get_running_loop().create_task(work))
         self._every(CERTIFICATE_CHECK_SECONDS, self._refresh_certificates)
         loop, net = asyncio.get_running_loop(), self.safety_net
         net.on_waiting = lambda: loop.call_later(FLUSH_SECONDS, net.flush_soon)
@@ -305,25 +332,36 @@ class Application:
         self._every(TIDY_SECONDS, lambda: mind_safety_net(self.safety_net, self.alarms))
         if (interval := self.notifier.watchdog_interval) is not None:
             self._every(interval, self.notifier.watchdog)
+        if self.api is not None:
+            self.api.start()
+        if self.place.is_first:
+            await self._start_what_is_done_once()
+        await self.watch.start()
+
+    async def _start_what_is_done_once(self) -> None:
+        """What is the server's and not a worker's: the first worker does it for all."""
+        self._start_directories()
+        self.connector_watch.start()
+        self._tasks.add(asyncio.get_running_loop().create_task(self.oauth.run()))
         self.snapshots.start()
-        self.api.start()
         self.telemetry.start()
         await self.policy_host.start()
         self.certificate_desk.renewals.run()
         self.traces.start()
-        await self.watch.start()
 
     async def stop(self) -> None:
         """Accept no more, finish what is under way, give the rest back to the disk."""
         self.notifier.stopping()
         await self.watch.stop()
-        await self.api.stop()
+        if self.api is not None:
+            await self.api.stop()
         await self.telemetry.stop()
         await self.policy_host.stop()
         await self.certificate_desk.renewals.stop()
         await self.traces.stop()
         await self.control.close()
-        self.audit.close()
+        if self.audit is not None:
+            self.audit.close()
         await self.connector_watch.stop()
         for directory in self._directories:
             directory.stop()
@@ -403,112 +441,9 @@ class Application:
         self.rooms.look_at_certificates()
 
 
-def _server_pair(loaded: Loaded, fqdn: str) -> CertificatePair:
+def own_pair(loaded: Loaded, fqdn: str) -> CertificatePair:
     """The server's own certificate; a self-signed one is made at the first start without."""
     server = loaded.configuration.server
     if server.tls_certificate_file:
         return CertificatePair(loaded.within(server.tls_certificate_file), loaded.within(server.tls_key_file))
     return ensure_self_signed(loaded.data_directory, fqdn)
-
-
-# --- the process --------------------------------------------------------------------------------------------------
-
-
-def run(loaded: Loaded, path: Path | None) -> int:
-    """Run the server in the foreground until it is told to stop. Returns the exit code."""
-    logging.basicConfig(
-        level=logging.INFO, stream=sys.stderr, format="%(asctime)s %(levelname)s %(name)s: %(message)s"
-    )  # fmt: skip
-    logging.captureWarnings(True)
-    # The hot path makes few cycles; rarer collections keep them from stopping a loaded server.
-    gc.set_threshold(20_000, 50, 100)
-    # The loop lets go of the interpreter's lock many times in a millisecond, each time only for a moment. A thread that
-    # waits for the lock wakes up in vain until its own patience ends: with the usual 5 ms, dozens of times a commit.
-    sys.setswitchinterval(0.0001)
-    try:
-        with asyncio.Runner(loop_factory=_loop_factory()) as runner:
-            return runner.run(_serve(loaded, path))
-    except KeyboardInterrupt:
-        return 0
-
-
-def _loop_factory() -> Callable[[], asyncio.AbstractEventLoop] | None:
-    """uvloop where it is installed."""
-    try:
-        import uvloop
-    except ImportError:
-        return None
-    factory: Callable[[], asyncio.AbstractEventLoop] = uvloop.new_event_loop
-    return factory
-
-
-async def _serve(loaded: Loaded, path: Path | None) -> int:
-    server = loaded.configuration.server
-    opened: dict[Binding, socket.socket] = {}
-    api_socket: socket.socket | None = None
-    probe_socket: socket.socket | None = None
-    early = EarlySockets()
-    try:
-        account = privileges.account_for(server.user, server.group)
-        privileges.prepare_directory(loaded.data_directory, account)
-        opened = ReceiveServer.bind_all(loaded.configuration.receive_connectors)
-        api_socket = api_process.bind("api.binding", loaded.configuration.api.binding)
-        probe_socket = api_process.bind("monitoring.probe_listen", loaded.configuration.monitoring.probe_listen)
-        early.bind(loaded.configuration)
-        if account is not None:
-            privileges.become(account)
-        application = Application(loaded, path, early)
-        # Whoever hears a connector greet may tell the server to stop at once, while the rest of it still starts.
-        for number in (signal.SIGTERM, signal.SIGINT):
-            asyncio.get_running_loop().add_signal_handler(number, application.stop_requested.set)
-        await application.start(opened, api_socket, probe_socket)
-    except (
-        OSError, StoreFault, AdminFault, DirectoryUnavailable, UserFileError, CertificateError,
-        privileges.PrivilegeError,
-    ) as error:  # fmt: skip
-        for listening in opened.values():
-            listening.close()
-        early.close()
-        log.critical("the server cannot start: %s", error)
-        return 1
-    # Whoever hears that the server is ready may tell it to stop at once: signals are handled before anybody is told.
-    _handle_signals(application)
-    application.notifier.ready(f"Bridgehead {__version__} accepts mail")
-    _announce(application)
-    await application.stop_requested.wait()
-    log.info("stopping")
-    await application.stop()
-    log.info("stopped")
-    return 0
-
-
-def _announce(application: Application) -> None:
-    """Say what is open to whom, so that nobody has to guess."""
-    for connector in application.loaded.configuration.receive_connectors:
-        if connector.enabled:
-            log.info(
-                'receive connector "%s" listens on %s for %s', connector.name,
-                ", ".join(connector.bindings), ", ".join(connector.permission_groups) or "nobody",
-            )  # fmt: skip
-    if not application.loaded.configuration.send_connectors:
-        log.info("no send connector: mail for other domains waits in the Unreachable queue")
-    log.info("Bridgehead %s is ready as %s, process %d", __version__, application.fqdn, os.getpid())
-
-
-def _handle_signals(application: Application) -> None:
-    loop = asyncio.get_running_loop()
-    reloads: set[asyncio.Task[None]] = set()
-
-    async def reload() -> None:
-        outcome = await application.operations.reload()
-        for problem in outcome.problems:
-            log.error("not reloaded: %s", problem)
-        for change in outcome.changes:
-            log.info("reloaded: %s", change)
-
-    def start_reload() -> None:
-        task = loop.create_task(reload())
-        reloads.add(task)
-        task.add_done_callback(reloads.discard)
-
-    loop.add_signal_handler(signal.SIGHUP, start_reload)

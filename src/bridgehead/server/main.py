@@ -129,9 +129,9 @@ def run(context: click.Context) -> None:
     _show(loaded.warnings)
     if invocation.path is None:
         click.echo(_EMBEDDED.format(directory=loaded.data_directory), err=True)
-    from bridgehead.server import app
+    from bridgehead.server import process
 
-    sys.exit(app.run(loaded, invocation.path))
+    sys.exit(process.run(loaded, invocation.path))
 
 
 @bridgehead.command(cls=HelpfulCommand)

@@ -9,12 +9,14 @@ from time import monotonic
 from typing import TYPE_CHECKING, Final
 
 from bridgehead import __version__
+from bridgehead.admin.access.audit_log import AuditLogFile
 from bridgehead.admin.health.metrics import ProcessFacts
 from bridgehead.admin.health.pressure import PressureFacts
 from bridgehead.monitoring.rules import Peer, Verdict
 from bridgehead.queues.store import QueueOverview, QueueStatus
 from bridgehead.receive.connector import ReceiveConnectors
 from bridgehead.routing.next_hop import DeliveryType
+from bridgehead.server.api_process import ApiProcess
 from bridgehead.server.config.file_checks import certificate_pairs
 from bridgehead.server.config.load import Loaded
 from bridgehead.tracking.alarms import Severity
@@ -176,14 +178,22 @@ class Monitored:
         closed = ", ".join(self.closed_bindings())
         text = f"nobody listens on {closed}" if closed else ""
         yield _condition("listeners", text, Severity.CRITICAL, "see the log for why, then start the server again")
-        api, audit = app.api.trouble, app.audit.trouble
         yield _condition("store", self.store_trouble(), Severity.CRITICAL, "bridgehead queue verify")
         yield _condition("outcomes", self.outcomes_trouble(), Severity.CRITICAL, "make room on the queue's disk")
-        yield _condition("management_interface", f"the management interface {api}" if api else "", Severity.WARNING)
-        recorded = f"changes by administrators are not recorded on disk: {audit}" if audit else ""
-        yield _condition("audit_log", recorded, Severity.WARNING)
+        if app.api is not None and app.audit is not None:
+            for id, text in management_troubles(app.api, app.audit).items():
+                yield _condition(id, text, Severity.WARNING)
+        yield from app.elsewhere.conditions()
         yield from app.oauth.conditions()
         yield from app.devices.conditions()
+
+
+def management_troubles(api: ApiProcess, audit: AuditLogFile) -> dict[str, str]:
+    """What is wrong with the management interface and the record of changes, "" where nothing is, by alarm."""
+    return {
+        "management_interface": f"the management interface {api.trouble}" if api.trouble else "",
+        "audit_log": f"changes by administrators are not recorded on disk: {audit.trouble}" if audit.trouble else "",
+    }
 
 
 def _condition(id: str, text: str, severity: Severity, remedy: str = "") -> Verdict:

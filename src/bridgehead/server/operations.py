@@ -18,7 +18,6 @@ from bridgehead.directory.lookup import DirectoryUnavailable
 from bridgehead.monitoring.watch import Watch
 from bridgehead.queues.store import ItemFilter, Problem, QueuedItem, QueueKind, QueueState, QueueSummary
 from bridgehead.receive.sender_exceptions import SenderExceptions
-from bridgehead.server.alarm_channels import alarm_channels
 from bridgehead.server.certificates import ServerCertificates
 from bridgehead.server.config.check import load_checked
 from bridgehead.server.config.file_checks import certificate_pairs
@@ -68,7 +67,7 @@ class Operations:
         return ServerFacts(
             version=__version__,
             fqdn=app.fqdn,
-            pid=os.getpid(),
+            pid=os.getpid() if app.place.is_alone else os.getppid(),
             started_at=app.started_at,
             data_directory=str(app.loaded.data_directory),
             configuration_files=[str(file) for file in app.loaded.files],
@@ -157,7 +156,7 @@ class Operations:
         """Read the configuration anew: everything is made and every socket opened before anything is exchanged."""
         app = self._application
         try:
-            loaded = load_checked(app.path)
+            loaded = app.place.share(load_checked(app.path))
         except ConfigurationError as error:
             return ReloadOutcome(problems=[str(problem) for problem in error.problems])
         connectors = loaded.configuration.receive_connectors
@@ -166,7 +165,7 @@ class Operations:
                 loaded, app.fqdn, app.clock, app.logs, app.domain_tls.shared, app.oauth.keeper, app.tls_reports.reading,
                 app.client_certificates,
             )  # fmt: skip
-            opened = app.receive.bind(connectors)
+            opened = app.open_sockets(connectors)
         except (OSError, DirectoryUnavailable) as error:
             return ReloadOutcome(problems=[str(error)])
         app.notifier.reloading()
@@ -207,8 +206,7 @@ class Operations:
         app.certificate_desk.put_in_force(())
         app.policy_host.reconfigure()
         app.connector_watch.configuration_changed()
-        channels = alarm_channels(loaded, app.fqdn, app.clock.now, app.random_bytes)
-        await app.watch.reconfigure(configuration.alarms, channels)
+        await app.watch.reconfigure(configuration.alarms, app.channels(loaded))
         app.notifier.ready()
         return outcome
 

@@ -68,7 +68,10 @@ def _host(text: str) -> str:
 def make_actions(application: "Application") -> ActionRunner:
     """The runner over the application's store and dispatcher."""
     actions = MessageActions(application.dispatcher, application.categorizer)
-    return ActionRunner(application.store, actions, application.tracker, ConfigurationAround(application))
+    return ActionRunner(
+        application.store, actions, application.tracker, ConfigurationAround(application),
+        application.place.note_numbers,
+    )  # fmt: skip
 
 
 def make_standing_rules(application: "Application") -> StandingRules:

@@ -36,6 +36,7 @@ def make_store(app: "Application", settings: QueueSettings, folder: Path) -> tup
     store = SqliteQueueStore(
         folder, before_commit=write_first, on_commit=app.metrics.committed, weights=Weights(settings.weights),
         set_aside=lambda entry: track_set_aside(entry, app.tracker, app.clock),
+        numbers=app.place.numbers,
     )  # fmt: skip
     return store, net
 

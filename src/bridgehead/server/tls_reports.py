@@ -112,13 +112,13 @@ class TlsReports:
 
     # --- life ---------------------------------------------------------------------------------------------------------
 
-    async def run(self) -> None:
-        """Count, report and forget until cancelled."""
+    async def run(self, *, send: bool = True) -> None:
+        """Count, and where `send` also report and forget, until cancelled."""
         passed = SEND_SECONDS
         while True:
             try:
                 await self.flush()
-                if passed >= SEND_SECONDS:
+                if send and passed >= SEND_SECONDS:
                     passed = 0.0
                     await self._daily()
             except (sqlite3.Error, OSError) as error:

@@ -43,11 +43,14 @@ class Traces:
     Args:
         flush: writes what the logs hold in memory; may wait for the disk.
         now: Unix time.
+        keeps: configurations are kept to explain by; one worker does that for all.
     """
 
-    def __init__(self, loaded: Loaded, flush: Callable[[], None], now: Callable[[], float]) -> None:
+    def __init__(
+        self, loaded: Loaded, flush: Callable[[], None], now: Callable[[], float], keeps: bool = True
+    ) -> None:  # fmt: skip
         settings = loaded.configuration.logs
-        self._now = now
+        self._now, self._keeps = now, keeps
         self.past = Revisions(loaded.data_directory / FOLDER_NAME)
         self.logs = own_logs(loaded.within(settings.log_directory), settings)
         self.reconfigure(loaded)
@@ -64,7 +67,8 @@ class Traces:
         until a restart."""
         self.connectors: Connectors = loaded.configuration
         self.revision = revision(loaded)
-        self.past.note(self.revision, self.connectors, self._now())
+        if self._keeps:
+            self.past.note(self.revision, self.connectors, self._now())
 
     @property
     def indexer_pid(self) -> int:

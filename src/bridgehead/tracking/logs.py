@@ -43,6 +43,7 @@ class Logs:
     Args:
         folder: `log_directory`, made absolute by the caller.
         now: Unix time.
+        flights: where the flight recorder is kept, by default within `folder`.
     """
 
     message_tracking: Tracker
@@ -51,7 +52,9 @@ class Logs:
     connectivity: ConnectivityLog
     agents: AgentLog
 
-    def __init__(self, settings: LogSettings, folder: Path, now: Callable[[], float]) -> None:
+    def __init__(
+        self, settings: LogSettings, folder: Path, now: Callable[[], float], flights: Path | None = None
+    ) -> None:
         self._interval = settings.flush_interval.total_seconds()
         self._wake, self._stopping = threading.Event(), False
         self._thread = threading.Thread(target=self._run, name="log writer", daemon=True)
@@ -61,7 +64,7 @@ class Logs:
         self.flush_message_tracking: Callable[[], None] = lambda: None
         """Write the tracking events recorded so far, now. From any thread; never raises."""
         self._folder, self._now = folder, now
-        self.flights = FlightRecorder(folder / FLIGHT_RECORDER_FILE, now)
+        self.flights = FlightRecorder(flights or folder / FLIGHT_RECORDER_FILE, now)
         receive, send = _limits(settings, "receive_protocol_log"), _limits(settings, "send_protocol_log")
         self.smtp_receive = ProtocolLogFile(self._file(SMTP_RECEIVE_FOLDER, RECEIVE_KIND, receive), now)
         self.smtp_send = ProtocolLogFile(self._file(SMTP_SEND_FOLDER, SEND_KIND, send), now)

@@ -5,8 +5,10 @@ from typing import Final
 
 import msgspec
 
+from bridgehead.admin.merge import ONE, Ask, Merge, in_order
 from bridgehead.admin.method import Caller, ListLimit, Method, Number, Role
 from bridgehead.admin.ports import RunningServer
+from bridgehead.admin.queue import joining
 from bridgehead.admin.queue.actions import (
     ActionOrder,
     ActionPreview,
@@ -66,18 +68,23 @@ async def undo(server: RunningServer, params: ActionUndo, caller: Caller) -> Act
 
 METHODS: Final = {
     "actions.preview": Method(
-        params=ActionOrder, result=ActionPreview, answer=preview, role=Role.VIEWER, route="GET /action-preview"
+        params=ActionOrder, result=ActionPreview, answer=preview, role=Role.VIEWER, route="GET /action-preview",
+        merge=Merge(Ask.KNOWING, joining.preview, every=joining.for_each),
     ),
     "actions.start": Method(
-        params=ActionOrder, result=ActionView, answer=start, role=Role.OPERATOR, route="POST /actions"
+        params=ActionOrder, result=ActionView, answer=start, role=Role.OPERATOR, route="POST /actions",
+        merge=Merge(Ask.KNOWING, joining.action, every=joining.for_each),
     ),
     "actions.list": Method(
-        params=ActionListParameters, result=list[ActionView], answer=list_, role=Role.VIEWER, route="GET /actions"
+        params=ActionListParameters, result=list[ActionView], answer=list_, role=Role.VIEWER, route="GET /actions",
+        merge=in_order(joining.begun, reverse=True),
     ),
     "actions.show": Method(
-        params=ActionNumber, result=ActionView, answer=show, role=Role.VIEWER, route="GET /actions/{id}"
+        params=ActionNumber, result=ActionView, answer=show, role=Role.VIEWER, route="GET /actions/{id}",
+        merge=ONE,
     ),
     "actions.undo": Method(
-        params=ActionUndo, result=ActionView, answer=undo, role=Role.OPERATOR, route="POST /actions/{id}/undo"
+        params=ActionUndo, result=ActionView, answer=undo, role=Role.OPERATOR, route="POST /actions/{id}/undo",
+        merge=ONE,
     ),
 }  # fmt: skip

@@ -5,6 +5,7 @@ from typing import Final
 
 import msgspec
 
+from bridgehead.admin.health import joining
 from bridgehead.admin.health.alarms import (
     AlarmReport,
     AlarmTest,
@@ -15,6 +16,7 @@ from bridgehead.admin.health.alarms import (
     silence,
     test_channels,
 )
+from bridgehead.admin.merge import FIRST, Ask, Merge
 from bridgehead.admin.method import Caller, Method, NoParameters, Role
 from bridgehead.admin.ports import RunningServer
 
@@ -64,20 +66,25 @@ async def test(server: RunningServer, _: NoParameters, caller: Caller) -> list[A
 
 METHODS: Final = {
     "alarms.list": Method(
-        params=NoParameters, result=AlarmReport, answer=list_, role=Role.HELP_DESK, route="GET /alarms"
+        params=NoParameters, result=AlarmReport, answer=list_, role=Role.HELP_DESK, route="GET /alarms",
+        merge=Merge(Ask.WORKING, joining.alarms),
     ),
     "alarms.silence": Method(
-        params=SilenceOrder, result=SilenceView, answer=silence_, role=Role.OPERATOR, route="POST /alarms/silences"
+        params=SilenceOrder, result=SilenceView, answer=silence_, role=Role.OPERATOR, route="POST /alarms/silences",
+        merge=Merge(Ask.ALL),
     ),
     "alarms.acknowledge": Method(
         params=SilenceOrder, result=SilenceView, answer=acknowledge, role=Role.OPERATOR,
         route="POST /alarms/acknowledgements",
+        merge=Merge(Ask.ALL),
     ),
     "alarms.unsilence": Method(
         params=SilencePattern, result=SilenceView, answer=unsilence, role=Role.OPERATOR,
         route="DELETE /alarms/silences/{pattern}",
+        merge=Merge(Ask.KNOWING),
     ),
     "alarms.test": Method(
-        params=NoParameters, result=list[AlarmTest], answer=test, role=Role.OPERATOR, route="POST /alarms/test"
+        params=NoParameters, result=list[AlarmTest], answer=test, role=Role.OPERATOR, route="POST /alarms/test",
+        merge=FIRST,
     ),
 }  # fmt: skip

@@ -4,6 +4,7 @@
 from typing import Final
 
 from bridgehead.admin.connector.audit_report import AuditReport
+from bridgehead.admin.merge import FIRST
 from bridgehead.admin.method import Caller, Method, NoParameters, Role
 from bridgehead.admin.ports import RunningServer
 
@@ -20,9 +21,19 @@ async def run(server: RunningServer, _: NoParameters, __: Caller) -> AuditReport
 
 METHODS: Final = {
     "audit.report": Method(
-        params=NoParameters, result=AuditReport, answer=report, role=Role.VIEWER, route="GET /connector-audit"
+        params=NoParameters,
+        result=AuditReport,
+        answer=report,
+        role=Role.VIEWER,
+        route="GET /connector-audit",
+        merge=FIRST,
     ),
     "audit.run": Method(
-        params=NoParameters, result=AuditReport, answer=run, role=Role.OPERATOR, route="POST /connector-audit"
+        params=NoParameters,
+        result=AuditReport,
+        answer=run,
+        role=Role.OPERATOR,
+        route="POST /connector-audit",
+        merge=FIRST,
     ),
 }

@@ -6,6 +6,7 @@ from typing import Annotated, Final
 
 import msgspec
 
+from bridgehead.admin.merge import FIRST, Ask, Merge
 from bridgehead.admin.method import Caller, Method, NoParameters, Role
 from bridgehead.admin.ports import RunningServer
 from bridgehead.admin.tls.certificate_binding import bind_pair, check_pair, roll_back
@@ -99,30 +100,37 @@ async def renew(server: RunningServer, params: RenewalOrder, _: Caller) -> Renew
 
 METHODS: Final = {
     "certificates.list": Method(
-        params=NoParameters, result=CertificateReport, answer=list_, role=Role.VIEWER, route="GET /certificates"
+        params=NoParameters, result=CertificateReport, answer=list_, role=Role.VIEWER, route="GET /certificates",
+        merge=FIRST,
     ),
     "certificates.show": Method(
         params=CertificateWanted, result=CertificateView, answer=show, role=Role.VIEWER,
         route="GET /certificates/{name}",
+        merge=FIRST,
     ),
     "certificates.check": Method(
         params=NewCertificate, result=CertificateCheck, answer=check, role=Role.OPERATOR,
         route="POST /certificates/check",
+        merge=FIRST,
     ),
     "certificates.bind": Method(
         params=CertificateOrder, result=CertificateBound, answer=bind, role=Role.ADMINISTRATOR,
         route="POST /certificates",
+        merge=Merge(Ask.FIRST, also="server.reload"),
     ),
     "certificates.roll_back": Method(
         params=RollBackOrder, result=CertificateBound, answer=roll_back_, role=Role.ADMINISTRATOR,
         route="POST /certificates/{name}/roll-back",
+        merge=Merge(Ask.FIRST, also="server.reload"),
     ),
     "certificates.renewals": Method(
         params=NoParameters, result=list[RenewalView], answer=renewals, role=Role.VIEWER,
         route="GET /certificate-renewals",
+        merge=FIRST,
     ),
     "certificates.renew": Method(
         params=RenewalOrder, result=RenewalView, answer=renew, role=Role.ADMINISTRATOR,
         route="POST /certificate-renewals/{name}",
+        merge=FIRST,
     ),
 }  # fmt: skip

@@ -17,6 +17,7 @@ from bridgehead.admin.connector.devices import (
     test_device,
 )
 from bridgehead.admin.faults import INVALID, AdminFault
+from bridgehead.admin.merge import FIRST, NOT_YET, Ask, Merge
 from bridgehead.admin.method import Caller, Method, NoParameters, Role
 from bridgehead.admin.ports import RunningServer
 from bridgehead.mail.limits import TRACE_RESULTS
@@ -81,15 +82,19 @@ async def unknown(server: RunningServer, params: InventoryWanted, _: Caller) -> 
 
 METHODS: Final = {
     "devices.list": Method(
-        params=NoParameters, result=DeviceList, answer=list_, role=Role.VIEWER, route="GET /devices"
+        params=NoParameters, result=DeviceList, answer=list_, role=Role.VIEWER, route="GET /devices",
+        merge=NOT_YET,
     ),
     "devices.show": Method(
-        params=DeviceName, result=DeviceView, answer=show, role=Role.VIEWER, route="GET /devices/{name}"
+        params=DeviceName, result=DeviceView, answer=show, role=Role.VIEWER, route="GET /devices/{name}",
+        merge=NOT_YET,
     ),
     "devices.test": Method(
-        params=DeviceTrial, result=DeviceTest, answer=test, role=Role.VIEWER, route="GET /tests/devices/{client_ip}"
+        params=DeviceTrial, result=DeviceTest, answer=test, role=Role.VIEWER, route="GET /tests/devices/{client_ip}",
+        merge=FIRST,
     ),
     "devices.unknown": Method(
-        params=InventoryWanted, result=Inventory, answer=unknown, role=Role.VIEWER, route="GET /unknown-senders"
+        params=InventoryWanted, result=Inventory, answer=unknown, role=Role.VIEWER, route="GET /unknown-senders",
+        merge=Merge(Ask.FIRST, before="worker.flush_logs"),
     ),
 }  # fmt: skip

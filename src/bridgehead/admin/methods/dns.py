@@ -7,6 +7,7 @@ from typing import Annotated, Final
 import msgspec
 
 from bridgehead.admin.faults import INVALID, NOT_FOUND, AdminFault
+from bridgehead.admin.merge import FIRST
 from bridgehead.admin.method import Caller, Method, Role
 from bridgehead.admin.ports import RunningServer
 from bridgehead.admin.tls.dns_check import check_dns
@@ -43,6 +44,7 @@ def _chosen(text: str, known: Sequence[str]) -> list[str]:
 
 METHODS: Final = {
     "dns.check": Method(
-        params=DnsCheckWanted, result=DnsReport, answer=check, role=Role.VIEWER, route="GET /dns-check"
+        params=DnsCheckWanted, result=DnsReport, answer=check, role=Role.VIEWER, route="GET /dns-check",
+        merge=FIRST,
     ),
 }  # fmt: skip

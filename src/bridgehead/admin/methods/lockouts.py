@@ -1,11 +1,13 @@
 # SPDX-License-Identifier: MIT
 """Methods about lock-out of SMTP logins: list, lift."""
 
+from collections.abc import Sequence
 from typing import Final
 
 import msgspec
 
 from bridgehead.admin.access.lockouts import LockoutLift, LockoutView, lift_lockouts, list_lockouts
+from bridgehead.admin.merge import Ask, Merge, in_order
 from bridgehead.admin.method import Caller, Method, NoParameters, Role
 from bridgehead.admin.ports import RunningServer
 
@@ -28,11 +30,25 @@ async def lift(server: RunningServer, params: LiftOrder, _: Caller) -> LockoutLi
     return lift_lockouts(server.lockouts, params.account, params.source, params.everybody)
 
 
+def _lifted(answers: Sequence[LockoutLift], _: LiftOrder) -> LockoutLift:
+    return LockoutLift(lifted=sum(one.lifted for one in answers))
+
+
 METHODS: Final = {
     "lockouts.list": Method(
-        params=NoParameters, result=list[LockoutView], answer=list_, role=Role.HELP_DESK, route="GET /lockouts"
+        params=NoParameters,
+        result=list[LockoutView],
+        answer=list_,
+        role=Role.HELP_DESK,
+        route="GET /lockouts",
+        merge=in_order(lambda one: one.until, reverse=True),
     ),
     "lockouts.lift": Method(
-        params=LiftOrder, result=LockoutLift, answer=lift, role=Role.OPERATOR, route="POST /lockouts/lift"
+        params=LiftOrder,
+        result=LockoutLift,
+        answer=lift,
+        role=Role.OPERATOR,
+        route="POST /lockouts/lift",
+        merge=Merge(Ask.ALL, _lifted),
     ),
 }

@@ -1,13 +1,16 @@
 # SPDX-License-Identifier: MIT
 """Methods about queued messages: list, show, content."""
 
+from collections.abc import Sequence
 from typing import Final
 
 import msgspec
 
 from bridgehead.admin.faults import INVALID, AdminFault
+from bridgehead.admin.merge import ONE, Ask, Merge, in_order
 from bridgehead.admin.method import Caller, ListLimit, Method, Number, Role
 from bridgehead.admin.ports import RunningServer
+from bridgehead.admin.queue import joining
 from bridgehead.admin.queue.messages import (
     ContentPart,
     MessageDetail,
@@ -69,22 +72,30 @@ async def export(server: RunningServer, params: ContentParameters, _: Caller) ->
     return await export_message(server, params.id, params.offset)
 
 
+def _parts(answers: Sequence[list[MessageDetail]], _: MessageParameters) -> list[MessageDetail]:
+    return [one for answer in answers for one in answer]
+
+
 METHODS: Final = {
     "messages.list": Method(
         params=MessageListParameters, result=list[MessageView], answer=list_, role=Role.HELP_DESK,
         route="GET /messages",
+        merge=in_order(joining.age),
     ),
     "messages.show": Method(
         params=MessageParameters, result=list[MessageDetail], answer=show, role=Role.VIEWER,
         route="GET /messages/{identity}",
+        merge=Merge(Ask.KNOWING, _parts),
     ),
     "messages.export": Method(
         params=ContentParameters, result=ContentPart, answer=export, role=Role.OPERATOR,
         route="GET /messages/{id}/export",
+        merge=ONE,
     ),
     "messages.content": Method(
         params=ContentParameters, result=ContentPart, answer=content, role=Role.OPERATOR,
         route="GET /messages/{id}/content",
+        merge=ONE,
     ),
 }  # fmt: skip
 

@@ -3,8 +3,10 @@
 
 from typing import Final
 
+from bridgehead.admin.health import joining
 from bridgehead.admin.health.health import Liveness, Readiness, readiness
 from bridgehead.admin.health.metrics import MetricsSnapshot, take_snapshot
+from bridgehead.admin.merge import Ask, Merge
 from bridgehead.admin.method import Caller, Method, NoParameters, Role
 from bridgehead.admin.ports import RunningServer
 
@@ -26,12 +28,27 @@ async def ready(server: RunningServer, _: NoParameters, __: Caller) -> Readiness
 
 METHODS: Final = {
     "metrics.snapshot": Method(
-        params=NoParameters, result=MetricsSnapshot, answer=snapshot, role=Role.VIEWER, route="GET /metrics"
+        params=NoParameters,
+        result=MetricsSnapshot,
+        answer=snapshot,
+        role=Role.VIEWER,
+        route="GET /metrics",
+        merge=Merge(Ask.WORKING, joining.metrics),
     ),
     "health.live": Method(
-        params=NoParameters, result=Liveness, answer=live, role=Role.HELP_DESK, route="GET /health/live"
+        params=NoParameters,
+        result=Liveness,
+        answer=live,
+        role=Role.HELP_DESK,
+        route="GET /health/live",
+        merge=Merge(Ask.WORKING),
     ),
     "health.ready": Method(
-        params=NoParameters, result=Readiness, answer=ready, role=Role.HELP_DESK, route="GET /health/ready"
+        params=NoParameters,
+        result=Readiness,
+        answer=ready,
+        role=Role.HELP_DESK,
+        route="GET /health/ready",
+        merge=Merge(Ask.WORKING, joining.readiness),
     ),
 }

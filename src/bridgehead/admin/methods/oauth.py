@@ -7,6 +7,7 @@ import msgspec
 
 from bridgehead.admin.connector import oauth
 from bridgehead.admin.connector.oauth import LogOnView, OAuthView
+from bridgehead.admin.merge import FIRST, Ask, Merge
 from bridgehead.admin.method import Caller, Method, NoParameters, Role
 from bridgehead.admin.ports import RunningServer
 
@@ -56,24 +57,30 @@ async def forget(server: RunningServer, params: OAuthConnector, _: Caller) -> OA
 
 METHODS: Final = {
     "oauth.list": Method(
-        params=NoParameters, result=list[OAuthView], answer=list_, role=Role.VIEWER, route="GET /oauth"
+        params=NoParameters, result=list[OAuthView], answer=list_, role=Role.VIEWER, route="GET /oauth",
+        merge=FIRST,
     ),
     "oauth.refresh": Method(
-        params=OAuthConnector, result=OAuthView, answer=refresh, role=Role.OPERATOR, route="POST /oauth/{name}/refresh"
+        params=OAuthConnector, result=OAuthView, answer=refresh, role=Role.OPERATOR, route="POST /oauth/{name}/refresh",
+        merge=Merge(Ask.ALL),
     ),
     "oauth.login": Method(
         params=OAuthConnector, result=LogOnView, answer=login, role=Role.ADMINISTRATOR,
         route="POST /oauth/{name}/login",
+        merge=FIRST,
     ),
     "oauth.progress": Method(
         params=OAuthConnector, result=LogOnView, answer=progress, role=Role.ADMINISTRATOR,
         route="GET /oauth/{name}/login",
+        merge=FIRST,
     ),
     "oauth.bring": Method(
         params=RefreshTokenOrder, result=OAuthView, answer=bring, role=Role.ADMINISTRATOR,
         route="POST /oauth/{name}/refresh-token",
+        merge=FIRST,
     ),
     "oauth.forget": Method(
-        params=OAuthConnector, result=OAuthView, answer=forget, role=Role.ADMINISTRATOR, route="DELETE /oauth/{name}"
+        params=OAuthConnector, result=OAuthView, answer=forget, role=Role.ADMINISTRATOR, route="DELETE /oauth/{name}",
+        merge=FIRST,
     ),
 }  # fmt: skip

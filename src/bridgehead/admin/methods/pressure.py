@@ -3,7 +3,9 @@
 
 from typing import Final
 
+from bridgehead.admin.health import joining
 from bridgehead.admin.health.pressure import PressureView, view_pressure
+from bridgehead.admin.merge import Ask, Merge
 from bridgehead.admin.method import Caller, Method, NoParameters, Role
 from bridgehead.admin.ports import RunningServer
 
@@ -15,6 +17,11 @@ async def show(server: RunningServer, _: NoParameters, __: Caller) -> PressureVi
 
 METHODS: Final = {
     "back_pressure.show": Method(
-        params=NoParameters, result=PressureView, answer=show, role=Role.VIEWER, route="GET /back-pressure"
+        params=NoParameters,
+        result=PressureView,
+        answer=show,
+        role=Role.VIEWER,
+        route="GET /back-pressure",
+        merge=Merge(Ask.WORKING, joining.pressure),
     ),
 }

@@ -1,12 +1,15 @@
 # SPDX-License-Identifier: MIT
 """Methods about queues: list, show, retry, suspend, resume, verify."""
 
+from collections.abc import Sequence
 from typing import Final
 
 import msgspec
 
+from bridgehead.admin.merge import Ask, Merge
 from bridgehead.admin.method import Caller, ListLimit, Method, NoParameters, Role
 from bridgehead.admin.ports import RunningServer
+from bridgehead.admin.queue import joining
 from bridgehead.admin.queue.queues import (
     ProblemView,
     QueueAction,
@@ -81,27 +84,43 @@ async def verify(server: RunningServer, _: NoParameters, __: Caller) -> list[Pro
     return view_problems(await server.verify())
 
 
+def _problems(answers: Sequence[list[ProblemView]], _: NoParameters) -> list[ProblemView]:
+    """Lost mail first, and in whose queue."""
+    found = [
+        msgspec.structs.replace(one, subject=f"worker {number}: {one.subject}")
+        for number, answer in enumerate(answers, 1)
+        for one in answer
+    ]
+    return sorted(found, key=lambda problem: not problem.lost)
+
+
 METHODS: Final = {
     "queues.list": Method(
-        params=QueuePattern, result=list[QueueView], answer=list_, role=Role.HELP_DESK, route="GET /queues"
+        params=QueuePattern, result=list[QueueView], answer=list_, role=Role.HELP_DESK, route="GET /queues",
+        merge=Merge(Ask.ALL, joining.queues, every=joining.without_filter),
     ),
     "queues.show": Method(
-        params=QueueShow, result=QueueDetail, answer=show, role=Role.HELP_DESK, route="GET /queues/{name}"
+        params=QueueShow, result=QueueDetail, answer=show, role=Role.HELP_DESK, route="GET /queues/{name}",
+        merge=Merge(Ask.KNOWING, joining.queue_detail),
     ),
     "queues.retry": Method(
         params=QueueChoice, result=list[QueueAction], answer=retry, role=Role.OPERATOR,
         route="POST /queues/{name}/retry",
+        merge=Merge(Ask.KNOWING, joining.queue_actions, every=joining.no_filter),
     ),
     "queues.suspend": Method(
         params=QueueChoice, result=list[QueueAction], answer=suspend, role=Role.OPERATOR,
         route="POST /queues/{name}/suspend",
+        merge=Merge(Ask.KNOWING, joining.queue_actions, every=joining.no_filter),
     ),
     "queues.resume": Method(
         params=QueueChoice, result=list[QueueAction], answer=resume, role=Role.OPERATOR,
         route="POST /queues/{name}/resume",
+        merge=Merge(Ask.KNOWING, joining.queue_actions, every=joining.no_filter),
     ),
     "queues.verify": Method(
         params=NoParameters, result=list[ProblemView], answer=verify, role=Role.VIEWER,
         route="GET /queue-store/problems",
+        merge=Merge(Ask.ALL, _problems),
     ),
 }  # fmt: skip

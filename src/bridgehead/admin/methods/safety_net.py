@@ -5,8 +5,10 @@ from typing import Final
 
 import msgspec
 
+from bridgehead.admin.merge import NOT_YET, Ask, Merge
 from bridgehead.admin.method import Caller, ListLimit, Method, NoParameters, Number, Role
 from bridgehead.admin.ports import RunningServer
+from bridgehead.admin.queue import joining
 from bridgehead.admin.queue.safety_net import (
     KeptList,
     RequestView,
@@ -73,21 +75,26 @@ def _selection(params: Selection) -> Selection:
 
 METHODS: Final = {
     "safety_net.status": Method(
-        params=NoParameters, result=SafetyNetView, answer=status, role=Role.HELP_DESK, route="GET /safety-net"
+        params=NoParameters, result=SafetyNetView, answer=status, role=Role.HELP_DESK, route="GET /safety-net",
+        merge=Merge(Ask.ALL, joining.safety_net),
     ),
     "safety_net.list": Method(
-        params=KeptListParameters, result=KeptList, answer=list_, role=Role.HELP_DESK, route="GET /safety-net/messages"
+        params=KeptListParameters, result=KeptList, answer=list_, role=Role.HELP_DESK, route="GET /safety-net/messages",
+        merge=Merge(Ask.ALL, joining.kept),
     ),
     "safety_net.resubmit": Method(
         params=ResubmitParameters, result=RequestView, answer=start, role=Role.OPERATOR,
         route="POST /safety-net/requests",
+        merge=NOT_YET,
     ),
     "safety_net.request": Method(
         params=RequestParameters, result=RequestView, answer=request, role=Role.HELP_DESK,
         route="GET /safety-net/requests/{id}",
+        merge=NOT_YET,
     ),
     "safety_net.cancel": Method(
         params=RequestParameters, result=RequestView, answer=stop, role=Role.OPERATOR,
         route="POST /safety-net/requests/{id}/cancel",
+        merge=NOT_YET,
     ),
 }  # fmt: skip

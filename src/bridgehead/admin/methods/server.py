@@ -3,7 +3,9 @@
 
 from typing import Final
 
+from bridgehead.admin.health import joining
 from bridgehead.admin.health.status import StatusReport, report_status
+from bridgehead.admin.merge import Ask, Merge
 from bridgehead.admin.method import Caller, Method, NoParameters, Role
 from bridgehead.admin.ports import ReloadOutcome, RunningServer
 
@@ -20,9 +22,19 @@ async def reload(server: RunningServer, _: NoParameters, __: Caller) -> ReloadOu
 
 METHODS: Final = {
     "server.status": Method(
-        params=NoParameters, result=StatusReport, answer=status, role=Role.VIEWER, route="GET /status"
+        params=NoParameters,
+        result=StatusReport,
+        answer=status,
+        role=Role.VIEWER,
+        route="GET /status",
+        merge=Merge(Ask.WORKING, joining.status, joining.troubled_status),
     ),
     "server.reload": Method(
-        params=NoParameters, result=ReloadOutcome, answer=reload, role=Role.ADMINISTRATOR, route="POST /reload"
+        params=NoParameters,
+        result=ReloadOutcome,
+        answer=reload,
+        role=Role.ADMINISTRATOR,
+        route="POST /reload",
+        merge=Merge(Ask.SUPERVISOR),
     ),
 }

@@ -5,6 +5,7 @@ from typing import Final
 
 import msgspec
 
+from bridgehead.admin.merge import FIRST
 from bridgehead.admin.method import Caller, Method, Role
 from bridgehead.admin.ports import RunningServer
 from bridgehead.admin.probe.ports import DOMAIN, RECEIVE_CONNECTOR, SEND_CONNECTOR, SMTP, ProbeRequest
@@ -100,18 +101,23 @@ METHODS: Final = {
     "tests.send_connector": Method(
         params=SendConnectorTest, result=ProbeResult, answer=send_connector, role=Role.OPERATOR,
         route="POST /tests/send-connectors/{name}",
+        merge=FIRST,
     ),
     "tests.receive_connector": Method(
         params=ReceiveConnectorTest, result=ProbeResult, answer=receive_connector, role=Role.OPERATOR,
         route="POST /tests/receive-connectors/{name}",
+        merge=FIRST,
     ),
     "tests.domain": Method(
-        params=DomainTest, result=ProbeResult, answer=domain, role=Role.OPERATOR, route="POST /tests/domains/{name}"
+        params=DomainTest, result=ProbeResult, answer=domain, role=Role.OPERATOR, route="POST /tests/domains/{name}",
+        merge=FIRST,
     ),
     "tests.smtp": Method(
-        params=HostTest, result=ProbeResult, answer=smtp, role=Role.OPERATOR, route="POST /tests/hosts/{host}"
+        params=HostTest, result=ProbeResult, answer=smtp, role=Role.OPERATOR, route="POST /tests/hosts/{host}",
+        merge=FIRST,
     ),
     "tests.results": Method(
-        params=ResultsWanted, result=list[ProbeResult], answer=results, role=Role.VIEWER, route="GET /tests/results"
+        params=ResultsWanted, result=list[ProbeResult], answer=results, role=Role.VIEWER, route="GET /tests/results",
+        merge=FIRST,
     ),
 }  # fmt: skip

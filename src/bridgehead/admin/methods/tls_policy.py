@@ -5,6 +5,7 @@ from typing import Final
 
 import msgspec
 
+from bridgehead.admin.merge import FIRST, Ask, Merge
 from bridgehead.admin.method import Caller, Method, Role
 from bridgehead.admin.ports import RunningServer
 from bridgehead.admin.tls.tls_policy import Forgotten, TlsPolicyView, domain_of
@@ -30,9 +31,19 @@ async def forget(server: RunningServer, params: Domain, _: Caller) -> Forgotten:
 
 METHODS: Final = {
     "tls_policy.show": Method(
-        params=Domain, result=TlsPolicyView, answer=show, role=Role.VIEWER, route="GET /tls-policies/{domain}"
+        params=Domain,
+        result=TlsPolicyView,
+        answer=show,
+        role=Role.VIEWER,
+        route="GET /tls-policies/{domain}",
+        merge=FIRST,
     ),
     "tls_policy.forget": Method(
-        params=Domain, result=Forgotten, answer=forget, role=Role.OPERATOR, route="POST /tls-policies/{domain}/forget"
+        params=Domain,
+        result=Forgotten,
+        answer=forget,
+        role=Role.OPERATOR,
+        route="POST /tls-policies/{domain}/forget",
+        merge=Merge(Ask.KNOWING),
     ),
 }

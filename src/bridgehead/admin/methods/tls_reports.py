@@ -8,6 +8,7 @@ from typing import Annotated, Final, TypeVar
 import msgspec
 
 from bridgehead.admin.faults import FAILED, AdminFault
+from bridgehead.admin.merge import FIRST
 from bridgehead.admin.method import Caller, Method, Number, Role
 from bridgehead.admin.ports import RunningServer
 from bridgehead.admin.tls.tls_reports import (
@@ -79,16 +80,20 @@ METHODS: Final = {
     "tls_reports.list": Method(
         params=TlsReportSpan, result=list[ReceivedReportView], answer=list_, role=Role.VIEWER,
         route="GET /tls-reports",
+        merge=FIRST,
     ),
     "tls_reports.show": Method(
         params=TlsReportNumber, result=ReceivedReportView, answer=show, role=Role.VIEWER,
         route="GET /tls-reports/{id}",
+        merge=FIRST,
     ),
     "tls_reports.results": Method(
-        params=TlsResultSpan, result=list[SentReportView], answer=results, role=Role.VIEWER, route="GET /tls-results"
+        params=TlsResultSpan, result=list[SentReportView], answer=results, role=Role.VIEWER, route="GET /tls-results",
+        merge=FIRST,
     ),
     "tls_reports.send": Method(
         params=TlsReportOrder, result=list[SentReportView], answer=send_, role=Role.OPERATOR,
         route="POST /tls-results/send",
+        merge=FIRST,
     ),
 }  # fmt: skip

@@ -1,12 +1,14 @@
 # SPDX-License-Identifier: MIT
 """Methods of message tracking: search, and the story of one message."""
 
+from collections.abc import Sequence
 from datetime import UTC, datetime
 from typing import Final
 
 import msgspec
 
 from bridgehead.admin.faults import INVALID, NOT_FOUND, AdminFault
+from bridgehead.admin.merge import Ask, Merge
 from bridgehead.admin.method import Caller, Method, Role
 from bridgehead.admin.ports import RunningServer
 from bridgehead.admin.queue.messages import list_messages
@@ -80,11 +82,18 @@ async def story(server: RunningServer, params: TraceIdentity, _: Caller) -> Stor
     return tell(found, traces.connectors, traces.revision, queued, now, traces.past, flights)
 
 
+def _owner(answers: Sequence[Story], _: TraceIdentity) -> Story:
+    """The logs tell all the same; who has the message in a queue knows until now."""
+    return max(answers, key=lambda one: one.total_seconds)
+
+
 METHODS: Final = {
     "trace.search": Method(
-        params=TraceSearch, result=TracePage, answer=search, role=Role.HELP_DESK, route="GET /trace"
+        params=TraceSearch, result=TracePage, answer=search, role=Role.HELP_DESK, route="GET /trace",
+        merge=Merge(Ask.FIRST, before="worker.flush_logs"),
     ),
     "trace.story": Method(
-        params=TraceIdentity, result=Story, answer=story, role=Role.HELP_DESK, route="GET /trace/{identity}"
+        params=TraceIdentity, result=Story, answer=story, role=Role.HELP_DESK, route="GET /trace/{identity}",
+        merge=Merge(Ask.KNOWING, _owner, before="worker.flush_logs"),
     ),
 }  # fmt: skip

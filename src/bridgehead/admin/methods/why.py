@@ -1,15 +1,20 @@
 # SPDX-License-Identifier: MIT
 """The method `why`: the verdict about a queue, a message, a recipient, a domain, a client or an error text."""
 
+from collections.abc import Sequence
 from typing import Final
 
 import msgspec
 
+from bridgehead.admin.merge import Ask, Merge
 from bridgehead.admin.method import Caller, Method, Role
 from bridgehead.admin.ports import RunningServer
 from bridgehead.admin.why.answer import check_subject, explain
-from bridgehead.admin.why.verdict import Explanation
+from bridgehead.admin.why.verdict import Explanation, State, Verdict
 from bridgehead.mail.limits import EXPLAINED_TEXT
+
+_QUEUED: Final = (State.STUCK, State.WAITING, State.MOVING)
+_ELSEWHERE: Final = (State.DELIVERED, State.FAILED, State.REFUSED, State.EXPLAINED)
 
 
 class WhySubject(msgspec.Struct, forbid_unknown_fields=True, omit_defaults=True):
@@ -31,6 +36,26 @@ async def why(server: RunningServer, params: WhySubject, _: Caller) -> Explanati
     )
 
 
+def _explained(answers: Sequence[Explanation], _: WhySubject) -> Explanation:
+    """What waits or moves with one worker says more than what the logs tell all of them; the same is told once."""
+    verdicts: list[Verdict] = []
+    for one in (verdict for answer in answers for verdict in answer.verdicts):
+        if one not in verdicts:
+            verdicts.append(one)
+    for wanted in (_QUEUED, _ELSEWHERE):
+        if found := [one for one in verdicts if one.state in wanted]:
+            verdicts = found
+            break
+    return msgspec.structs.replace(answers[0], verdicts=verdicts, complete=all(one.complete for one in answers))
+
+
 METHODS: Final = {
-    "why": Method(params=WhySubject, result=Explanation, answer=why, role=Role.HELP_DESK, route="GET /why"),
+    "why": Method(
+        params=WhySubject,
+        result=Explanation,
+        answer=why,
+        role=Role.HELP_DESK,
+        route="GET /why",
+        merge=Merge(Ask.KNOWING, _explained, before="worker.flush_logs"),
+    ),
 }

@@ -12,6 +12,7 @@ from typing import Final
 from bridgehead.admin.faults import NOT_FOUND, AdminFault
 from bridgehead.admin.queue.action_record import ACTION, RUNNING, ActionRecord, note_of, record_of
 from bridgehead.mail.limits import ACTION_BATCH, ACTIONS_KEPT
+from bridgehead.queues.numbers import ALL_NUMBERS, Numbers
 from bridgehead.queues.store import ItemFilter, Note, QueueKind, QueueStore, StoreFault, Swap
 
 log = logging.getLogger("bridgehead.admin")
@@ -29,8 +30,8 @@ class ActionArchive:
         running: actions under way by number, as they stand.
     """
 
-    def __init__(self, store: QueueStore, now: Callable[[], float]) -> None:
-        self._store, self._now = store, now
+    def __init__(self, store: QueueStore, now: Callable[[], float], numbers: Numbers = ALL_NUMBERS) -> None:
+        self._store, self._now, self._numbers = store, now, numbers
         self.running: dict[int, ActionRecord] = {}
         self._next_id = 1
         self._count = 0
@@ -48,13 +49,14 @@ class ActionArchive:
                     unfinished.append(record)
                 if record.purge_at:
                     self._purges[record.id] = record.purge_at
-        self._next_id = max(1, last + 1)
+        self._next_id = self._numbers.first(last + 1)
         return unfinished
 
     def number(self) -> int:
         """A number for a new record."""
-        self._next_id += 1
-        return self._next_id - 1
+        number = self._next_id
+        self._next_id += self._numbers.step
+        return number
 
     async def add(self, record: ActionRecord, undone: ActionRecord | None = None) -> None:
         """Store a new record, and with it the one that it undoes. Raises StoreFault."""

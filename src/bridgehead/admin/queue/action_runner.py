@@ -33,6 +33,7 @@ from bridgehead.delivery.actions import Applied, Decide, MessageActions, NoteFor
 from bridgehead.mail.item import Handling, MailItem, Source
 from bridgehead.mail.limits import ACTION_BATCH
 from bridgehead.queues.changes import ChangeKind, ItemChange, Unchanged, changed, former, restored
+from bridgehead.queues.numbers import ALL_NUMBERS, Numbers
 from bridgehead.queues.settings import QueueSettings
 from bridgehead.queues.store import (
     ItemFilter,
@@ -77,6 +78,7 @@ class ActionRunner:
     Args:
         actions: changes a batch of messages, wherever they are.
         tracker: told of messages that come back or go through the categorizer anew.
+        numbers: those that records get.
 
     Attributes:
         selection: which messages are meant.
@@ -84,11 +86,12 @@ class ActionRunner:
     """
 
     def __init__(
-        self, store: QueueStore, actions: MessageActions, tracker: Tracker, surroundings: Surroundings
+        self, store: QueueStore, actions: MessageActions, tracker: Tracker, surroundings: Surroundings,
+        numbers: Numbers = ALL_NUMBERS,
     ) -> None:  # fmt: skip
         self._store, self.changes, self._tracker, self.around = store, actions, tracker, surroundings
         self.selection = Selection(store, surroundings)
-        self.archive = ActionArchive(store, surroundings.now)
+        self.archive = ActionArchive(store, surroundings.now, numbers)
         self._tasks: dict[int, asyncio.Task[None]] = {}
         self.held_by_another: Callable[[QueuedItem], Handling | None] = lambda entry: None
         """What standing rules in force order for a message that one that ended has held."""

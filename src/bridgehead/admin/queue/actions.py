@@ -39,6 +39,7 @@ class ActionOrder(msgspec.Struct, forbid_unknown_fields=True, omit_defaults=True
         messages: internal ids, network message ids or Message-IDs, separated by commas; or
         queue: all of one queue, by its identity, next hop domain or connector; and, or
         filter: those that fit: {FromAddress -like '*@contoso.com' -and Size -gt 1MB}.
+        ignore_missing: named messages that are not queued are left out, as long as one is.
         reason: why; needed unless one message is named.
         with_ndr: remove: tell the sender (Exchange's default).
         connector: redirect: the send connector to use.
@@ -51,6 +52,7 @@ class ActionOrder(msgspec.Struct, forbid_unknown_fields=True, omit_defaults=True
     messages: str = ""
     queue: str = ""
     filter: str = ""
+    ignore_missing: bool = False
     reason: str = ""
     with_ndr: bool = True
     connector: str = ""
@@ -206,7 +208,7 @@ async def _target(server: RunningServer, order: ActionOrder) -> Target:
     if order.messages:
         if order.queue or order.filter:
             raise AdminFault(INVALID, "messages are named by id, or by queue and filter, not by both")
-        return Target(ids=await _named(server, order.messages))
+        return Target(ids=await _named(server, order.messages, order.ignore_missing))
     if not order.queue and not order.filter:
         remedy = "name messages, a queue, or give a filter"
         raise AdminFault(INVALID, "it is not said which messages are meant", remedy)
@@ -219,9 +221,10 @@ async def _target(server: RunningServer, order: ActionOrder) -> Target:
     return Target(queue=state.queue, next_hop=state.next_hop, filter=text)
 
 
-async def _named(server: RunningServer, names: str) -> tuple[int, ...]:
+async def _named(server: RunningServer, names: str, ignore_missing: bool) -> tuple[int, ...]:
     """Internal ids of the messages that are named; of every part of those named by another identity."""
     found: list[int] = []
+    missing: AdminFault | None = None
     for name in (part.strip() for part in names.split(",")):
         if not name:
             continue
@@ -231,10 +234,14 @@ async def _named(server: RunningServer, names: str) -> tuple[int, ...]:
             entries = await server.list_items(ItemFilter(network_message_id=name, limit=ACTION_TARGETS))
             entries = entries or await server.list_items(ItemFilter(message_id=name, limit=ACTION_TARGETS))
         if not entries:
-            raise AdminFault(NOT_FOUND, f"no message {name} is queued", f"bridgehead trace --message-id '{name}'")
+            missing = AdminFault(NOT_FOUND, f"no message {name} is queued", f"bridgehead trace --message-id '{name}'")
+            if not ignore_missing:
+                raise missing
         found += [entry.id for entry in entries]
         if len(found) > ACTION_TARGETS:
             raise AdminFault(INVALID, f"at most {ACTION_TARGETS} messages are named by id", "use a filter")
+    if missing is not None and not found:
+        raise missing
     return tuple(dict.fromkeys(found))
 
 

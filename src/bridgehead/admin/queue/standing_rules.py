@@ -83,9 +83,13 @@ class StandingRules:
 
     # --- life -------------------------------------------------------------------------------------------------------
 
-    async def start(self) -> None:
-        """Put rules in force again, after the runner and before the categorizer. Raises StoreFault, AdminFault."""
+    async def start(self, *, counted: bool = True) -> None:
+        """Put rules in force again, after the runner and before the categorizer. Raises StoreFault, AdminFault.
+
+        `counted`: the records say what matched here; else what matched with the worker that they are a copy of.
+        """
         for rule in await self.rules():
+            rule.matched = rule.matched if counted else 0
             self._next_id = max(self._next_id, rule.id + 1)
             if rule.state == IN_FORCE:
                 self._put_in_force(rule)

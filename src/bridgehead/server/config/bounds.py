@@ -13,6 +13,7 @@ import msgspec
 from bridgehead.admin.probe.settings import ConnectorTestSettings
 from bridgehead.categorizer.settings import CategorizerSettings
 from bridgehead.delivery.settings import DeliverySettings
+from bridgehead.mail.limits import WORKERS
 from bridgehead.mail.units import UNLIMITED, ByteSize, Duration
 from bridgehead.monitoring.settings import AlarmSettings, MonitoringSettings
 from bridgehead.net.acme_settings import AcmeSettings
@@ -31,6 +32,7 @@ from bridgehead.receive.authentication_settings import AuthServer, LockoutSettin
 from bridgehead.receive.ldap.settings import LdapSettings
 from bridgehead.receive.settings import Device, PickupSettings, ReceiveConnector
 from bridgehead.routing.settings import ForeignConnector, MailboxStore, SendConnector
+from bridgehead.server.config.schema import ServerSettings
 from bridgehead.tracking.settings import LogSettings
 from bridgehead.tracking.tls_report_settings import TlsReportSettings
 
@@ -186,6 +188,7 @@ BOUNDS: Final[dict[type[msgspec.Struct], dict[str, Bound]]] = {
         "dsn_max_message_attach_size": Bound(0, _INT32),
         "outbound_window_bytes": Bound(1 * _MB, 64 * _GB),
     },
+    ServerSettings: {"workers": Bound(1, WORKERS)},
     LogSettings: {
         "message_tracking_log_max_age": _LOG_AGE,
         "message_tracking_log_max_file_size": _LOG_FILE,

@@ -32,6 +32,7 @@ from bridgehead.server.config.sender_checks import check_sender_exceptions
 from bridgehead.server.config.server_checks import check_logs, check_server
 from bridgehead.server.config.tls_checks import check_tls
 from bridgehead.server.config.tls_report_checks import check_tls_reports
+from bridgehead.server.config.worker_checks import check_workers
 
 
 def load_checked(path: Path | None) -> Loaded:
@@ -52,6 +53,7 @@ def check(loaded: Loaded) -> list[Problem]:
     configuration, findings = loaded.configuration, loaded.findings
     check_bounds(configuration, findings)
     check_server(configuration, findings)
+    check_workers(configuration, findings)
     check_logs(configuration, findings)
     check_api(configuration, findings)
     check_accepted_domains(configuration, findings)

@@ -31,6 +31,7 @@ class ServerSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_f
         tls_certificate_file, tls_key_file: PEM pair of connectors without their own; a self-signed pair is made at
             first start where these are empty.
         control_socket: Unix socket of the management interface, within the data directory.
+        workers: processes that move mail, each with a queue of its own; more than one use as many processors.
         user, group: unprivileged account taken after binding, when started as root; "" keeps.
     """
 
@@ -40,6 +41,7 @@ class ServerSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_f
     tls_certificate_file: str = ""
     tls_key_file: str = ""
     control_socket: str = "control.sock"
+    workers: int = 1
     user: str = ""
     group: str = ""
 

@@ -1,0 +1,130 @@
+# SPDX-License-Identifier: MIT
+"""Which of the processes that move mail this one is, and what follows from that: its queue, its files, its share."""
+
+from pathlib import Path
+from typing import Final
+
+import msgspec
+
+from bridgehead.mail.units import UNLIMITED, ByteSize, Count
+from bridgehead.queues.numbers import Numbers
+from bridgehead.queues.settings import QueueSettings, SubmissionQueueLength
+from bridgehead.queues.shards import shard_folder
+from bridgehead.receive.settings import ReceiveConnector
+from bridgehead.routing.settings import SendConnector
+from bridgehead.server.config.load import Loaded
+
+_FOLDER: Final = "workers"
+"""Within the data directory: what the second worker and those after it keep for themselves."""
+
+
+class Place(msgspec.Struct, frozen=True):
+    """One of several workers, or the only one.
+
+    Attributes:
+        number: from 1. The first does what must be done once only.
+        count: how many there are.
+        numbers_from, notes_from: no entry, and no record of an action, of any queue had so large a number when they
+            were started.
+    """
+
+    number: int = 1
+    count: int = 1
+    numbers_from: int = 1
+    notes_from: int = 1
+
+    @property
+    def is_first(self) -> bool:
+        return self.number == 1
+
+    @property
+    def is_alone(self) -> bool:
+        return self.count == 1
+
+    @property
+    def numbers(self) -> Numbers:
+        """Those of its queue's entries."""
+        return Numbers(self.numbers_from, self.count, (self.number - 1) % self.count)
+
+    @property
+    def note_numbers(self) -> Numbers:
+        """Those of its records of actions."""
+        return Numbers(self.notes_from, self.count, (self.number - 1) % self.count)
+
+    def queue_folder(self, folder: Path) -> Path:
+        """Its queue, within the folder of all."""
+        return shard_folder(folder, self.number)
+
+    def own_folder(self, data_directory: Path) -> Path:
+        """Where it keeps what it knows, such as lock-outs, over a restart."""
+        return data_directory if self.is_first else data_directory / _FOLDER / str(self.number)
+
+    def own(self, path: Path) -> Path:
+        """A file beside the first worker's of this name."""
+        return path if self.is_first else path.with_name(f"{path.stem}-{self.number}{path.suffix}")
+
+    def share(self, loaded: Loaded) -> Loaded:
+        """The configuration with this worker's part of what is limited for the whole server.
+
+        Divided is what protects next hops, disks and memory. What is counted for one client stays whole, since its
+        sessions may all have come to one worker.
+        """
+        if self.is_alone:
+            return loaded
+        configuration = loaded.configuration
+        pressure = configuration.back_pressure
+        return msgspec.structs.replace(
+            loaded,
+            configuration=msgspec.structs.replace(
+                configuration,
+                queues=self._queues(configuration.queues),
+                back_pressure=msgspec.structs.replace(
+                    pressure, submission_queue_length=self._length(pressure.submission_queue_length)
+                ),
+                delivery=msgspec.structs.replace(
+                    configuration.delivery,
+                    max_outbound_connections=self._count(configuration.delivery.max_outbound_connections),
+                    max_per_domain_outbound_connections=self._count(
+                        configuration.delivery.max_per_domain_outbound_connections
+                    ),
+                ),
+                # each sees a part of a client's mail, and would miss the rest
+                alarms=msgspec.structs.replace(configuration.alarms, source_silence_enabled=False),
+                receive_connectors=[self._receive(one) for one in configuration.receive_connectors],
+                send_connectors=[self._send(one) for one in configuration.send_connectors],
+            ),
+        )
+
+    def _queues(self, settings: QueueSettings) -> QueueSettings:
+        return msgspec.structs.replace(
+            settings,
+            max_per_domain_low_priority_connections=self._part(settings.max_per_domain_low_priority_connections),
+            max_per_domain_normal_priority_connections=self._part(settings.max_per_domain_normal_priority_connections),
+            max_per_domain_high_priority_connections=self._part(settings.max_per_domain_high_priority_connections),
+            safety_net_max_size=ByteSize(settings.safety_net_max_size // self.count),
+        )
+
+    def _length(self, limits: SubmissionQueueLength) -> SubmissionQueueLength:
+        return SubmissionQueueLength(
+            **{name: value / self.count for name, value in msgspec.structs.asdict(limits).items()}
+        )
+
+    def _receive(self, connector: ReceiveConnector) -> ReceiveConnector:
+        return msgspec.structs.replace(
+            connector, max_inbound_connection=self._count(connector.max_inbound_connection)
+        )  # fmt: skip
+
+    def _send(self, connector: SendConnector) -> SendConnector:
+        return msgspec.structs.replace(
+            connector, max_outbound_connections_per_domain=self._part(connector.max_outbound_connections_per_domain)
+        )  # fmt: skip
+
+    def _count(self, whole: Count) -> Count:
+        return whole if whole == UNLIMITED else Count(self._part(whole))
+
+    def _part(self, whole: int) -> int:
+        """An equal part, at least 1; 0 stays 0, which means something else everywhere."""
+        return max(1, whole // self.count) if whole else 0
+
+
+ALONE: Final = Place()

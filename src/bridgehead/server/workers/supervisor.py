@@ -1,0 +1,266 @@
+# SPDX-License-Identifier: MIT
+"""The supervisor of several workers: owns the listening sockets, starts and ends the workers, answers for them all.
+
+No mail passes it. It reads the configuration, and a worker follows the one that the supervisor has found good; what
+operators ask goes to the workers and comes back as one answer (`asking.py`).
+"""
+
+import asyncio
+import logging
+import os
+import socket
+from functools import partial
+from pathlib import Path
+from typing import Any, Final
+
+import msgspec
+
+from bridgehead import __version__
+from bridgehead.admin.access.audit_log import AuditLogFile
+from bridgehead.admin.calls.channel import Request
+from bridgehead.admin.calls.control import ControlServer, channel_path
+from bridgehead.admin.faults import AdminFault
+from bridgehead.admin.health.alarms import AlarmReport
+from bridgehead.admin.methods.table import METHODS
+from bridgehead.admin.ports import ReloadOutcome
+from bridgehead.admin.queue.action_record import ACTION
+from bridgehead.admin.queue.standing_rules import RULE
+from bridgehead.directory.lookup import DirectoryUnavailable
+from bridgehead.net.certificates import CertificatePair
+from bridgehead.net.clock import SystemClock
+from bridgehead.net.ip_range import Binding
+from bridgehead.queues import shards
+from bridgehead.receive.connector import ReceiveConnectors
+from bridgehead.receive.crowd import Crowd
+from bridgehead.receive.server import bind_sockets
+from bridgehead.server.api_process import ApiProcess
+from bridgehead.server.app import own_pair
+from bridgehead.server.config.check import load_checked
+from bridgehead.server.config.load import Loaded
+from bridgehead.server.config.problem import ConfigurationError
+from bridgehead.server.monitoring import management_troubles
+from bridgehead.server.notify import Notifier
+from bridgehead.server.process import CANNOT_START, Bound, announce, reload_on_signal, stop_on_signals, tell_gathered
+from bridgehead.server.rooms import open_directory
+from bridgehead.server.workers.asking import SYSTEM, Asked, combined
+from bridgehead.server.workers.elsewhere import Trouble
+from bridgehead.server.workers.orders import Orders
+from bridgehead.server.workers.own_methods import NOTE_TROUBLES, Troubles
+from bridgehead.server.workers.place import Place
+from bridgehead.server.workers.running import WorkerProcess
+from bridgehead.tracking.alarms import Severity
+
+log = logging.getLogger("bridgehead.server")
+
+TROUBLES_SECONDS: Final = 10.0
+
+
+class Supervisor:
+    """All workers of a server.
+
+    Args:
+        bound: every socket.
+    """
+
+    def __init__(self, loaded: Loaded, path: Path | None, bound: Bound) -> None:
+        self._loaded, self._path, self._bound = loaded, path, bound
+        configuration = loaded.configuration
+        self._count = configuration.server.workers
+        self._clock = SystemClock()
+        fqdn = configuration.server.fqdn or socket.getfqdn()
+        self.stop_requested = asyncio.Event()
+        self.notifier = Notifier()
+        self._places: dict[int, Place] = {}
+        self._crowd_memory = Crowd.make(self._count)
+        self._crowd = Crowd(self._crowd_memory, self._count)
+        socket_path = loaded.within(configuration.server.control_socket)
+        self._channel = channel_path(socket_path)
+        self.workers = [
+            WorkerProcess(number, self._channel.with_name(f"{self._channel.stem}-{number}{self._channel.suffix}"),
+                          partial(self._orders, number), partial(self._crowd.absent, number - 1))
+            for number in range(1, self._count + 1)
+        ]  # fmt: skip
+        self._audit = AuditLogFile(configuration.logs, loaded.within(configuration.logs.log_directory), self._clock.now)
+        own = own_pair(loaded, fqdn)
+        settings = configuration.api
+        self._api = ApiProcess(
+            settings, socket_path, self._channel, loaded.within(settings.administrators_file),
+            CertificatePair(loaded.within(settings.tls_certificate_file), loaded.within(settings.tls_key_file))
+            if settings.tls_certificate_file else own,
+        )  # fmt: skip
+        asked: Any = Asked(self.workers, {"server.reload": self.reload})
+        self._control = ControlServer(combined(METHODS), asked, self._channel, self._audit, lambda: self._api.pid)
+        self._reloading = asyncio.Lock()
+        self._tasks: list[asyncio.Task[None]] = []
+
+    async def start(self) -> None:
+        """Bring the queues into order, start every worker, answer. Raises what keeps a server from starting."""
+        await asyncio.to_thread(self._prepare)
+        started = await asyncio.gather(*(worker.start() for worker in self.workers), return_exceptions=True)
+        for fault in started:
+            if fault is not None:
+                raise fault
+        self._api.listen(self._bound.api, self._bound.probe)
+        await self._control.start()
+        self._api.start()
+        if (interval := self.notifier.watchdog_interval) is not None:
+            self._tasks.append(asyncio.get_running_loop().create_task(self._tend_watchdog(interval)))
+        self._tasks.append(asyncio.get_running_loop().create_task(self._tell_troubles()))
+
+    def _prepare(self) -> None:
+        """On a thread: the queues of workers that are no more come to the first one; the others know its rules."""
+        queue = self._loaded.within(self._loaded.configuration.queues.queue_database_path)
+        tell_gathered(shards.gather(queue, self._count))
+        shards.hand_out(queue, self._count, [RULE])
+        entries, notes = shards.numbers_from(queue, self._count), shards.notes_from(queue, self._count, ACTION)
+        for number in range(1, self._count + 1):
+            self._places[number] = Place(number, self._count, entries, notes)
+
+    def _orders(self, number: int, handover: int) -> Orders:
+        place, early = self._places[number], self._bound.early
+        return Orders(
+            loaded=self._loaded,
+            path=self._path,
+            place=place,
+            channel=self.workers[number - 1].channel,
+            handover=handover,
+            crowd=self._crowd_memory,
+            receive={str(binding): one.fileno() for binding, one in self._bound.receive.items()},
+            acme={str(binding): one.fileno() for binding, one in early.acme.items()} if place.is_first else {},
+            policy=early.policy.fileno() if early.policy is not None and place.is_first else -1,
+        )
+
+    async def stop(self) -> None:
+        """Accept no more, have every worker finish what is under way."""
+        self.notifier.stopping()
+        for task in self._tasks:
+            task.cancel()
+        await self._api.stop()
+        await self._control.close()
+        for one in self._bound.receive.values():
+            one.close()
+        await asyncio.gather(*(worker.stop() for worker in self.workers))
+        self._bound.early.close()
+        self._audit.close()
+
+    async def _tell_troubles(self) -> None:
+        """Have the first worker tell of what is wrong with the others and with us, as it tells of its own alarms."""
+        while True:
+            await asyncio.sleep(TROUBLES_SECONDS)
+            try:
+                await self._tell(await self._troubles())
+            except AdminFault as fault:
+                log.warning("alarms of workers are not told: %s", fault)
+
+    async def _troubles(self) -> list[Trouble]:
+        management = management_troubles(self._api, self._audit)
+        found = [Trouble(id, Severity.WARNING, text) for id, text in management.items() if text]
+        for worker in self.workers[1:]:
+            if not worker.ready.is_set():
+                text = worker.trouble or "is being started"
+                found.append(Trouble("down", Severity.CRITICAL, text, "see the log for why", worker.number))
+                continue
+            answer = await worker.core.ask(Request(id=0, method="alarms.list", caller=SYSTEM))
+            found += (
+                Trouble(one.id, Severity(one.severity), one.text, one.remedy, worker.number)
+                for one in msgspec.json.decode(answer.result, type=AlarmReport).alarms
+            )
+        return found
+
+    async def _tell(self, troubles: list[Trouble]) -> None:
+        first = self.workers[0]
+        if first.ready.is_set():
+            params = msgspec.Raw(msgspec.json.encode(Troubles(troubles)))
+            await first.core.ask(Request(id=0, method=NOTE_TROUBLES, params=params, caller=SYSTEM))
+
+    async def _tend_watchdog(self, interval: float) -> None:
+        """Say that we live as long as every worker answers, or is being started."""
+        while True:
+            await asyncio.sleep(interval)
+            try:
+                async with asyncio.timeout(interval):
+                    await asyncio.gather(
+                        *(one.core.ask(Request(id=0, method="health.live", caller=SYSTEM))
+                          for one in self.workers if one.ready.is_set())
+                    )  # fmt: skip
+            except (AdminFault, TimeoutError) as fault:
+                silent = [one.number for one in self.workers if one.ready.is_set()]
+                log.error("a worker among %s does not answer: %s", silent, fault)
+                continue
+            self.notifier.watchdog()
+
+    # --- configuration ----------------------------------------------------------------------------------------------
+
+    async def reload(self) -> ReloadOutcome:
+        """Read the configuration anew, all or nothing: whatever can fail is tried before a worker is told."""
+        async with self._reloading:
+            try:
+                loaded = load_checked(self._path)
+                opened = self._open(loaded)
+            except ConfigurationError as error:
+                return ReloadOutcome(problems=[str(problem) for problem in error.problems])
+            except (OSError, DirectoryUnavailable) as error:
+                return ReloadOutcome(problems=[str(error)])
+            self.notifier.reloading()
+            before, self._loaded = self._loaded, loaded
+            self._bound.receive.update(opened)
+            outcomes = await asyncio.gather(*(self._reload_one(worker, opened) for worker in self.workers))
+            wanted = set(ReceiveConnectors(loaded.configuration.receive_connectors).listening())
+            for binding in [one for one in self._bound.receive if one not in wanted]:
+                self._bound.receive.pop(binding).close()
+            self.notifier.ready()
+            told = next((one for one in outcomes if one is not None), ReloadOutcome())
+            if before.configuration.server.workers != loaded.configuration.server.workers:
+                log.warning("the number of workers changes with a restart")
+            return told
+
+    def _open(self, loaded: Loaded) -> dict[Binding, socket.socket]:
+        """New listening sockets, once the directory is seen to open. Raises OSError, DirectoryUnavailable."""
+        configuration = loaded.configuration
+        open_directory(
+            loaded.within(configuration.directory.recipients_file), configuration.categorizer.plus_addressing_enabled
+        )
+        return bind_sockets(configuration.receive_connectors, self._bound.receive)
+
+    async def _reload_one(self, worker: WorkerProcess, opened: dict[Binding, socket.socket]) -> ReloadOutcome | None:
+        """One that cannot follow is started again, and then has the configuration that is in force."""
+        if not worker.ready.is_set():
+            return None
+        try:
+            worker.hand_over(opened)
+            answer = await worker.core.ask(Request(id=0, method="server.reload", caller=SYSTEM))
+            outcome = msgspec.json.decode(answer.result, type=ReloadOutcome)
+            if not outcome.problems:
+                return outcome
+            reason = "; ".join(outcome.problems)
+        except (AdminFault, OSError) as fault:
+            reason = str(fault)
+        log.error("worker %d could not follow a reload and is started again: %s", worker.number, reason)
+        worker.end()
+        return None
+
+
+async def supervise(loaded: Loaded, path: Path | None) -> int:
+    """Run a server with several workers to its end. Returns the exit code."""
+    bound = Bound()
+    supervisor: Supervisor | None = None
+    try:
+        bound.bind(loaded)
+        supervisor = Supervisor(loaded, path, bound)
+        stop_on_signals(supervisor.stop_requested)
+        await supervisor.start()
+    except CANNOT_START as error:
+        log.critical("the server cannot start: %s", error)
+        if supervisor is not None:
+            await supervisor.stop()
+        bound.close()
+        return 1
+    reload_on_signal(supervisor.reload)
+    supervisor.notifier.ready(f"Bridgehead {__version__} accepts mail")
+    announce(loaded)
+    log.info("Bridgehead %s is ready with %d workers, process %d", __version__, len(supervisor.workers), os.getpid())
+    await supervisor.stop_requested.wait()
+    log.info("stopping")
+    await supervisor.stop()
+    log.info("stopped")
+    return 0
