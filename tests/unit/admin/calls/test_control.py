@@ -5,6 +5,7 @@ import os
 import pwd
 import socket
 import stat
+import subprocess
 from pathlib import Path
 from typing import Any
 
@@ -296,16 +297,17 @@ sys.stdin.read()
 
 
 async def test_a_dead_servers_socket_is_replaced_while_its_heir_still_ends(path: Path) -> None:
-    heir = await asyncio.create_subprocess_exec(
-        "python3", "-c", HEIR, str(path), stdin=asyncio.subprocess.PIPE, stdout=asyncio.subprocess.PIPE
-    )
-    assert heir.stdin is not None
-    assert heir.stdout is not None
-    await heir.stdout.readline()
-    await heir.wait()
-    server = ControlServer(METHODS, NO_SERVER, path)
-    await server.start()
-    assert await call(path, "on") == ["ON"]
-    await server.close()
-    heir.stdin.close()
-    await heir.stdout.read()  # until the heir has ended, too
+    # Not asyncio's: its wait() may wait for the pipes as well, which the heir keeps.
+    with subprocess.Popen(
+        ["python3", "-c", HEIR, str(path)], stdin=subprocess.PIPE, stdout=subprocess.PIPE
+    ) as heir:  # fmt: skip
+        assert heir.stdin is not None
+        assert heir.stdout is not None
+        assert await asyncio.to_thread(heir.stdout.readline) == b"inherited\n"
+        await asyncio.to_thread(heir.wait)
+        server = ControlServer(METHODS, NO_SERVER, path)
+        await server.start()
+        assert await call(path, "on") == ["ON"]
+        await server.close()
+        heir.stdin.close()
+        await asyncio.to_thread(heir.stdout.read)  # until the heir has ended, too
