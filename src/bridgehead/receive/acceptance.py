@@ -5,6 +5,7 @@ The caller answers 250 from `done(None)` only. Afterwards the categorizer gets t
 process die in between, it finds it in the queue.
 """
 
+import asyncio
 from collections.abc import Callable
 from typing import Final, Protocol
 
@@ -68,3 +69,18 @@ class Acceptance:
                 done(fault)
 
         self._store.commit(Transaction(put=(entry,)), committed)
+
+    async def submitted(self, item: MailItem, content: Content, event: TrackingEvent) -> None:
+        """`submit` for coroutines: returns once the message is ours. Raises StoreFault."""
+        committed: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+
+        def done(fault: StoreFault | None) -> None:
+            if committed.cancelled():
+                return
+            if fault is None:
+                committed.set_result(None)
+            else:
+                committed.set_exception(fault)
+
+        self.submit(item, content, event, done)
+        await committed

@@ -162,16 +162,7 @@ class SubmissionDirectory:
         event = event_for(item, EventId.RECEIVE, Source.PICKUP, item.received_at, _recipients(item))
         event.server_hostname, event.connector_id = self._fqdn, item.connector
         event.source_context = f"{self._name} file {clean_text(name)}"
-        committed: asyncio.Future[None] = asyncio.get_running_loop().create_future()
-
-        def done(fault: StoreFault | None) -> None:
-            if fault is None:
-                committed.set_result(None)
-            else:
-                committed.set_exception(fault)
-
-        self._acceptance.submit(item, content, event, done)
-        await committed
+        await self._acceptance.submitted(item, content, event)
 
     async def _stored(self, data: bytes) -> Content:
         if len(data) <= INLINE_CONTENT_BYTES:

@@ -12,7 +12,6 @@ from bridgehead.mail.content import BytesContent
 from bridgehead.mail.envelope import BodyType, Envelope, EnvelopeRecipient, Notify
 from bridgehead.mail.identity import message_id_field, network_message_id
 from bridgehead.mail.item import Directionality, MailItem, Source
-from bridgehead.queues.store import StoreFault
 from bridgehead.tracking.events import EventId, TrackingEvent, event_for
 
 if TYPE_CHECKING:
@@ -61,17 +60,8 @@ class ProbeMailer:
         event = event_for(item, EventId.RECEIVE, Source.ADMIN, item.received_at, [str(recipient)])
         event.server_hostname, event.connector_id, event.source_context = app.fqdn, item.connector, "probe message"
         trail = ProbeTrail(app, item.network_message_id)
-        committed: asyncio.Future[None] = asyncio.get_running_loop().create_future()
-
-        def done(fault: StoreFault | None) -> None:
-            if fault is None:
-                committed.set_result(None)
-            else:
-                committed.set_exception(fault)
-
         try:
-            app.acceptance.submit(item, BytesContent(content), event, done)
-            await committed
+            await app.acceptance.submitted(item, BytesContent(content), event)
         except BaseException:
             trail.close()
             raise

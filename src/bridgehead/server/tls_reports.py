@@ -257,16 +257,7 @@ class TlsReports:
         )  # fmt: skip
         event = event_for(item, EventId.RECEIVE, Source.ADMIN, now, [str(recipient)])
         event.server_hostname, event.connector_id, event.source_context = app.fqdn, CONNECTOR, "TLS report"
-        committed: asyncio.Future[None] = asyncio.get_running_loop().create_future()
-
-        def done(fault: StoreFault | None) -> None:
-            if fault is None:
-                committed.set_result(None)
-            else:
-                committed.set_exception(fault)
-
-        app.acceptance.submit(item, BytesContent(content), event, done)
-        await committed
+        await app.acceptance.submitted(item, BytesContent(content), event)
 
     # --- reports of others --------------------------------------------------------------------------------------------
 
