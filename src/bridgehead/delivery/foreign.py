@@ -15,12 +15,13 @@ from functools import partial
 from pathlib import Path
 from typing import Final
 
-from bridgehead.delivery.durable_files import delayed_by, make_folder, sync_folder, write_file
+from bridgehead.delivery.disk_fault import delayed_by
 from bridgehead.delivery.ports import Attempt, WorkSource, pending_recipients
 from bridgehead.dsn.original import without_internal_fields
 from bridgehead.mail.delivery_status import Action, DeliveryStatus
 from bridgehead.mail.header import split_header
 from bridgehead.mail.limits import DROPPED_HEADER_BYTES, STREAM_CHUNK_BYTES
+from bridgehead.net.durable_files import make_folder, sync_folder, write_file
 from bridgehead.queues.store import QueuedItem
 from bridgehead.routing.settings import ForeignConnector
 from bridgehead.smtp.client_commands import mail_command, rcpt_command

@@ -13,13 +13,14 @@ from typing import Final
 
 import msgspec
 
-from bridgehead.delivery.durable_files import NO_SPACE, delayed_by, make_folder, sync_folder, write_file
+from bridgehead.delivery.disk_fault import NO_SPACE, delayed_by
 from bridgehead.delivery.ports import pending_recipients
 from bridgehead.mail.delivery_status import Action, DeliveryStatus
 from bridgehead.mail.envelope import EnvelopeRecipient
 from bridgehead.mail.header import clean_text
 from bridgehead.mail.limits import STREAM_CHUNK_BYTES
 from bridgehead.mail.trace_fields import return_path_field
+from bridgehead.net.durable_files import make_folder, sync_folder, write_file
 from bridgehead.queues.store import QueuedItem
 
 _PLAIN: Final = frozenset("ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789.-_+@=")

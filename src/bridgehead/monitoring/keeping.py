@@ -1,8 +1,7 @@
 # SPDX-License-Identifier: MIT
-"""Small state files: read with care, replaced as a whole. Called off the event loop's thread."""
+"""Small state files, read with care. Called off the event loop's thread. They are written by `net.durable_files`."""
 
 import logging
-import os
 from pathlib import Path
 from typing import TypeVar
 
@@ -26,18 +25,3 @@ def read_state(path: Path, kind: "type[_State]") -> _State | None:
     except OSError:
         pass
     return None
-
-
-def write_state(path: Path, data: bytes) -> None:
-    """Replace a file so that a crash leaves the old or the new one. Raises OSError."""
-    temporary = path.with_suffix(".new")
-    descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o600)
-    try:
-        with os.fdopen(descriptor, "wb") as file:
-            file.write(data)
-            file.flush()
-            os.fsync(file.fileno())
-        temporary.replace(path)
-    except OSError:
-        temporary.unlink(missing_ok=True)
-        raise

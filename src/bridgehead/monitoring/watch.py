@@ -19,10 +19,11 @@ from bridgehead.monitoring.certificates import CertificateDates
 from bridgehead.monitoring.channels import Channel, ChannelFault
 from bridgehead.monitoring.habits import Habit, Habits
 from bridgehead.monitoring.herald import TROUBLE, Herald
-from bridgehead.monitoring.keeping import read_state, write_state
+from bridgehead.monitoring.keeping import read_state
 from bridgehead.monitoring.ports import Watched
 from bridgehead.monitoring.rules import Certificate, Observation, Rules, Verdict
 from bridgehead.monitoring.settings import AlarmSettings
+from bridgehead.net.durable_files import replace_file
 from bridgehead.queues.lengths import queue_lengths
 from bridgehead.queues.store import StoreFault
 from bridgehead.tracking.alarms import Severity
@@ -245,7 +246,7 @@ class Watch:
     async def _write(self, name: str, state: object) -> None:
         data = msgspec.json.encode(state)  # here, so that it is of one moment
         try:
-            await asyncio.to_thread(write_state, self._directory / name, data)
+            await asyncio.to_thread(replace_file, self._directory / name, data)
         except OSError as error:
             log.error("%s cannot be written: %s", self._directory / name, error.strerror)
 

@@ -5,7 +5,6 @@ Blocking, for a thread of its own. The libraries `acme` and `josepy` are an extr
 account's key is made at the first order and kept with mode 0600; what an authority answers is put into words here.
 """
 
-import os
 import ssl
 import threading
 import time
@@ -21,6 +20,7 @@ from bridgehead.mail.limits import LOGGED_TEXT
 from bridgehead.mail.secret import Secret
 from bridgehead.net.acme_responders import ChallengeFailed, Responder
 from bridgehead.net.acme_settings import AcmeChallenge, AcmeKeyType
+from bridgehead.net.durable_files import replace_file
 
 if TYPE_CHECKING:
     from acme import client as acme_client
@@ -330,14 +330,7 @@ def _account_key(folder: Path) -> Any:
         folder.mkdir(mode=0o700, parents=True, exist_ok=True)
     key = ec.generate_private_key(ec.SECP256R1())
     data = key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption())
-    temporary = file.with_name(".account.key.new")
-    temporary.unlink(missing_ok=True)
-    descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW, 0o600)
-    with os.fdopen(descriptor, "wb") as target:
-        target.write(data)
-        target.flush()
-        os.fsync(target.fileno())
-    temporary.replace(file)
+    replace_file(file, data)
     return key
 
 

@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import Final
 
 from bridgehead.net.certificates import CertificateError, CertificatePair
+from bridgehead.net.durable_files import create_file, sync_folder
 
 FOLDER: Final = "certificates"
 """Below the data directory."""
@@ -65,9 +66,9 @@ class CertificateFolder:
         version = _new_version(now, [self._current(home), *self._versions(home)])
         place = home / version
         place.mkdir(mode=0o700)
-        _write(place / _KEY, key)
-        _write(place / _CHAIN, chain)
-        _sync(place)
+        create_file(place / _KEY, key)
+        create_file(place / _CHAIN, chain)
+        sync_folder(place)
         self._switch(home, version)
         self._forget_old(home)
         return self.pair(name)
@@ -103,7 +104,7 @@ class CertificateFolder:
         temporary.unlink(missing_ok=True)
         temporary.symlink_to(version)
         temporary.replace(home / _CURRENT)
-        _sync(home)
+        sync_folder(home)
 
     def _forget_old(self, home: Path) -> None:
         current = self._current(home)
@@ -125,20 +126,3 @@ def folder_name(host: str) -> str:
     """The name under which a certificate for a host is kept; "*.contoso.com" is "_wildcard.contoso.com"."""
     name = host.rstrip(".").lower()
     return f"_wildcard.{name[2:]}" if name.startswith("*.") else name
-
-
-def _write(file: Path, data: bytes) -> None:
-    """A new file, mode 0600, on disk when this returns."""
-    descriptor = os.open(file, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW, 0o600)
-    with os.fdopen(descriptor, "wb") as target:
-        target.write(data)
-        target.flush()
-        os.fsync(target.fileno())
-
-
-def _sync(folder: Path) -> None:
-    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)

@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Final
 import msgspec
 
 from bridgehead.net.channel_binding import ServerContext
+from bridgehead.net.durable_files import replace_file
 from bridgehead.routing.settings import TlsVersion
 from bridgehead.routing.tls_policy import name_matches
 
@@ -236,8 +237,8 @@ def ensure_self_signed(directory: Path, fqdn: str) -> CertificatePair:
     pair = self_signed_pair(directory)
     if not pair.certificate.exists() or not pair.key.exists():
         certificate, key = _make_self_signed(fqdn)
-        _write(pair.key, key, 0o600)
-        _write(pair.certificate, certificate, 0o644)
+        replace_file(pair.key, key, 0o600)
+        replace_file(pair.certificate, certificate, 0o644)
     return pair
 
 
@@ -273,18 +274,6 @@ def _make_self_signed(fqdn: str) -> tuple[bytes, bytes]:
     )
     private = key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption())
     return certificate.public_bytes(Encoding.PEM), private
-
-
-def _write(file: Path, data: bytes, mode: int) -> None:
-    """Write a file whole or not at all, never readable by more than `mode` allows."""
-    temporary = file.with_name(f".{file.name}.new")
-    temporary.unlink(missing_ok=True)
-    descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW, mode)
-    with os.fdopen(descriptor, "wb") as target:
-        target.write(data)
-        target.flush()
-        os.fsync(target.fileno())
-    temporary.replace(file)
 
 
 def chain_words(certificate: Path, fqdn: str) -> str:

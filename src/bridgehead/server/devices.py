@@ -9,9 +9,10 @@ from typing import Final
 
 import msgspec
 
-from bridgehead.monitoring.keeping import read_state, write_state
+from bridgehead.monitoring.keeping import read_state
 from bridgehead.monitoring.rules import Verdict
 from bridgehead.monitoring.spans import span
+from bridgehead.net.durable_files import replace_file
 from bridgehead.receive.device_book import BookState, DeviceBook, DeviceUse
 from bridgehead.receive.settings import Device
 from bridgehead.tracking.alarms import Severity
@@ -93,6 +94,6 @@ class DeviceWatch:
 
     def _write(self, document: bytes) -> None:
         try:
-            write_state(self._file, document)
+            replace_file(self._file, document)
         except OSError as error:
             log.warning("%s cannot be written; a restart will forget counts of devices: %s", self._file, error)

@@ -25,11 +25,11 @@ from scramp.utils import saslprep
 from bridgehead.admin.access.ownership import keep_owner
 from bridgehead.admin.faults import FAILED, INVALID, NOT_FOUND, AdminFault
 from bridgehead.admin.method import Role, role_name
-from bridgehead.delivery.durable_files import sync_folder, write_file
 from bridgehead.directory.user_record import canonical_name
 from bridgehead.directory.users import ITERATIONS
 from bridgehead.mail.limits import ADMINISTRATORS, LOGIN_NAME_CHARACTERS, PASSWORD_CHARACTERS, TOKENS_PER_ADMINISTRATOR
 from bridgehead.mail.secret import Secret
+from bridgehead.net.durable_files import sync_folder, write_file
 from bridgehead.smtp.sasl import ScramCredential, make_credential, password_matches
 
 PASSWORD_CHARACTERS_MIN: Final = 12

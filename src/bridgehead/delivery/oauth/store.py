@@ -16,6 +16,7 @@ import msgspec
 
 from bridgehead.mail.limits import TOKEN_STORE_BYTES
 from bridgehead.mail.secret import Secret
+from bridgehead.net.durable_files import create_file, replace_file, sync_folder
 from bridgehead.net.secrets import read_secret
 
 STORE_FILE: Final = "oauth-tokens"
@@ -127,12 +128,9 @@ class TokenStore:
     def _write(self, tokens: list[StoredToken]) -> None:
         nonce = os.urandom(_NONCE_BYTES)
         sealed = _cipher(self._key(make=True)).encrypt(nonce, msgspec.json.encode(tokens, enc_hook=_reveal), _MAGIC)
-        temporary = self.file.with_name(f".{self.file.name}.new")
         try:
-            temporary.unlink(missing_ok=True)
-            _create(temporary, _MAGIC + nonce + sealed)
-            temporary.replace(self.file)
-            _sync_folder(self._directory)
+            replace_file(self.file, _MAGIC + nonce + sealed)
+            sync_folder(self._directory)
         except OSError as error:
             raise StoreUnusable(f"the token store {self.file} cannot be written: {error.strerror}") from None
 
@@ -147,7 +145,7 @@ class TokenStore:
         path = self._directory / KEY_FILE
         try:
             if make and not path.exists() and not self.file.exists():
-                _create(path, base64.b64encode(os.urandom(_KEY_BYTES)) + b"\n")
+                create_file(path, base64.b64encode(os.urandom(_KEY_BYTES)) + b"\n")
             with path.open("rb") as opened:
                 mode = os.fstat(opened.fileno()).st_mode
                 text = opened.read(200).decode("ascii", "replace")
@@ -172,23 +170,6 @@ def _key_octets(text: str, where: str) -> bytes:
     if len(key) != _KEY_BYTES:
         raise StoreUnusable(f"{where} holds no key: {_KEY_BYTES} octets in base64, as `openssl rand -base64 32` makes")
     return key
-
-
-def _create(path: Path, data: bytes) -> None:
-    """A new file that only we can read, on disk when this returns. Raises OSError."""
-    descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
-    with os.fdopen(descriptor, "wb") as opened:
-        opened.write(data)
-        opened.flush()
-        os.fsync(opened.fileno())
-
-
-def _sync_folder(folder: Path) -> None:
-    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
 
 
 def _reveal(value: object) -> str:

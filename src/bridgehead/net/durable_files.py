@@ -1,22 +1,18 @@
 # SPDX-License-Identifier: MIT
-"""Files that are on stable storage before anybody says so, as mailboxes and drop directories need them. Blocking."""
+"""Files that are on stable storage before anybody says so: keys, certificates, tokens, mailboxes. Blocking."""
 
-import errno
 import os
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Final
 
-from bridgehead.mail.delivery_status import Action, DeliveryStatus
-from bridgehead.mail.header import clean_text
-
-NO_SPACE: Final = frozenset({errno.ENOSPC, errno.EDQUOT})
-_FLAGS: Final = os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_NOFOLLOW | os.O_CLOEXEC
+_WRITTEN_OVER: Final = os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_NOFOLLOW | os.O_CLOEXEC
+_NEW: Final = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
 
 
 def write_file(path: Path, pieces: Iterable[bytes], mode: int = 0o600) -> None:
     """Write and sync a file over whatever a crashed attempt left there. Raises OSError, leaving no file."""
-    descriptor = os.open(path, _FLAGS, mode)
+    descriptor = os.open(path, _WRITTEN_OVER, mode)
     try:
         for piece in pieces:
             view = memoryview(piece)
@@ -31,6 +27,28 @@ def write_file(path: Path, pieces: Iterable[bytes], mode: int = 0o600) -> None:
         raise
     finally:
         os.close(descriptor)
+
+
+def create_file(path: Path, data: bytes, mode: int = 0o600) -> None:
+    """Write and sync a file that is not there yet, never readable by more than `mode` allows. Raises OSError."""
+    descriptor = os.open(path, _NEW, mode)
+    with os.fdopen(descriptor, "wb") as target:
+        target.write(data)
+        target.flush()
+        os.fsync(target.fileno())
+
+
+def replace_file(path: Path, data: bytes, mode: int = 0o600) -> None:
+    """Write and sync a file whole or not at all, never readable by more than `mode` allows. Its name is durable after
+    `sync_folder` only. Raises OSError, leaving the file that was there."""
+    temporary = path.with_name(f".{path.name}.new")
+    temporary.unlink(missing_ok=True)
+    try:
+        create_file(temporary, data, mode)
+        temporary.replace(path)
+    except OSError:
+        temporary.unlink(missing_ok=True)
+        raise
 
 
 def sync_folder(folder: Path) -> None:
@@ -49,10 +67,3 @@ def make_folder(folder: Path) -> None:
     make_folder(folder.parent)
     folder.mkdir(mode=0o700, exist_ok=True)
     sync_folder(folder.parent)
-
-
-def delayed_by(error: OSError, what: str) -> DeliveryStatus:
-    """What a fault of the file system means for a recipient: later. Paths stay out of what senders may read."""
-    status = "4.3.1" if error.errno in NO_SPACE else "4.3.0"
-    reason = clean_text(error.strerror or type(error).__name__)
-    return DeliveryStatus(action=Action.DELAYED, status=status, diagnostic=f"{what}: {reason}")
