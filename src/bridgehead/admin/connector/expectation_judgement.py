@@ -5,7 +5,7 @@ Judged on what the connector's own test showed; "from ADDRESS" by the rules that
 where the address is one of this machine's.
 """
 
-from collections.abc import Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from datetime import UTC, datetime, timedelta
 from typing import Final, NamedTuple
 
@@ -37,13 +37,11 @@ async def judge_send(
     seen: Sequence[Observed],
 ) -> None:  # fmt: skip
     """A step for each expectation of a send connector."""
-    if not expectations:
-        return
-    with tree.step("Comparing with what is expected") as above:
-        for one in expectations:
-            with above.step("") as step:
-                _tell(step, one, _observed(site, one, seen, connector))
-        _sum_up(above, len(expectations))
+
+    async def outcome(one: Expectation) -> Outcome:
+        return _observed(site, one, seen, connector)
+
+    await _judge(tree, expectations, outcome)
 
 
 async def judge_receive(
@@ -51,16 +49,24 @@ async def judge_receive(
     seen: Sequence[Observed],
 ) -> None:  # fmt: skip
     """A step for each expectation of a receive connector."""
+
+    async def outcome(one: Expectation) -> Outcome:
+        if one.form.startswith(("relay ", "recipient ", "chosen ")):
+            return await _by_rules(site, connector, one)
+        return _observed(site, one, seen, connector)
+
+    await _judge(tree, expectations, outcome)
+
+
+async def _judge(
+    tree: StepBuilder, expectations: Sequence[Expectation], outcome: Callable[[Expectation], Awaitable[Outcome]]
+) -> None:  # fmt: skip
     if not expectations:
         return
     with tree.step("Comparing with what is expected") as above:
         for one in expectations:
             with above.step("") as step:
-                if one.form.startswith(("relay ", "recipient ", "chosen ")):
-                    outcome = await _by_rules(site, connector, one)
-                else:
-                    outcome = _observed(site, one, seen, connector)
-                _tell(step, one, outcome)
+                _tell(step, one, await outcome(one))
         _sum_up(above, len(expectations))
 
 
