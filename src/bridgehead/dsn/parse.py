@@ -7,15 +7,14 @@ Reading is bounded and forgiving where RFC 3464 is; anything that is no such rep
 import re
 from binascii import Error as Base64Error
 from binascii import a2b_base64, a2b_qp
-from email.message import Message
 from typing import Final
 
 import msgspec
 
 from bridgehead.mail.header import HeaderBlock, clean_text, split_header
 from bridgehead.mail.limits import DIAGNOSTIC_TEXT, DSN_FIELDS_BYTES, REPORTED_RECIPIENTS
+from bridgehead.mail.mime import BOUNDARY_CHARACTERS, content_type, parts_of
 
-_PARTS: Final = 20
 _STATUS_TYPES: Final = ("message/delivery-status", "message/global-delivery-status")
 _ORIGINAL_TYPES: Final = ("message/rfc822", "text/rfc822-headers", "message/global", "message/global-headers")
 _ENCODED_CHAR: Final = re.compile(r"\\x\{([0-9A-Fa-f]{1,6})\}")
@@ -52,14 +51,14 @@ class ParsedReport(msgspec.Struct, frozen=True, kw_only=True):
 def parse_report(data: bytes) -> ParsedReport:
     """Read a whole message. Raises NotAReport."""
     header, body = split_header(data)
-    media_type, parameters = _content_type(HeaderBlock(header))
+    media_type, parameters = content_type(HeaderBlock(header))
     if media_type != "multipart/report" or parameters.get("report-type", "").lower() != "delivery-status":
         raise NotAReport("the message is not of type multipart/report; report-type=delivery-status")
     boundary = parameters.get("boundary", "")
-    if not boundary or len(boundary) > 70:
+    if not boundary or len(boundary) > BOUNDARY_CHARACTERS:
         raise NotAReport("the boundary is missing or too long")
     fields, original = None, b""
-    for part_type, content in _parts(body, boundary.encode("utf-8", "replace")):
+    for part_type, content in _parts(body, boundary):
         if part_type in _STATUS_TYPES and fields is None:
             fields = content[:DSN_FIELDS_BYTES]
         elif part_type in _ORIGINAL_TYPES:
@@ -119,18 +118,12 @@ def _decoded(match: "re.Match[str]") -> str:
     return chr(number) if 0x20 <= number < 0x110000 and not 0xD800 <= number < 0xE000 else "?"
 
 
-def _parts(body: bytes, boundary: bytes) -> list[tuple[str, bytes]]:
+def _parts(body: bytes, boundary: str) -> list[tuple[str, bytes]]:
     """Type and decoded content of each part at the top level."""
-    chunks = re.split(rb"\r?\n--" + re.escape(boundary) + rb"(?=[-\s]|$)", b"\r\n" + body, maxsplit=_PARTS)
-    parts = []
-    for chunk in chunks[1:]:
-        if chunk.startswith(b"--"):
-            break
-        header, rest = split_header(chunk.lstrip(b" \t").removeprefix(b"\r\n"))
-        block = HeaderBlock(header)
-        encoding = block.first(b"content-transfer-encoding").lower()
-        parts.append((_content_type(block)[0], _decode(rest.removeprefix(b"\r\n"), encoding)))
-    return parts
+    return [
+        (content_type(block)[0], _decode(content, block.first(b"content-transfer-encoding").lower()))
+        for block, content in parts_of(body, boundary)
+    ]
 
 
 def _decode(content: bytes, encoding: bytes) -> bytes:
@@ -140,12 +133,3 @@ def _decode(content: bytes, encoding: bytes) -> bytes:
         except Base64Error:
             raise NotAReport("a part is not valid base64") from None
     return a2b_qp(content) if encoding == b"quoted-printable" else content
-
-
-def _content_type(block: HeaderBlock) -> tuple[str, dict[str, str]]:
-    """Media type in lower case, and the parameters."""
-    message = Message()
-    message["Content-Type"] = clean_text(block.first(b"content-type")[:2000].decode("utf-8", "replace"), 2000)
-    found = message.get_params(failobj=[])
-    parameters = {name.lower(): value for name, value in found[1:] if isinstance(value, str)}
-    return message.get_content_type(), parameters

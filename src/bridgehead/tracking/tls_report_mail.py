@@ -2,24 +2,22 @@
 """Mail that carries a TLS report, written and read (RFC 8460 §5.3): multipart/report; report-type=tlsrpt."""
 
 import base64
-import re
 from binascii import Error as Base64Error
 from binascii import a2b_base64
 from datetime import UTC, datetime
-from email.message import Message
 from email.utils import format_datetime
 from typing import Final
 
 import msgspec
 
-from bridgehead.mail.header import HeaderBlock, clean_text, split_header
+from bridgehead.mail.header import HeaderBlock, split_header
 from bridgehead.mail.limits import TLS_REPORT_MAIL_BYTES
+from bridgehead.mail.mime import BOUNDARY_CHARACTERS, content_type, parts_of
 from bridgehead.tracking.tls_report_document import NotATlsReport
 
 GZIP: Final = "application/tlsrpt+gzip"
 JSON: Final = "application/tlsrpt+json"
 _LENIENT: Final = ("application/gzip", "application/x-gzip", "application/json")
-_PARTS: Final = 20
 
 
 class ReportMail(msgspec.Struct, frozen=True, kw_only=True):
@@ -83,7 +81,7 @@ def compose(mail: ReportMail) -> bytes:
 def is_report(data: bytes) -> bool:
     """Whether a message says that it carries a TLS report."""
     block = HeaderBlock(split_header(data)[0])
-    kind, parameters = _content_type(block)
+    kind, parameters = content_type(block)
     return (
         parameters.get("report-type", "").lower() == "tlsrpt"
         or kind in (GZIP, JSON)
@@ -97,20 +95,15 @@ def extract(data: bytes) -> bytes:
         raise NotATlsReport(f"the message is larger than {TLS_REPORT_MAIL_BYTES} octets")
     header, body = split_header(data)
     block = HeaderBlock(header)
-    kind, parameters = _content_type(block)
+    kind, parameters = content_type(block)
     if kind in (GZIP, JSON):
-        return _decoded(body, block)
+        return _decoded(body.removeprefix(b"\r\n"), block)
     boundary = parameters.get("boundary", "")
-    if not kind.startswith("multipart/") or not boundary or len(boundary) > 70:
+    if not kind.startswith("multipart/") or not boundary or len(boundary) > BOUNDARY_CHARACTERS:
         raise NotATlsReport("the message is not of type multipart/report; report-type=tlsrpt")
     found = b""
-    mark = rb"\r?\n--" + re.escape(boundary.encode("utf-8", "replace")) + rb"(?=[-\s]|$)"
-    for chunk in re.split(mark, b"\r\n" + body, maxsplit=_PARTS)[1:]:
-        if chunk.startswith(b"--"):
-            break
-        part_header, content = split_header(chunk.lstrip(b" \t").removeprefix(b"\r\n"))
-        part = HeaderBlock(part_header)
-        part_kind = _content_type(part)[0]
+    for part, content in parts_of(body, boundary):
+        part_kind = content_type(part)[0]
         if part_kind in (GZIP, JSON):
             return _decoded(content, part)
         if part_kind in _LENIENT and not found:
@@ -121,19 +114,9 @@ def extract(data: bytes) -> bytes:
 
 
 def _decoded(content: bytes, part: HeaderBlock) -> bytes:
-    content = content.removeprefix(b"\r\n")
     if part.first(b"content-transfer-encoding").strip().lower() != b"base64":
         return content
     try:
         return a2b_base64(content)
     except Base64Error:
         raise NotATlsReport("the report is not valid base64") from None
-
-
-def _content_type(block: HeaderBlock) -> tuple[str, dict[str, str]]:
-    """Media type in lower case, and the parameters."""
-    message = Message()
-    message["Content-Type"] = clean_text(block.first(b"content-type")[:2000].decode("utf-8", "replace"), 2000)
-    found = message.get_params(failobj=[])
-    parameters = {name.lower(): value for name, value in found[1:] if isinstance(value, str)}
-    return message.get_content_type(), parameters
