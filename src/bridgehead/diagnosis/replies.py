@@ -2,7 +2,6 @@
 """Causes told by words: recorded replies and pasted texts against the table in `reply_rules.py`."""
 
 import re
-from collections.abc import Sequence
 from typing import Final
 
 from bridgehead.diagnosis.dns_rules import nearest_domain
@@ -179,12 +178,3 @@ def _by_code(text: ReplyText) -> str:
     subject = _SUBJECTS.get(text.status.split(".")[1], "") if text.status.count(".") == 2 else ""
     who = text.where or "The server"
     return f'{who} {_CLASSES[first]}{subject}; its words are not known: "{clean_text(text.text, 200)}".'
-
-
-def explain_all(texts: Sequence[ReplyText], evidence: Evidence) -> list[Cause]:
-    """Causes of several answers, each meaning once, in order."""
-    causes: dict[str, Cause] = {}
-    for text in texts:
-        cause = explain_text(text, evidence)
-        causes.setdefault(cause.id, cause)
-    return list(causes.values())

@@ -70,11 +70,6 @@ class Traces:
         if self._keeps:
             self.past.note(self.revision, self.connectors, self._now())
 
-    @property
-    def indexer_pid(self) -> int:
-        """Process that indexes, 0 while there is none."""
-        return self._indexer.pid if self._indexer is not None and self._indexer.returncode is None else 0
-
     def start(self) -> None:
         """Begin to keep the index, where there is to be one."""
         if self._enabled:

@@ -2,7 +2,7 @@
 """Back pressure in words: levels, their causes, what is left off, and when the next level comes at this rate."""
 
 from datetime import datetime
-from typing import Final, Protocol
+from typing import Final
 
 import msgspec
 
@@ -35,12 +35,6 @@ class PressureFacts(msgspec.Struct, frozen=True, kw_only=True):
     delay: float = 0.0
     refused: int = 0
     resources: list[ResourceFacts] = []
-
-
-class PressureGauge(Protocol):
-    """Who meters resources."""
-
-    def facts(self) -> PressureFacts: ...
 
 
 class ResourceView(msgspec.Struct, frozen=True, kw_only=True):

@@ -8,7 +8,6 @@ from bridgehead.delivery.smtp_send.security import HostUnusable
 from bridgehead.diagnosis.facts import Phase
 from bridgehead.mail.header import clean_text
 from bridgehead.mail.limits import LOGGED_TEXT
-from bridgehead.net.dialer import DialError
 from bridgehead.net.smtp_client import SmtpClient
 from bridgehead.routing.domain_tls import DomainTlsPolicy, PolicySource
 from bridgehead.tracking.tls_report import PolicyType, ResultType, TlsResult
@@ -68,8 +67,3 @@ def tls_result(
 def is_about_tls(error: Exception) -> bool:
     """Whether a host that failed so might serve a policy that asks for less."""
     return isinstance(error, HostUnusable) and error.phase in (Phase.STARTTLS, Phase.HANDSHAKE, Phase.POLICY)
-
-
-def never_connected(error: Exception) -> bool:
-    """No session, hence nothing to report."""
-    return isinstance(error, DialError)
