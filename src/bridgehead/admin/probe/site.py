@@ -10,6 +10,7 @@ from typing import Protocol, TypeVar
 
 import msgspec
 
+from bridgehead.admin.connector.connectors import Connectors
 from bridgehead.admin.faults import NOT_FOUND, AdminFault
 from bridgehead.admin.probe.dns_query import system_servers
 from bridgehead.admin.probe.settings import ConnectorTestSettings
@@ -48,7 +49,7 @@ class ServerPart(Protocol):
     def tls_key_file(self) -> str: ...
 
 
-class SiteConfiguration(Protocol):
+class SiteConfiguration(Connectors, Protocol):
     """A configuration, as far as tests read it."""
 
     @property
@@ -60,19 +61,9 @@ class SiteConfiguration(Protocol):
     @property
     def tls(self) -> TlsSettings: ...
     @property
-    def accepted_domains(self) -> Sequence[AcceptedDomain]: ...
-    @property
-    def receive_connectors(self) -> Sequence[ReceiveConnector]: ...
-    @property
-    def devices(self) -> Sequence[Device]: ...
-    @property
     def sender_exceptions(self) -> Sequence[SenderException]: ...
     @property
     def ldap_logins(self) -> LdapSettings: ...
-    @property
-    def send_connectors(self) -> Sequence[SendConnector]: ...
-    @property
-    def foreign_connectors(self) -> Sequence[ForeignConnector]: ...
     @property
     def mailbox_store(self) -> MailboxStore: ...
 
