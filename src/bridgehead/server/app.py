@@ -21,7 +21,6 @@ from bridgehead.delivery.dispatcher import Dispatcher
 from bridgehead.delivery.notify import NotifyReporter
 from bridgehead.delivery.rates import SAMPLE_SECONDS
 from bridgehead.delivery.resubmission import Resubmissions
-from bridgehead.directory.users import UserFile
 from bridgehead.monitoring.book import AlarmBook
 from bridgehead.monitoring.channels import Channel, LogChannel
 from bridgehead.monitoring.watch import Watch
@@ -36,10 +35,7 @@ from bridgehead.net.signatures import check_signature
 from bridgehead.queues.pressure import BackPressure
 from bridgehead.queues.safety_net import FLUSH_SECONDS
 from bridgehead.receive.acceptance import Acceptance
-from bridgehead.receive.authentication import Authenticator
 from bridgehead.receive.crowd import Crowd
-from bridgehead.receive.pickup import pickup_reader
-from bridgehead.receive.replay import read_replay
 from bridgehead.receive.sender_exceptions import SenderExceptions
 from bridgehead.receive.server import ReceiveServer, ReceiveServices
 from bridgehead.receive.settings import ReceiveConnector
@@ -53,9 +49,8 @@ from bridgehead.server.connector_watch import ConnectorWatch
 from bridgehead.server.devices import DEVICES_FILE, DeviceWatch
 from bridgehead.server.diagnostics import ServerDiagnostics
 from bridgehead.server.early_sockets import EarlySockets
-from bridgehead.server.ldap_logins import LdapDesk
-from bridgehead.server.lockouts import Lockouts
 from bridgehead.server.log_snapshots import LogSnapshots
+from bridgehead.server.logons import Logons
 from bridgehead.server.monitoring import Monitored
 from bridgehead.server.notify import Notifier
 from bridgehead.server.oauth import ServerOAuth
@@ -67,9 +62,9 @@ from bridgehead.server.queue_actions import make_actions, make_standing_rules, r
 from bridgehead.server.queue_store import TIDY_SECONDS, make_store, mind_safety_net
 from bridgehead.server.rooms import Rooms, secure_domains
 from bridgehead.server.stage_flows import StageFlows
+from bridgehead.server.submission_directories import submission_directories
 from bridgehead.server.telemetry_process import TelemetryProcess
 from bridgehead.server.tls_reports import TlsReports
-from bridgehead.server.token_issuers import TokenIssuers
 from bridgehead.server.trace import Traces
 from bridgehead.server.workers.elsewhere import Elsewhere
 from bridgehead.server.workers.own_methods import own_methods
@@ -248,23 +243,13 @@ class Application:
         self.acceptance = Acceptance(self.store, self.tracker, self.categorizer)
         self.acceptance.max_high_priority_size = configuration.queues.max_high_priority_size
         own_folder = self.place.own_folder(loaded.data_directory)
-        self.users = UserFile(loaded.within(configuration.directory.users_file))
         self.server_pair = own_pair(loaded, self.fqdn)
         self.certificates = CertificateStore(
             loaded.data_directory, self.server_pair, log.error, certificate_pairs(loaded),
             lambda pair, reason: self.certificate_desk.refused(pair, reason),
         )  # fmt: skip
-        self.lockouts = Lockouts(configuration.lockout, own_folder / "lockout.json", self.alarms, self.clock.now)
-        self.token_issuers = TokenIssuers(
-            self.users, self.clock, lambda: self.rooms.resolver,
-            lambda name: str(self.loaded.within(name)), self.alarms,
-        )  # fmt: skip
-        self.token_issuers.configure(configuration.auth_servers)
-        self.authenticator = Authenticator(self.users, os.urandom, self.lockouts.table, self.clock.now)
+        self.logons = Logons(loaded, own_folder, self.clock, self.alarms, lambda: self.rooms.resolver)
         self.devices = DeviceWatch(configuration.devices, own_folder / DEVICES_FILE, self.clock.now)
-        self.authenticator.judge_token = self.token_issuers.checker.judge
-        self.ldap = LdapDesk(lambda: self.rooms.resolver, self.alarms)
-        self.authenticator.kerberos.use(configuration.kerberos, loaded.within(configuration.kerberos.keytab_file))
         self.receive = ReceiveServer(
             ReceiveServices(
                 fqdn=self.fqdn,
@@ -272,7 +257,7 @@ class Application:
                 new_content_file=self.store.new_content_file,
                 directory=self.rooms.directory,
                 accepted_domains=self.rooms.accepted_domains,
-                authenticator=self.authenticator,
+                authenticator=self.logons.authenticator,
                 certificates=self.certificates,
                 protocol_log=self.logs.smtp_receive,
                 metrics=self.metrics,
@@ -290,12 +275,6 @@ class Application:
             ),
             crowd,
         )
-
-    def use_ldap(self) -> None:
-        """Ask the directory that is configured about logins."""
-        self.ldap.configure(self.loaded)
-        self.authenticator.directory = self.ldap.logins
-        self.ldap.start()
 
     # --- life -----------------------------------------------------------------------------------------------------
 
@@ -320,9 +299,9 @@ class Application:
         await self.standing_rules.start(counted=self.place.is_first)
         self.categorizer.start()
         await self.resubmissions.open()
-        self.use_ldap()
+        self.logons.start()
         await self.receive.configure(configuration.receive_connectors, opened, configuration.devices)
-        for work in (self.devices.run(), self.lockouts.run(), self.tls_reports.run(send=self.place.is_first)):
+        for work in (self.devices.run(), self.logons.lockouts.run(), self.tls_reports.run(send=self.place.is_first)):
             self._tasks.add(asyncio.get_running_loop().create_task(work))
         self._every(CERTIFICATE_CHECK_SECONDS, self._refresh_certificates)
         loop, net = asyncio.get_running_loop(), self.safety_net
@@ -340,7 +319,9 @@ class Application:
 
     async def _start_what_is_done_once(self) -> None:
         """What is the server's and not a worker's: the first worker does it for all."""
-        self._start_directories()
+        self._directories = submission_directories(self)
+        for directory in self._directories:
+            self._tasks.add(asyncio.get_running_loop().create_task(directory.run()))
         self.connector_watch.start()
         self._tasks.add(asyncio.get_running_loop().create_task(self.oauth.run()))
         self.snapshots.start()
@@ -383,40 +364,8 @@ class Application:
         await self.rooms.close()
         await self.domain_tls.stop()
         await self.tls_reports.close()
-        await self.token_issuers.checker.close()
-        self.ldap.close()
-        self.authenticator.close()
-        self.lockouts.save()
+        await self.logons.close()
         self.logs.close()
-
-    def _start_directories(self) -> None:
-        settings = self.loaded.configuration.pickup
-        reader = pickup_reader(
-            settings.pickup_directory_max_header_size, settings.pickup_directory_max_recipients_per_message
-        )
-        for name, path, read in (
-            ("Pickup", settings.pickup_directory_path, reader),
-            ("Replay", settings.replay_directory_path, read_replay),
-        ):
-            if path:
-                folder = self.loaded.within(path)
-                folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-                directory = SubmissionDirectory(
-                    name=name,
-                    path=folder,
-                    read=read,
-                    messages_per_minute=settings.pickup_directory_max_messages_per_minute,
-                    poll_interval=settings.poll_interval.total_seconds(),
-                    fqdn=self.fqdn,
-                    acceptance=self.acceptance,
-                    new_content_file=self.store.new_content_file,
-                    tracker=self.tracker,
-                    clock=self.clock,
-                    random_bytes=self.random_bytes,
-                    pressure=self.pressure,
-                )
-                self._directories.append(directory)
-                self._tasks.add(asyncio.get_running_loop().create_task(directory.run()))
 
     def _every(self, seconds: float, action: Callable[[], object]) -> None:
         """Do something again and again until the server stops."""

@@ -186,7 +186,7 @@ class ConnectorWatch:
         return site_of(
             app.loaded.configuration, app.loaded.data_directory, fqdn=app.fqdn, directory=app.rooms.directory,
             clock=app.clock, random=random.random, by=BY_SERVER,
-            users=app.users.list_users(), tokens=app.oauth.keeper,
+            users=app.logons.users.list_users(), tokens=app.oauth.keeper,
             own_connections=app.receive.services.own_connections,
         )  # fmt: skip
 

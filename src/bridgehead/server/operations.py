@@ -118,7 +118,7 @@ class Operations:
     @property
     def lockouts(self) -> Lockouts:
         """Accounts and sources that failed to log on too often."""
-        return self._application.lockouts
+        return self._application.logons.lockouts
 
     @property
     def devices(self) -> DeviceWatch:
@@ -179,14 +179,7 @@ class Operations:
         services.accepted_domains, services.directory = rooms.accepted_domains, rooms.directory
         services.sender_exceptions = SenderExceptions(loaded.configuration.sender_exceptions)
         services.secure_domains = frozenset(secure_domains(loaded))
-        app.lockouts.reconfigure(loaded.configuration.lockout)
-        former_checker = app.token_issuers.configure(loaded.configuration.auth_servers)
-        app.authenticator.judge_token = app.token_issuers.checker.judge
-        kerberos = loaded.configuration.kerberos
-        app.authenticator.kerberos.use(kerberos, loaded.within(kerberos.keytab_file))
-        if former_checker is not None:
-            await former_checker.close()
-        app.use_ldap()
+        await app.logons.reconfigure(loaded)
         app.certificates.use(app.server_pair, certificate_pairs(loaded))
         app.devices.reconfigure(loaded.configuration.devices)
         await app.receive.configure(connectors, opened, loaded.configuration.devices)
