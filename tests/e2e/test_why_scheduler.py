@@ -95,6 +95,26 @@ def test_the_limit_of_one_connector_is_named_and_releases_its_queue_when_raised(
     holding.release.set()
 
 
+def test_the_limit_of_one_priority_is_named_and_releases_its_messages_when_raised(lab: World) -> None:
+    holding = lab.stack.enter_context(Holding())
+    lab.smart_host("slow.test", holding.port)
+    queues = {"priority_queuing_enabled": True, "max_per_domain_low_priority_connections": 1}
+    server = lab.start(queues=queues)
+    low = b"Importance: low\r\nSubject: patient\r\n\r\nhello\r\n"
+    lab.send("first@slow.test", low)
+    wait_until(lambda: holding.commands and holding.commands[-1][1] == "DATA", 10, "the connection is held")
+    lab.send("second@slow.test", low)
+    verdict = _limited(lab, "second@slow.test", "max_per_domain_low_priority_connections")
+    line = int(verdict.limit.origin.removeprefix("bridgehead.toml:"))
+    assert server.config.read_text().splitlines()[line - 1] == "max_per_domain_low_priority_connections = 1"
+    assert verdict.reason == "limit"
+    assert "1 of 1 messages of its priority are under way, set in bridgehead.toml:" in verdict.why
+    _raise_limit(lab, queues={"max_per_domain_low_priority_connections": 3})
+    wait_until(lambda: _reached(holding, "second@slow.test"), 20, "the second message is sent beside the first")
+    holding.release.set()
+    holding.wait(2)
+
+
 def _reached(sink: Sink, recipient: str) -> bool:
     return any(recipient in line for _, line in sink.commands)
 
@@ -171,10 +191,15 @@ def test_no_route_and_what_frees_it(lab: World) -> None:
     assert verdict is not None
     assert verdict.reason == "no-route"
     assert "adatum.test" in verdict.why
+    for recipient in ("y@adatum.test", "z@northwind.test"):
+        lab.send(recipient)
+    every = wait_until(lambda: next((one for one in lab.why("Unreachable").verdicts if one.messages == 3), None))
+    assert every is not None
+    assert every.why == "No send connector takes mail for adatum.test (2) and northwind.test (1)."
     lab.smart_host("*", sink.port)
     server.configure(changed(server.settings, {"send_connectors": lab.connectors}))
     server.reload()
-    sink.wait(1)
+    sink.wait(3)
 
 
 def test_a_message_that_crashed_the_server_is_set_aside(lab: World, tmp_path: Path) -> None:

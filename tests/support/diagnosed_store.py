@@ -19,6 +19,7 @@ class DiagnosedStore:
 
     fqdn = "mx.contoso.com"
     queue_settings = QueueSettings()
+    workers = 1
 
     def __init__(self, now: Callable[[], float]) -> None:
         self.flights = FlightRecorder(Path("nowhere"), now)

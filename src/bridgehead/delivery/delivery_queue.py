@@ -23,6 +23,7 @@ from bridgehead.delivery.queue_window import (
     QueueWindow,
     weight,
 )  # fmt: skip
+from bridgehead.diagnosis.scheduler import Limit
 from bridgehead.mail.delivery_status import Action, DeliveryStatus
 from bridgehead.mail.header import clean_text
 from bridgehead.mail.item import MailItem, Priority
@@ -151,6 +152,15 @@ class DeliveryQueue(QueueWindow):
         if self.state.status is QueueStatus.RETRY:
             self._set_state(QueueState(queue=QueueKind.DELIVERY, next_hop=self.next_hop))
             self._open()
+
+    def priority_limit(self, priority: Priority) -> Limit | None:
+        """What keeps messages of this priority waiting while others go."""
+        settings = self._host.settings
+        if not settings.priority_queuing_enabled or self._room()[priority]:
+            return None
+        limit = settings.priority_connections[priority]
+        setting = f"max_per_domain_{priority.name.lower()}_priority_connections"
+        return Limit(setting, limit, limit, table="queues")
 
     def _room(self) -> dict[Priority, int]:
         """How many more messages of each priority may be delivered at a time (MaxPerDomain…PriorityConnections)."""

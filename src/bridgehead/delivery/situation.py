@@ -8,7 +8,7 @@ import msgspec
 
 from bridgehead.delivery.delivery_queue import DeliveryQueue
 from bridgehead.delivery.ports import Standing
-from bridgehead.diagnosis.scheduler import Situation
+from bridgehead.diagnosis.scheduler import Limit, Situation
 from bridgehead.queues.store import MessageStatus, QueuedItem, QueueKind, QueueState, QueueStatus
 
 _QUEUE_STATUS = {QueueStatus.ACTIVE: "Active", QueueStatus.RETRY: "Retry", QueueStatus.SUSPENDED: "Suspended"}
@@ -60,13 +60,15 @@ def stored_situation(state: QueueState, waits: int) -> Situation:
 
 
 def message_situation(
-    entry: QueuedItem, of_queue: Situation, on_trial: int = 0, under_way: bool | None = None
+    entry: QueuedItem, of_queue: Situation, on_trial: int = 0, under_way: bool | None = None,
+    of_priority: Limit | None = None,
 ) -> Situation:  # fmt: skip
     """One message in a queue that stands as given.
 
     Args:
         on_trial: id of the message that is tried alone, 0 for none.
         under_way: the courier has it; None where nobody knows. In memory all messages are ACTIVE on disk.
+        of_priority: a limit of messages of its priority that is reached.
     """
     status = entry.status
     if status is MessageStatus.ACTIVE and under_way is False:
@@ -86,5 +88,6 @@ def message_situation(
         on_trial=entry.crash_count > 0 and on_trial not in (0, entry.id) and entry.queue is QueueKind.DELIVERY,
         last_error=entry.last_error or of_queue.last_error,
         in_doubt=entry.in_doubt,
+        limits=of_queue.limits if of_priority is None else (of_priority, *of_queue.limits),
         waits=max(1, of_queue.waits),
     )

@@ -41,13 +41,17 @@ class Reason(StrEnum):
 
 
 class Limit(msgspec.Struct, frozen=True, omit_defaults=True):
-    """A limit that is reached: its setting, its value and where that is set (file and line, or "the default")."""
+    """A limit that is reached: its setting, its value and where that is set (file and line, or "the default").
+
+    `workers`: of how many the setting is shared out among; `value` is one's part.
+    """
 
     setting: str
     value: int
     used: int
     origin: str = ""
     table: str = ""
+    workers: int = 1
 
 
 class Situation(msgspec.Struct, kw_only=True, omit_defaults=True):
@@ -67,7 +71,9 @@ class Situation(msgspec.Struct, kw_only=True, omit_defaults=True):
         sessions: sessions at work. `active`: messages under way.
         limits: limits that keep it from more sessions, the nearest first.
         pause_until: no further session is opened before.
-        ahead: messages before this one. `rate`: messages a second lately.
+        ahead: messages that may go before this one, `ahead_higher` of them for their priority; `counted_all`: those are
+            all of them. `rate`: messages a second lately.
+        domains: what recipients without a route are in, in words.
         waits: messages that wait.
     """
 
@@ -94,6 +100,9 @@ class Situation(msgspec.Struct, kw_only=True, omit_defaults=True):
     limits: tuple[Limit, ...] = ()
     pause_until: float = 0.0
     ahead: int = 0
+    ahead_higher: int = 0
+    counted_all: bool = True
+    domains: str = ""
     waits: int = 0
     rate: float = 0.0
     in_doubt: bool = False

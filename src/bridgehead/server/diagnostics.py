@@ -132,7 +132,13 @@ class ServerDiagnostics:
         dispatcher = self._application.dispatcher
         queue = dispatcher.queues.get(entry.next_hop) if entry.next_hop is not None else None
         under_way = entry.id in queue.active if queue is not None else None
-        return message_situation(entry, of_queue, dispatcher.suspects.on_trial, under_way)
+        of_priority = queue.priority_limit(entry.item.priority) if queue is not None and not under_way else None
+        return message_situation(entry, of_queue, dispatcher.suspects.on_trial, under_way, of_priority)
+
+    @property
+    def workers(self) -> int:
+        """How many share what is limited for the whole server."""
+        return self._application.place.count
 
     def origin(self, table: str, setting: str) -> str:
         """Where a setting is set."""

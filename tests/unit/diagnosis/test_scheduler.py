@@ -91,6 +91,12 @@ def test_a_limit_is_told_with_its_place() -> None:
     assert "max_outbound_connections is reached: 1 of 1 connections are in use, set in bridgehead.toml:7" in words.why
 
 
+def test_a_limit_of_one_priority_and_one_that_workers_share_are_told_as_such() -> None:
+    limit = Limit("max_per_domain_low_priority_connections", 2, 2, "the default", "queues", 3)
+    why = told(Reason.LIMIT, Situation(limits=(limit,), waits=2), "q", NOW).why
+    assert "2 of 2 messages of its priority are under way by one of the 3 workers that share it, the default" in why
+
+
 def test_waiting_behind_others_says_how_many_and_how_long() -> None:
     situation = Situation(ahead=600, waits=700, rate=10.0)
     assert reason_of(situation, NOW) is Reason.BEHIND_OTHERS
@@ -98,3 +104,8 @@ def test_waiting_behind_others_says_how_many_and_how_long() -> None:
         "600 messages are before it; 10.0 a second go out, so its turn comes in about 1 min"
         in told(Reason.BEHIND_OTHERS, situation, "q", NOW).why
     )
+    situation = Situation(ahead=1000, ahead_higher=7, counted_all=False, waits=2000)
+    assert told(Reason.BEHIND_OTHERS, situation, "q", NOW).why == (
+        "1000 or more messages are before it, 7 of them of higher priority."
+    )
+    assert told(Reason.BEHIND_OTHERS, Situation(ahead=1), "q", NOW).why == "One message is before it."

@@ -41,6 +41,10 @@ class Diagnostics(Protocol):
     def message_situation(self, entry: QueuedItem, of_queue: Situation) -> Situation:
         """Where it stands with one message."""
 
+    @property
+    def workers(self) -> int:
+        """How many processes move mail and share what is limited for the whole server."""
+
     def origin(self, table: str, setting: str) -> str:
         """Where a setting is set: "bridgehead.toml:41", or "the default". `table`: "delivery", or for one element of
         an array of tables "send_connectors NAME"."""

@@ -58,7 +58,8 @@ def _by(situation: Situation) -> str:
 
 
 def _no_route(situation: Situation, queue: str, now: float) -> Words:
-    why = f"No send connector takes these recipients{f' ({situation.last_error})' if situation.last_error else ''}."
+    whom = f"mail for {situation.domains}" if situation.domains else "these recipients"
+    why = f"No send connector takes {whom}{f' ({situation.last_error})' if situation.last_error else ''}."
     do = "add a send connector whose address_spaces hold the domain, then: bridgehead reload"
     return Words(why, Owner.YOU, do, True)
 
@@ -122,10 +123,9 @@ def _connecting(_: Situation, queue: str, now: float) -> Words:
 def _limit(situation: Situation, queue: str, now: float) -> Words:
     limit = situation.limits[0]
     origin = f", set in {limit.origin}" if ":" in limit.origin else f", {limit.origin}" if limit.origin else ""
-    why = (
-        f"It could go now, but {limit.setting} is reached: {limit.used} of {limit.value} connections are in use"
-        f"{origin}."
-    )
+    used = "messages of its priority are under way" if "_priority_" in limit.setting else "connections are in use"
+    shared = f" by one of the {limit.workers} workers that share it" if limit.workers > 1 else ""
+    why = f"It could go now, but {limit.setting} is reached: {limit.used} of {limit.value} {used}{shared}{origin}."
     do = f"raise {limit.setting} ({limit.origin or 'the default'}), then: bridgehead reload"
     return Words(why, Owner.YOU, do, True)
 
@@ -136,7 +136,12 @@ def _pause(situation: Situation, queue: str, now: float) -> Words:
 
 
 def _behind(situation: Situation, queue: str, now: float) -> Words:
-    others = f"{situation.ahead} messages are before it" if situation.ahead else "It is next"
+    others = "It is next"
+    if situation.ahead:
+        count = f"{situation.ahead}{'' if situation.counted_all else ' or more'}"
+        others = f"{count} messages are before it" if situation.ahead > 1 else "One message is before it"
+    if situation.ahead_higher:
+        others += f", {situation.ahead_higher} of them of higher priority"
     if situation.rate > 0:
         drain = (situation.ahead or situation.waits) / situation.rate
         others += f"; {situation.rate:.1f} a second go out, so its turn comes in about {span(drain)}"

@@ -5,7 +5,8 @@ The scheduler's reason says what it waits for; where that follows from failed se
 fail, over all of them.
 """
 
-from collections.abc import Iterable
+from collections import Counter
+from collections.abc import Iterable, Sequence
 from typing import Final, NamedTuple
 
 import msgspec
@@ -21,11 +22,14 @@ from bridgehead.diagnosis.facts import AttemptFacts, Cause, Evidence, How, Owner
 from bridgehead.diagnosis.reply_text import read_error
 from bridgehead.diagnosis.scheduler import Limit, Reason, Situation, reason_of
 from bridgehead.queues.retry import deadline_of
-from bridgehead.queues.store import ItemFilter, QueuedItem, QueueKind, QueueSummary
+from bridgehead.queues.store import ItemFilter, MessageStatus, QueuedItem, QueueKind, QueueSummary
 from bridgehead.routing.next_hop import DeliveryType
 
 _SMTP: Final = (DeliveryType.DNS_CONNECTOR, DeliveryType.SMART_HOST)
 _DRAINS: Final = "the queue drains by itself"
+_WHOLE: Final = ("mailbox_store",)
+"""Tables whose limits each worker has in full."""
+_DOMAINS_SAID: Final = 5
 
 
 class _About(NamedTuple):
@@ -50,6 +54,9 @@ async def explain_queue(server: RunningServer, diagnostics: Diagnostics, summary
     if first and reason_of(situation, server.now()) in (Reason.BEHIND_OTHERS, Reason.CATEGORIZING):
         # Nothing holds the queue as a whole: what holds its oldest message is the answer.
         situation = diagnostics.message_situation(first[0], situation)
+    if state.queue is QueueKind.UNREACHABLE:
+        held = await server.list_items(ItemFilter(queue=state.queue))
+        situation.domains = _domains_of(held, summary.message_count)
     return await _verdict(server, diagnostics, summary, situation, about)
 
 
@@ -58,8 +65,8 @@ async def explain_message(
 ) -> Verdict:  # fmt: skip
     """Why one message waits. Raises StoreFault."""
     situation = diagnostics.message_situation(entry, diagnostics.queue_situation(summary.state, summary.message_count))
-    before = await server.list_items(ItemFilter(queue=entry.queue, next_hop=entry.next_hop))
-    situation.ahead = sum(1 for other in before if other.id < entry.id)
+    if reason_of(situation, server.now()) is Reason.BEHIND_OTHERS:
+        await _count_those_before(server, entry, situation)
     item = entry.item
     people = [str(one.forward_path) for one in item.envelope.recipients if not one.state]
     subject = f"message {entry.id} to {', '.join(people[:3])}{' and others' if len(people) > 3 else ''}"
@@ -115,8 +122,38 @@ async def _verdict(
     )
 
 
+async def _count_those_before(server: RunningServer, entry: QueuedItem, situation: Situation) -> None:
+    """Messages that may leave before this one: of a higher priority, and older ones of its own. Senders take turns, so
+    that fewer may. Raises StoreFault."""
+    wanted = ItemFilter(queue=entry.queue, next_hop=entry.next_hop)
+    others = await server.list_items(wanted)
+    now = server.now()
+    place = (entry.item.priority, entry.retry_count > 0, entry.id)
+    for other in others:
+        held = other.status is MessageStatus.SUSPENDED or (other.status is MessageStatus.RETRY and other.due > now)
+        if not held and (other.item.priority, other.retry_count > 0, other.id) < place:
+            situation.ahead += 1
+            situation.ahead_higher += other.item.priority < entry.item.priority
+    situation.counted_all = len(others) < wanted.limit
+
+
+def _domains_of(held: Sequence[QueuedItem], messages: int) -> str:
+    """The domains of recipients without a route, those with most messages first."""
+    counts = Counter(
+        domain
+        for entry in held
+        for domain in {one.forward_path.domain_key for one in entry.item.envelope.recipients if not one.state}
+    )
+    said = [f"{name} ({count})" for name, count in counts.most_common(_DOMAINS_SAID)]
+    if (more := len(counts) - len(said)) > 0:
+        said.append(f"{more} more domain{'s' if more > 1 else ''}")
+    words = " and ".join(filter(None, (", ".join(said[:-1]), said[-1]))) if said else ""
+    return f"{words}, by the first {len(held)} messages" if len(held) < messages else words
+
+
 def _with_origin(limit: Limit, diagnostics: Diagnostics) -> Limit:
-    return msgspec.structs.replace(limit, origin=diagnostics.origin(limit.table, limit.setting))
+    workers = 1 if limit.table in _WHOLE else diagnostics.workers
+    return msgspec.structs.replace(limit, origin=diagnostics.origin(limit.table, limit.setting), workers=workers)
 
 
 def _limit_view(limit: Limit | None) -> LimitView | None:
