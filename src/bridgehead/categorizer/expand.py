@@ -67,8 +67,8 @@ class Expansion:
         self._too_large = too_large
         self._now = now
         self._restricted = True
-        self._places: set[str] = set()
-        """Keys of the places that get a copy."""
+        self._places: dict[str, Mailbox] = {}
+        """Keys of the places that get a copy, each with the address that brought it."""
         self._ends: dict[str, DeliveryStatus | None] = {}
         """Directory objects passed, by name, with the reason where they do not take the message."""
         self._open: list[Iterator[None]] = []
@@ -234,6 +234,8 @@ class Expansion:
                 members.append(member)
                 addresses.append(str(member[0]))
             yield
+        if recipient.forward_path != group.primary_smtp_address:
+            self._track(EventId.RESOLVE, [group.primary_smtp_address], recipient.forward_path)
         self._track(EventId.EXPAND, addresses, group.primary_smtp_address)
         if recipient.notify & Notify.SUCCESS:
             step.copy.results.append((recipient, refusals.EXPANDED))
@@ -270,7 +272,7 @@ class Expansion:
         if manager is None:
             self._track(EventId.DROP, [recipient.forward_path], group.primary_smtp_address, "a report to a group")
             return
-        self._track(EventId.REDIRECT, [manager], group.primary_smtp_address)
+        self._track(EventId.REDIRECT, [manager], recipient.forward_path)
         redirected = EnvelopeRecipient(manager, Notify.NEVER, _original(recipient))
         onward = Step(step.copy, group, step, False, step.groups + 1, step.aliases, False)
         self._follow(redirected, self._directory.find(manager), onward)
@@ -310,10 +312,10 @@ class Expansion:
             self._duplicate(recipient, found.primary_smtp_address)
 
     def _place(self, recipient: EnvelopeRecipient, key: str, step: Step) -> None:
-        if key in self._places:
-            self._duplicate(recipient, recipient.forward_path)
+        if (served := self._places.get(key)) is not None:
+            self._duplicate(recipient, served)
         else:
-            self._places.add(key)
+            self._places[key] = recipient.forward_path
             step.copy.pending.append(recipient)
 
     def _fail(self, recipient: EnvelopeRecipient, reason: DeliveryStatus, step: Step) -> None:
@@ -327,20 +329,21 @@ class Expansion:
 
     def _duplicate(self, recipient: EnvelopeRecipient, address: Mailbox) -> None:
         """Track that a recipient is served already, as `address`."""
-        alias = recipient.forward_path if recipient.forward_path.key != address.key else None
-        self._track(EventId.DUPLICATEEXPAND, [address if alias else recipient.forward_path], alias)
+        alias = recipient.forward_path if recipient.forward_path != address else None
+        self._track(EventId.DUPLICATEEXPAND, [address], alias)
 
     def _onward(self, step: Step, found: Recipient, *, delivers: bool = False) -> Step:
         """The step past a forwarder or contact."""
         return Step(step.copy, found, step, delivers, step.groups, step.aliases + 1, step.by_client and not delivers)
 
     def _renamed(self, recipient: EnvelopeRecipient, address: Mailbox) -> EnvelopeRecipient:
-        """The recipient under another address, the former one kept as ORCPT and tracked."""
+        """The recipient under another address, the former one kept as ORCPT; tracked, be it only spelt otherwise,
+        since each address that the client named must be seen to end."""
         if recipient.forward_path == address:
             return msgspec.structs.replace(recipient)
+        self._track(EventId.RESOLVE, [address], recipient.forward_path)
         if recipient.forward_path.key == address.key:
             return msgspec.structs.replace(recipient, forward_path=address)
-        self._track(EventId.RESOLVE, [address], recipient.forward_path)
         return msgspec.structs.replace(recipient, forward_path=address, original_recipient=_original(recipient))
 
     def _track(

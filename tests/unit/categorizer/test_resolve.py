@@ -6,7 +6,7 @@ import pytest
 from bridgehead.directory.recipient import Recipient, RecipientType
 from bridgehead.mail.envelope import EnvelopeRecipient, Notify, RecipientState
 from bridgehead.mail.item import MailItem, Stage
-from support.categorizing import a, contact, events, failures, mailbox, message, places, recipient, resolved, to
+from support.categorizing import a, contact, events, failures, group, mailbox, message, places, recipient, resolved, to
 
 PEOPLE = [
     mailbox("anna", aliases=("anna@contoso.com", "office@contoso.com", "anna@second.example")),
@@ -79,7 +79,7 @@ def test_an_unknown_recipient_is_told_in_exchanges_words() -> None:
     [
         (to("office@contoso.com"), "anna@contoso.com", "rfc822;office@contoso.com", True),
         (to("office@contoso.com", original="rfc822;x@y.example"), "anna@contoso.com", "rfc822;x@y.example", True),
-        (to("ANNA@contoso.com"), "anna@contoso.com", "", False),
+        (to("ANNA@contoso.com"), "anna@contoso.com", "", True),
         (to("anna@contoso.com"), "anna@contoso.com", "", False),
         (to("supplier@contoso.com"), "orders@supplier.example", "rfc822;supplier@contoso.com", True),
     ],
@@ -180,6 +180,32 @@ def test_a_recipient_named_twice_gets_one_copy() -> None:
     resolution = resolved(PEOPLE, item)
     assert places(resolution) == ["=anna", "x@y.example"]
     assert [event for event, _, _ in events(resolution)] == ["RESOLVE", "DUPLICATEEXPAND", "DUPLICATEEXPAND"]
+
+
+@pytest.mark.parametrize(
+    "named",
+    [
+        ["ANNA@contoso.com"],
+        ["Anna@Contoso.com", "anna@contoso.com", "OFFICE@contoso.com", "ANNA@contoso.com"],
+        ["x@y.example", "x@Y.example", "x@y.example"],
+        ["Postmaster@contoso.com", "postmaster", "postmaster@contoso.com"],
+        ["Staff@contoso.com", "ANNA@contoso.com"],
+        ["all@contoso.com", "staff@contoso.com", "ALL@contoso.com"],
+        ["Nobody@contoso.com"],
+    ],
+)
+def test_each_address_is_seen_to_end_however_it_is_spelt(named: list[str]) -> None:
+    people = [*PEOPLE, group("staff", "anna", "Anna@contoso.com", aliases=("staff@contoso.com", "all@contoso.com"))]
+    resolution = resolved(people, message(*named))
+    last = dict.fromkeys(named, "")
+    for event, recipients, related in events(resolution):
+        if related in last:
+            last[related] = event
+        last = dict.fromkeys(recipients.split(";"), "") | last
+    for copy in resolution.copies():
+        last |= {str(one.forward_path): "DELIVER" for one in copy.pending}
+        last |= {str(one.forward_path): "FAIL" for one, _ in copy.results}
+    assert "" not in last.values(), last
 
 
 def test_local_parts_elsewhere_differ_by_case() -> None:
