@@ -27,7 +27,8 @@ def connect(path: Path, *, read_only: bool = False, cache_kib: int = 16 * 1024) 
     )  # fmt: skip
     try:
         connection.execute(f"PRAGMA busy_timeout = {BUSY_MILLISECONDS}")
-        connection.execute(f"PRAGMA cache_size = -{cache_kib}")
+        # In pages: SQLite works KiB out for pages of 4096 bytes, before it has seen how large ours are.
+        connection.execute(f"PRAGMA cache_size = {cache_kib * 1024 // PAGE_BYTES}")
         if read_only:
             connection.execute("PRAGMA query_only = 1")
     except sqlite3.Error:

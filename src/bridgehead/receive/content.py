@@ -227,6 +227,8 @@ class IncomingContent:
         has_date = self._learn(header)
         added = b"" if not rules.complete else self._added(bool(self.facts.message_id), has_date)
         self._keep(self._received() + fields + header + added + rest)
+        # They know the transaction that has this content: kept, they would leave each message to the collector.
+        del self._received, self._added, self._check_header
 
     def _learn(self, header: bytes) -> bool:
         """Note the facts, of a field that is repeated the first; tells whether there is a Date."""

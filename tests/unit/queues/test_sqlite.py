@@ -15,7 +15,7 @@ import pytest
 
 from bridgehead.mail.content import BytesContent
 from bridgehead.queues import leasing
-from bridgehead.queues.database import DATABASE_NAME
+from bridgehead.queues.database import DATABASE_NAME, connect, connect_writer
 from bridgehead.queues.fairness import Turns
 from bridgehead.queues.leasing import recover_slice
 from bridgehead.queues.sqlite import SqliteQueueStore
@@ -64,6 +64,21 @@ def meddle(folder: Path, statement: str, *values: object) -> None:
     with connection:
         assert connection.execute(statement, values).rowcount == 1
     connection.close()
+
+
+def test_a_connection_caches_as_much_as_it_is_told_to(tmp_path: Path) -> None:
+    """SQLite itself takes a size in KiB for one in pages of 4096 bytes, and ours are larger."""
+    writer = connect_writer(tmp_path / DATABASE_NAME)
+    reader = connect(tmp_path / DATABASE_NAME, read_only=True, cache_kib=4096)
+    try:
+        for connection, kib in ((writer, 16 * 1024), (reader, 4096)):
+            ((pages,), (page,)) = (
+                connection.execute(f"PRAGMA {name}").fetchone() for name in ("cache_size", "page_size")
+            )
+            assert pages * page == kib * 1024
+    finally:
+        reader.close()
+        writer.close()
 
 
 async def leased(store: SqliteQueueStore, limit: int = 100) -> list[QueuedItem]:
