@@ -29,7 +29,7 @@ from bridgehead.net.clock import Clock
 from bridgehead.queues.fairness import Weights
 from bridgehead.queues.settings import QueueSettings
 from bridgehead.queues.store import QueuedItem, QueueKind, QueueState, QueueStatus, QueueStore, StoreFault, Transaction
-from bridgehead.routing.next_hop import DeliveryType, NextHop
+from bridgehead.routing.next_hop import NextHop
 from bridgehead.tracking.metrics import Metrics
 from bridgehead.tracking.ports import Tracker
 
@@ -42,27 +42,6 @@ UNWRITTEN_SECONDS: Final = 1.0
 DEADLINE_BATCH: Final = 100
 
 CourierFor = Callable[[NextHop, WorkSource], Courier]
-
-
-class DeliveryQueueStatus(msgspec.Struct, frozen=True, kw_only=True):
-    """One delivery queue as commands show it (Get-Queue). Times are Unix seconds, 0 for never."""
-
-    identity: str
-    next_hop: NextHop
-    delivery_type: DeliveryType
-    domain: str
-    connector: str
-    status: str
-    message_count: int
-    in_memory: int
-    active: int
-    connections: int
-    retry_count: int
-    next_retry: float
-    first_retry: float
-    last_retry: float
-    last_error: str
-    suspended_by: str
 
 
 class Dispatcher:
@@ -258,12 +237,6 @@ class Dispatcher:
     def _fit_window(self) -> None:
         self.window_bytes = min(self._window_bytes_set, LEASE_BYTES) if self._dehydrated else self._window_bytes_set
 
-    async def status(self) -> list[DeliveryQueueStatus]:
-        """Every delivery queue, in order of identity. Raises StoreFault."""
-        found = {s.state.next_hop: s.message_count for s in await self.store.queues()}
-        return sorted((_describe(queue, found.get(queue.next_hop, 0)) for queue in self.queues.values()),
-                      key=lambda status: status.identity)  # fmt: skip
-
     # --- what the queues use -----------------------------------------------------------------------------------
 
     def random(self) -> float:
@@ -420,25 +393,3 @@ async def _close_courier(next_hop: NextHop, courier: Courier) -> None:
         await courier.close()
     except Exception:
         logger.exception("queue %s: its connections could not be closed", next_hop)
-
-
-def _describe(queue: DeliveryQueue, message_count: int) -> DeliveryQueueStatus:
-    state, next_hop = queue.state, queue.next_hop
-    return DeliveryQueueStatus(
-        identity=str(next_hop),
-        next_hop=next_hop,
-        delivery_type=next_hop.delivery_type,
-        domain=next_hop.domain,
-        connector=next_hop.connector,
-        status=queue.status,
-        message_count=message_count,
-        in_memory=queue.in_memory,
-        active=len(queue.active),
-        connections=int(getattr(queue.courier, "connections", len(queue.active))),
-        retry_count=state.retry_count,
-        next_retry=state.next_retry,
-        first_retry=state.first_retry,
-        last_retry=state.last_retry,
-        last_error=state.last_error,
-        suspended_by=state.suspended_by,
-    )

@@ -431,8 +431,8 @@ async def test_suspended_queues_do_nothing_until_resumed_and_stay_so_over_a_rest
     world.dispatcher = world.new_dispatcher()
     await world.dispatcher.start()
     await world.pass_time(60)
-    (shown,) = await world.dispatcher.status()
-    assert (shown.status, shown.message_count, shown.suspended_by) == ("Suspended", 2, "admin")
+    queue = world.dispatcher.queues[HOP]
+    assert (queue.status, queue.state.suspended_by, len(await world.stored())) == ("Suspended", "admin", 2)
     assert not world.events.all
     world.dispatcher.resume(HOP)
     await world.settle()
