@@ -1,15 +1,13 @@
 # SPDX-License-Identifier: MIT
-"""The categorizer at work: takes messages right after their commit, or from disk, and commits what becomes of them.
+"""The categorizer at work: takes messages right after their commit and commits what becomes of them.
 
 `process` is synchronous and is called with the entry that the accept commit has just made durable. What could not be
-done then - the directory did not answer, the store failed, the process was restarted - waits in Submission and is
-taken from there by one background task, a bounded window at a time. Messages without a route are tried again when
-the configuration changes.
+done then waits in Submission and comes again from `backlog`. Messages without a route are tried again when the
+configuration changes.
 """
 
 import asyncio
 import logging
-from collections import deque
 from collections.abc import Callable, Iterator
 from functools import partial
 from random import random
@@ -17,6 +15,7 @@ from typing import Final
 
 import msgspec
 
+from bridgehead.categorizer.backlog import Backlog
 from bridgehead.categorizer.bifurcate import bifurcate
 from bridgehead.categorizer.finish import Finisher, Outcome
 from bridgehead.categorizer.gate import through_gate
@@ -40,16 +39,6 @@ from bridgehead.tracking.events import EventId, TrackingEvent, event_for
 from bridgehead.tracking.metrics import Metrics
 from bridgehead.tracking.pipeline_tracing import PipelineTracing
 from bridgehead.tracking.ports import AgentLog, Tracker
-
-LEASED_ENTRIES: Final = 64
-LEASED_BYTES: Final = 8 * 1024**2
-"""The window in which the queue on disk is worked off."""
-BACKOFF_SECONDS: Final = (0.2, 30.0)
-"""First and longest pause after a fault of the store."""
-EVER: Final = 2.0**40
-"""A time after every due time."""
-IDLE_CHECK_SECONDS: Final = 1.0
-"""Shortest pause while Submission holds entries that are due but cannot be leased."""
 
 _SUBMITTED: Final = Stage.SUBMITTED
 
@@ -81,49 +70,28 @@ class Categorizer:
         self._intake = intake
         self._random = random
         self._finisher = Finisher(reporter, intake, queue_settings, store.allocate_id, self._metrics)
-        self._wake = asyncio.Event()
-        self._stopping = False
-        self._task: asyncio.Task[None] | None = None
+        self._backlog = Backlog(store, clock, tracker, self._metrics, self.process)
         self._long_tasks: set[asyncio.Task[None]] = set()
         self._one_at_length = asyncio.Lock()
-        self._stuck: deque[int] = deque()
-        """Entries whose commit failed: ACTIVE in Submission on disk, to be read and processed again."""
-        self._window: set[int] = set()
-        """Entries taken from disk whose commit is under way."""
         self._under_way = 0
-        self._progress = asyncio.Event()
-        self._fault: StoreFault | None = None
-        self._owed: list[QueuedItem] = []
-        """Entries leased from Unreachable that are still to be put into Submission."""
-        self._resubmit = False
-        self._retry_all = False
-        self.submission_suspended = self.unreachable_suspended = False
         self.gate: Gate | None = None
         """Standing rules, None while there are none."""
-        self._pause = BACKOFF_SECONDS[0]
 
     # --- what others call ------------------------------------------------------------------------------------------
 
     def start(self) -> None:
-        """Begin to work off what Submission holds on disk. What had no route is tried again: the configuration may
-        have changed since."""
-        self._stopping = False
-        self._resubmit = True
-        self._task = asyncio.get_running_loop().create_task(self.run(), name="categorizer")
+        """Begin to work off what waits on disk."""
+        self._backlog.start()
 
     async def stop(self) -> None:
         """Finish what is under way. Entries on disk wait for the next start."""
-        self._stopping = True
-        self._wake.set()
-        if self._task is not None:
-            await self._task
-            self._task = None
+        await self._backlog.stop()
         while self._under_way:
-            await self._progressed()
+            await self._backlog.progressed()
 
     def wake(self) -> None:
         """Entries were put into Submission as READY, by somebody who does not call `process`."""
-        self._wake.set()
+        self._backlog.wake()
 
     def reconfigure(self, mail_flow: MailFlow, queue_settings: QueueSettings | None = None) -> None:
         """Decide by a new configuration from the next message on; messages without a route are tried again."""
@@ -134,13 +102,27 @@ class Categorizer:
 
     def resubmit_unreachable(self) -> None:
         """Put everything in Unreachable, but what is suspended, through the categorizer again."""
-        self._resubmit = True
-        self._wake.set()
+        self._backlog.resubmit_unreachable()
 
     def retry_submission(self) -> None:
         """Process what waits in Submission for the directory now, not at its time."""
-        self._retry_all = True
-        self._wake.set()
+        self._backlog.retry_all = True
+        self._backlog.wake()
+
+    def suspend(self, queue: QueueKind) -> None:
+        """Suspend-Queue for Submission or Unreachable: what is under way finishes, nothing new is begun."""
+        self._set_suspended(queue, True)
+
+    def resume(self, queue: QueueKind) -> None:
+        """Resume-Queue for Submission or Unreachable."""
+        self._set_suspended(queue, False)
+        self._backlog.wake()
+
+    def _set_suspended(self, queue: QueueKind, suspended: bool) -> None:
+        if queue is QueueKind.SUBMISSION:
+            self._backlog.submission_suspended = suspended
+        else:
+            self._backlog.unreachable_suspended = suspended
 
     def process(self, entry: QueuedItem) -> None:
         """Categorize an entry of Submission that is ACTIVE on disk and has its content. Never raises."""
@@ -155,7 +137,7 @@ class Categorizer:
         else:
             tracing = None
         try:
-            outcome = self._held_back(entry) if self.submission_suspended else self._decide(entry, now)
+            outcome = self._held_back(entry) if self._backlog.submission_suspended else self._decide(entry, now)
         except Exception as error:
             _log.exception("message %d could not be categorized", entry.id)
             outcome = self._crashed(entry, error, now)
@@ -173,7 +155,7 @@ class Categorizer:
         """Categorize what has very many recipients, while other mail goes on. A stop leaves it in Submission."""
         async with self._one_at_length:
             try:
-                outcome = await in_slices(work, self._clock.monotonic, lambda: self._stopping)
+                outcome = await in_slices(work, self._clock.monotonic, lambda: self._backlog.stopping)
             except DirectoryUnavailable as error:
                 outcome = self._deferred(entry, str(error), now)
             except Exception as error:
@@ -187,11 +169,11 @@ class Categorizer:
         if tracing is not None:
             self._trace_routed(tracing, entry, outcome)
         if outcome.at_once is not None:
-            self._leave_window(entry.id)
+            self._backlog.done(entry.id)
             self._intake.deliver_at_once(outcome.at_once)
             return
         self._under_way += 1
-        urgent = bool(outcome.deliveries or outcome.reports or self._window)
+        urgent = bool(outcome.deliveries or outcome.reports or self._backlog.window)
         self._store.commit(outcome.transaction, partial(self._committed, outcome, entry.id), urgent=urgent)
 
     def _trace_routed(self, tracing: PipelineTracing, entry: QueuedItem, outcome: Outcome) -> None:
@@ -202,21 +184,6 @@ class Categorizer:
         for fork in forks:
             if fork.id not in reports:
                 tracing.routed(fork.item, entry.content)
-
-    def suspend(self, queue: QueueKind) -> None:
-        """Suspend-Queue for Submission or Unreachable: what is under way finishes, nothing new is begun."""
-        if queue is QueueKind.SUBMISSION:
-            self.submission_suspended = True
-        else:
-            self.unreachable_suspended = True
-
-    def resume(self, queue: QueueKind) -> None:
-        """Resume-Queue for Submission or Unreachable."""
-        if queue is QueueKind.SUBMISSION:
-            self.submission_suspended = False
-        else:
-            self.unreachable_suspended = False
-        self._wake.set()
 
     # --- one message -----------------------------------------------------------------------------------------------
 
@@ -264,13 +231,11 @@ class Categorizer:
     def _committed(self, outcome: Outcome, entry_id: int, fault: StoreFault | None) -> None:
         """The outcome is on disk: hand on what follows from it. After a fault nothing has changed there."""
         self._under_way -= 1
-        self._leave_window(entry_id)
         if fault is not None:
             self._metrics.kept_back += 1
-            self._fault = fault
-            self._stuck.append(entry_id)
-            self._wake.set()
+            self._backlog.failed(entry_id, fault)
             return
+        self._backlog.done(entry_id)
         for event in outcome.events:
             self._tracker.record(event)
         if outcome.deliveries:
@@ -278,14 +243,9 @@ class Categorizer:
         for next_hop in outcome.waiting:
             self._intake.notify(next_hop, outcome.transaction.put)
         if not outcome.deliveries and not outcome.waiting:
-            self._wake.set()  # it may be due again in Submission, sooner than what the loop sleeps for
+            self._backlog.wake()  # it may be due again in Submission, sooner than what the loop sleeps for
         for report in outcome.reports:
             self.process(report)
-
-    def _leave_window(self, entry_id: int) -> None:
-        if self._window or self._stopping:
-            self._window.discard(entry_id)
-            self._progress.set()
 
     def _held_back(self, entry: QueuedItem) -> Outcome:
         """Submission is suspended: the message waits there, untouched."""
@@ -295,7 +255,7 @@ class Categorizer:
 
     def _deferred(self, entry: QueuedItem, reason: str, now: float) -> Outcome:
         """The directory could not answer: back to Submission until the resolver's next attempt, or expired."""
-        self._retry_all = False  # what else waits for the directory would be answered alike
+        self._backlog.retry_all = False  # what else waits for the directory would be answered alike
         self._metrics.resolver_retries += 1
         item = entry.item
         settings = self._queue_settings
@@ -329,131 +289,6 @@ class Categorizer:
         event = _event(entry.item, EventId.POISONMESSAGE, Source.POISONMESSAGE, now)
         event.source_context = reason
         return Outcome(Transaction((), (put,)), [], [], [], [event])
-
-    # --- what waits on disk ----------------------------------------------------------------------------------------
-
-    async def run(self) -> None:
-        """Work off Submission until `stop`; sleeps while there is nothing to do."""
-        while not self._stopping:
-            self._wake.clear()
-            try:
-                pause = await self._work()
-                self._pause = BACKOFF_SECONDS[0]
-            except StoreFault as fault:
-                _log.error("the categorizer waits for the store: %s", fault)
-                pause = self._pause
-                self._pause = min(self._pause * 2, BACKOFF_SECONDS[1])
-                await self._sleep(pause)
-                continue
-            await self._until_woken(pause)
-
-    async def _work(self) -> float | None:
-        """One round; returns the seconds until the next is due, None to wait until woken. Raises StoreFault."""
-        while self._stuck and not self._stopping:
-            await self._take_again()
-        if (self._owed or (self._resubmit and not self.unreachable_suspended)) and not self._stopping:
-            self._resubmit = False
-            await self._move_unreachable()
-        await self._drain()
-        if self.submission_suspended:
-            return None
-        due = await self._store.next_due(QueueKind.SUBMISSION, None)
-        return None if due is None else max(due - self._clock.now(), IDLE_CHECK_SECONDS)
-
-    async def _drain(self) -> None:
-        """Process everything that is due, a window at a time; an entry that was there when the server ended is taken
-        alone, so that the one which may be the cause does not bring its neighbours to the poison queue."""
-        limit = LEASED_ENTRIES
-        while not self._stopping and not self.submission_suspended:
-            due_until = EVER if self._retry_all else self._clock.now()
-            entries = await self._store.lease(QueueKind.SUBMISSION, None, due_until, limit, LEASED_BYTES)
-            if not entries:
-                self._retry_all = False
-                return
-            suspects = [entry for entry in entries if entry.crash_count]
-            if len(entries) > 1 and suspects:
-                await self._give_back(suspects, entries)
-                entries = [entry for entry in entries if not entry.crash_count]
-            await self._process_window(entries)
-            limit = 1 if suspects else LEASED_ENTRIES
-
-    async def _give_back(self, suspects: list[QueuedItem], leased: list[QueuedItem]) -> None:
-        """Make some of the leased entries READY again. Raises StoreFault, and then all of them are taken up later."""
-        for entry in suspects:
-            entry.status = MessageStatus.READY
-        try:
-            await self._store.committed(Transaction((), suspects))
-        except StoreFault:
-            self._stuck.extend(entry.id for entry in leased)
-            raise
-
-    async def _take_again(self) -> None:
-        """Process a window of the entries whose commit failed. Raises StoreFault, and then none is forgotten."""
-        entries: list[QueuedItem] = []
-        size = 0
-        while self._stuck and len(entries) < LEASED_ENTRIES and size < LEASED_BYTES:
-            try:
-                entry = await self._store.get(self._stuck[0])
-            except StoreFault:
-                self._stuck.extend(entry.id for entry in entries)
-                raise
-            self._stuck.popleft()
-            if entry is not None and entry.queue is QueueKind.SUBMISSION:
-                entries.append(entry)
-                size += entry.item.size
-        await self._process_window(entries)
-
-    async def _process_window(self, entries: list[QueuedItem]) -> None:
-        """Process entries from disk and wait until they are on disk again. Raises StoreFault."""
-        self._fault = None
-        self._window = {entry.id for entry in entries}
-        for entry in entries:
-            self.process(entry)
-        while self._window:
-            await self._progressed()
-        if self._fault is not None:
-            raise self._fault
-
-    async def _move_unreachable(self) -> None:
-        """Put back into Submission what is unreachable now; what becomes unreachable from here on is left alone."""
-        last = self._store.allocate_id()
-        while not self._stopping:
-            now = self._clock.now()
-            entries = self._owed or await self._store.lease(
-                QueueKind.UNREACHABLE, None, now, LEASED_ENTRIES, LEASED_BYTES
-            )
-            self._owed = entries
-            moved = [entry for entry in entries if entry.id < last]
-            for entry in entries:
-                entry.status = MessageStatus.READY
-                if entry.id < last:
-                    entry.queue, entry.last_error, entry.deadline = QueueKind.SUBMISSION, "", 0.0
-            if entries:
-                await self._store.committed(Transaction((), entries))
-            self._owed = []
-            self._metrics.rerouted += len(moved)
-            for entry in moved:
-                self._tracker.record(_event(entry.item, EventId.RESUBMIT, Source.QUEUE, now))
-            if not moved:
-                return
-
-    async def _progressed(self) -> None:
-        """Wait for the next commit to end."""
-        self._progress.clear()
-        await self._progress.wait()
-
-    async def _until_woken(self, seconds: float | None) -> None:
-        try:
-            await asyncio.wait_for(self._wake.wait(), seconds)
-        except TimeoutError:
-            pass
-
-    async def _sleep(self, seconds: float) -> None:
-        """Wait out a fault of the store, however many messages ask to be taken again; only `stop` cuts it short."""
-        end = self._clock.monotonic() + seconds
-        while not self._stopping and (left := end - self._clock.monotonic()) > 0:
-            self._wake.clear()
-            await self._until_woken(left)
 
 
 def _again(entry: QueuedItem, due: float, reason: str) -> QueuedItem:

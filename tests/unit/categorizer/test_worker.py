@@ -8,8 +8,9 @@ from pathlib import Path
 
 import pytest
 
+from bridgehead.categorizer.backlog import LEASED_ENTRIES
 from bridgehead.categorizer.mail_flow import MailFlow
-from bridgehead.categorizer.worker import LEASED_ENTRIES, Categorizer
+from bridgehead.categorizer.worker import Categorizer
 from bridgehead.delivery.notify import NotifyReporter
 from bridgehead.delivery.settings import DeliverySettings
 from bridgehead.directory.lookup import DirectoryUnavailable
@@ -503,7 +504,7 @@ async def test_suspects_are_taken_one_at_a_time(world: World, monkeypatch: pytes
         process(entry)
 
     monkeypatch.setattr(world.store, "lease", leased)
-    monkeypatch.setattr(world.categorizer, "process", processed)
+    monkeypatch.setattr(world.categorizer._backlog, "_process", processed)
     world.categorizer.start()
     await world.until(lambda: len(world.intake.delivered) == 9)
     assert sorted(window for window in windows if window) == [[0] * 6, [1], [1], [1]]
@@ -516,7 +517,7 @@ async def test_suspects_that_cannot_be_given_back_are_not_forgotten(world: World
     world.refuse = lambda transaction: any(each.queue is QueueKind.SUBMISSION for each in transaction.put)
     world.store.committed = faulty_committed(world)  # type: ignore[method-assign]
     world.categorizer.start()
-    await world.until(lambda: len(world.categorizer._stuck) == 4)
+    await world.until(lambda: len(world.categorizer._backlog._stuck) == 4)
     world.refuse = lambda transaction: False
     world.clock.advance(60)
     world.categorizer.wake()
@@ -564,7 +565,7 @@ async def test_a_fault_while_resubmitting_loses_nothing(world: World) -> None:
     world.store.committed = faulty_committed(world)  # type: ignore[method-assign]
     world.categorizer.start()
     world.categorizer.reconfigure(world.flow(SendConnector(name="all", address_spaces=["*"])))
-    await world.until(lambda: world.categorizer._owed != [])
+    await world.until(lambda: world.categorizer._backlog._owed != [])
     world.refuse = lambda transaction: False
     world.clock.advance(60)
     world.categorizer.wake()
