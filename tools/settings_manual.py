@@ -20,6 +20,7 @@ from settings_texts import EXCHANGE_NAMES, OWN, TABLES, TEXTS
 
 from bridgehead.mail.units import ByteSize, Count, Duration
 from bridgehead.server.config.bounds import BOUNDS
+from bridgehead.server.config.reloaded import AT_START
 from bridgehead.server.config.schema import Configuration
 
 MANUAL = Path(__file__).parent.parent / "docs" / "reference" / "settings.md"
@@ -31,7 +32,8 @@ HEAD = """\
 
 Bridgehead reads `bridgehead.toml` and every `conf.d/*.toml` beside it. Tables of several files merge, `[[arrays]]`
 append, and the same setting in two files is an error. `bridgehead check` names every mistake with its line;
-`bridgehead reload` applies changes to new sessions, all of them or none.
+`bridgehead reload` applies changes to new sessions, all of them or none; settings with † take effect when the server is
+started again, and each reload until then names those that were changed.
 
 Sizes are written `"36 MB"`, `"64KB"` or in bytes; units count by 1024. Times are written `"00:10:00"`,
 `"1.00:00:00"` (one day), `"10m"` or in seconds. `"unlimited"` is a value where it is listed. Relative paths lie within
@@ -51,7 +53,7 @@ def render() -> str:
         brackets = f"[[{table}]]" if is_array else f"[{table}]"
         parts.append(f"\n## {heading}: `{brackets}`\n\n{text}\n")
         parts.append(f"\n| Setting | Values | Default | Meaning | {cmdlet or 'Exchange'} |\n|---|---|---|---|---|\n")
-        parts += [row(kind, field) for field in msgspec.structs.fields(kind) if not _is_table(field)]
+        parts += [row(table, kind, field) for field in msgspec.structs.fields(kind) if not _is_table(field)]
     return "".join(parts)
 
 
@@ -67,9 +69,9 @@ def tables() -> Iterator[tuple[str, type[msgspec.Struct], bool]]:
         yield table, _struct(outermost), get_origin(outermost) is list
 
 
-def row(kind: type[msgspec.Struct], field: FieldInfo) -> str:
+def row(table: str, kind: type[msgspec.Struct], field: FieldInfo) -> str:
     cells = (
-        f"`{field.name}`",
+        f"`{field.name}`{' †' if field.name in AT_START.get(table, ()) else ''}",
         values(kind, field),
         default(field),
         meaning(kind, field.name),

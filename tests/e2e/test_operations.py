@@ -87,6 +87,46 @@ def test_reload_takes_effect_for_new_sessions_and_drops_none(make_server: Callab
         before.expect("NOOP", "250 *")
 
 
+def test_reload_exchanges_what_it_can_and_names_what_needs_a_restart_each_time(
+    make_server: Callable[..., Server], sink: Sink
+) -> None:
+    server = make_server(sink.port).start()
+    server.configure(
+        changed(server.settings, {"logs": {"queue_log_enabled": False}, "api": {"binding": "127.0.0.1:1"}})
+    )
+    for _ in range(2):
+        said = server.succeed("reload")
+        assert "nothing changed" in said
+        for name in ("[logs] queue_log_enabled", "[api] binding"):
+            assert f"{name} (bridgehead.toml:" in said
+    folder = "logs/Hub/PipelineTracing/MessageSnapshots"
+    logs = {
+        "message_tracking_log_max_file_size": "64 KB", "message_tracking_log_subject_logging_enabled": False,
+        "pipeline_tracing_enabled": True, "pipeline_tracing_sender_address": "a@fabrikam.test",
+    }  # fmt: skip
+    changes = {"logs": logs, "pickup": {"pickup_directory_path": "letters", "poll_interval": 0.1}}
+    server.configure(changed(server.settings, changes))
+    said = server.succeed("reload")
+    assert "logs changed" in said
+    assert "pickup changed" in said
+    assert "[logs] queue_log_enabled" in said
+    assert "max_file_size" not in said
+    many = [f"{'long-name-' * 6}{number}@adatum.test" for number in range(40)]
+    for _ in range(12):
+        server.send("a@fabrikam.test", many, MESSAGE, "secured")
+    (server.data / "letters" / "one.eml").write_bytes(b"To: carol@contoso.test\r\n" + MESSAGE)
+    server.wait_for_mail("carol")
+    sink.wait(12)
+    wait_until(lambda: len(list((server.data / "logs/MessageTracking").glob("MSGTRK*"))) > 1, 15, "the log is rolled")
+    assert server.wait_for_event("DELIVER", recipient_address="carol@contoso.test")["message-subject"] == ""
+    wait_until(lambda: len(list((server.data / folder).glob("*/Original.eml"))) == 13, 15, "13 messages are traced")
+    server.configure(changed(server.settings, {"logs": {"pipeline_tracing_enabled": False}}))
+    server.reload()
+    server.send("a@fabrikam.test", "dave@contoso.test", MESSAGE)
+    server.wait_for_mail("dave")
+    assert len(list((server.data / folder).iterdir())) == 13
+
+
 def test_a_bad_configuration_is_refused_by_reload_as_a_whole(make_server: Callable[..., Server], sink: Sink) -> None:
     server = make_server(sink.port).start()
     good = server.config.read_text()

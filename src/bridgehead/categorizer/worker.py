@@ -60,7 +60,7 @@ class Categorizer:
         agent_log: AgentLog | None = None,
     ) -> None:  # fmt: skip
         self._agent_log = agent_log or NoAgentLog()
-        self._tracing = tracing
+        self.tracing = tracing
         self._metrics = metrics or Metrics()
         self._store = store
         self._mail_flow = mail_flow
@@ -131,7 +131,7 @@ class Categorizer:
             self._metrics.submission.observe(now - entry.item.received_at)
         else:
             self._metrics.looked_at_again += 1
-        tracing = self._tracing
+        tracing = self.tracing
         if tracing is not None and entry.content is not None and tracing.wants(entry.item.envelope.reverse_path):
             tracing.submitted(entry.item, entry.content)
         else:

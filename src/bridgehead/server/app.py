@@ -10,7 +10,7 @@ import logging
 import os
 import random
 import socket
-from collections.abc import Callable
+from collections.abc import Callable, Coroutine
 from pathlib import Path
 
 from bridgehead.admin.access.audit_log import AuditLogFile
@@ -26,7 +26,7 @@ from bridgehead.monitoring.channels import Channel, LogChannel
 from bridgehead.monitoring.watch import Watch
 from bridgehead.net.authentication_lookup import ResolverLookup
 from bridgehead.net.certificate_store import CertificateStore
-from bridgehead.net.certificates import CertificatePair, ensure_self_signed
+from bridgehead.net.certificates import CertificatePair
 from bridgehead.net.client_certificates import ClientCertificates
 from bridgehead.net.clock import SystemClock
 from bridgehead.net.ip_range import Binding
@@ -42,7 +42,7 @@ from bridgehead.receive.settings import ReceiveConnector
 from bridgehead.receive.submission_directory import SubmissionDirectory
 from bridgehead.server.alarm_channels import alarm_channels
 from bridgehead.server.api_process import ApiProcess
-from bridgehead.server.certificates import ServerCertificates
+from bridgehead.server.certificates import ServerCertificates, own_pair
 from bridgehead.server.config.file_checks import certificate_pairs
 from bridgehead.server.config.load import Loaded
 from bridgehead.server.connector_watch import ConnectorWatch
@@ -62,7 +62,7 @@ from bridgehead.server.queue_actions import make_actions, make_standing_rules, r
 from bridgehead.server.queue_store import TIDY_SECONDS, make_store, mind_safety_net
 from bridgehead.server.rooms import Rooms, secure_domains
 from bridgehead.server.stage_flows import StageFlows
-from bridgehead.server.submission_directories import submission_directories
+from bridgehead.server.submission_directories import submission_directories, use_directories
 from bridgehead.server.telemetry_process import TelemetryProcess
 from bridgehead.server.tls_reports import TlsReports
 from bridgehead.server.trace import Traces
@@ -140,7 +140,7 @@ class Application:
             self.client_certificates,
         )
         self._tasks: set[asyncio.Task[None]] = set()
-        self._directories: list[SubmissionDirectory] = []
+        self.directories: list[SubmissionDirectory] = []
         self._make_pipeline()
         self._make_receive(crowd)
         self.snapshots = LogSnapshots(
@@ -302,7 +302,7 @@ class Application:
         self.logons.start()
         await self.receive.configure(configuration.receive_connectors, opened, configuration.devices)
         for work in (self.devices.run(), self.logons.lockouts.run(), self.tls_reports.run(send=self.place.is_first)):
-            self._tasks.add(asyncio.get_running_loop().create_task(work))
+            self.begin(work)
         self._every(CERTIFICATE_CHECK_SECONDS, self._refresh_certificates)
         loop, net = asyncio.get_running_loop(), self.safety_net
         net.on_waiting = lambda: loop.call_later(FLUSH_SECONDS, net.flush_soon)
@@ -317,13 +317,17 @@ class Application:
             await self._start_what_is_done_once()
         await self.watch.start()
 
+    def begin(self, work: Coroutine[None, None, None]) -> None:
+        """Do something in the background; it is ended with the server."""
+        task = asyncio.get_running_loop().create_task(work)
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+
     async def _start_what_is_done_once(self) -> None:
         """What is the server's and not a worker's: the first worker does it for all."""
-        self._directories = submission_directories(self)
-        for directory in self._directories:
-            self._tasks.add(asyncio.get_running_loop().create_task(directory.run()))
+        use_directories(self, submission_directories(self, self.loaded))
         self.connector_watch.start()
-        self._tasks.add(asyncio.get_running_loop().create_task(self.oauth.run()))
+        self.begin(self.oauth.run())
         self.snapshots.start()
         self.telemetry.start()
         await self.policy_host.start()
@@ -344,7 +348,7 @@ class Application:
         if self.audit is not None:
             self.audit.close()
         await self.connector_watch.stop()
-        for directory in self._directories:
+        for directory in self.directories:
             directory.stop()
         await self.receive.stop(STOP_GRACE_SECONDS)
         await self.resources.stop()
@@ -375,7 +379,7 @@ class Application:
                 await asyncio.sleep(seconds)
                 action()
 
-        self._tasks.add(asyncio.get_running_loop().create_task(loop()))
+        self.begin(loop())
 
     def _settle(self) -> None:
         """Bring together what was only noted while messages passed."""
@@ -388,11 +392,3 @@ class Application:
         for path in self.certificates.refresh():
             log.info("certificate %s was read again", path)
         self.rooms.look_at_certificates()
-
-
-def own_pair(loaded: Loaded, fqdn: str) -> CertificatePair:
-    """The server's own certificate; a self-signed one is made at the first start without."""
-    server = loaded.configuration.server
-    if server.tls_certificate_file:
-        return CertificatePair(loaded.within(server.tls_certificate_file), loaded.within(server.tls_key_file))
-    return ensure_self_signed(loaded.data_directory, fqdn)

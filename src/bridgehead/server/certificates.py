@@ -16,13 +16,14 @@ from bridgehead.admin.tls.dns_check import DnsSite
 from bridgehead.net.authentication_lookup import ResolverLookup
 from bridgehead.net.certificate_folder import folder_name
 from bridgehead.net.certificate_store import ServerTls
-from bridgehead.net.certificates import CertificatePair
+from bridgehead.net.certificates import CertificatePair, ensure_self_signed
 from bridgehead.net.ip_range import Binding
 from bridgehead.net.resolver import Outcome
 from bridgehead.net.secure_resolver import SecureResolver
 from bridgehead.routing.dane import tlsa_record
 from bridgehead.server.acme import AcmeKeeper
 from bridgehead.server.config.file_checks import certificate_pairs
+from bridgehead.server.config.load import Loaded
 from bridgehead.server.dns_site import dns_site
 from bridgehead.tracking.alarms import Severity
 
@@ -120,3 +121,11 @@ class ServerCertificates:
             self._application.alarms.raise_(id, Severity.WARNING, reason, remedy)
         else:
             self._application.alarms.clear(id)
+
+
+def own_pair(loaded: Loaded, fqdn: str) -> CertificatePair:
+    """The server's own certificate; a self-signed one is made at the first start without."""
+    server = loaded.configuration.server
+    if server.tls_certificate_file:
+        return CertificatePair(loaded.within(server.tls_certificate_file), loaded.within(server.tls_key_file))
+    return ensure_self_signed(loaded.data_directory, fqdn)

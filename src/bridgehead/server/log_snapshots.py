@@ -61,6 +61,8 @@ class LogSnapshots:
     def reconfigured(self, configuration: Configuration) -> None:
         """Another configuration is in force: its routing table is written."""
         self._configuration = configuration
+        settings = self._settings = configuration.logs
+        self._routing.limit(settings.routing_table_log_max_age, settings.routing_table_log_max_directory_size)
         self._changed.set()
 
     # --- queues -----------------------------------------------------------------------------------------------------

@@ -5,7 +5,7 @@ import asyncio
 import logging
 import os
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING
 
 from bridgehead import __version__
 from bridgehead.admin.health.alarms import sentences
@@ -18,11 +18,11 @@ from bridgehead.directory.lookup import DirectoryUnavailable
 from bridgehead.monitoring.watch import Watch
 from bridgehead.queues.store import ItemFilter, Problem, QueuedItem, QueueKind, QueueState, QueueSummary
 from bridgehead.receive.sender_exceptions import SenderExceptions
-from bridgehead.server.certificates import ServerCertificates
+from bridgehead.server.certificates import ServerCertificates, own_pair
 from bridgehead.server.config.check import load_checked
 from bridgehead.server.config.file_checks import certificate_pairs
-from bridgehead.server.config.load import Loaded
 from bridgehead.server.config.problem import ConfigurationError
+from bridgehead.server.config.reloaded import reloaded
 from bridgehead.server.connector_watch import ConnectorWatch
 from bridgehead.server.devices import DeviceWatch
 from bridgehead.server.diagnostics import ServerDiagnostics
@@ -31,23 +31,17 @@ from bridgehead.server.monitoring import Monitored
 from bridgehead.server.oauth import ServerOAuth
 from bridgehead.server.queue_actions import queue_activity, resume_stage, suspend_stage
 from bridgehead.server.rooms import Rooms, secure_domains
+from bridgehead.server.submission_directories import changed_directories, use_directories
 from bridgehead.server.tls_policies import TlsPolicies
 from bridgehead.server.tls_reports import TlsReports
 from bridgehead.server.trace import Traces
 from bridgehead.tracking.events import EventId
+from bridgehead.tracking.settings import LogSettings
 
 if TYPE_CHECKING:
     from bridgehead.server.app import Application
 
 log = logging.getLogger("bridgehead.server")
-
-_AT_START_ONLY: Final = ("server", "logs", "pickup", "api", "monitoring")
-"""Tables that a running server does not exchange."""
-_RELOADED: Final = (
-    "accepted_domains", "receive_connectors", "send_connectors", "foreign_connectors", "mailbox_store", "categorizer",
-    "delivery", "queues", "alarms", "back_pressure", "directory", "connector_tests", "sender_exceptions",
-    "tls", "certificates", "acme", "mta_sts", "devices", "lockout", "auth_servers", "ldap_logins",
-)  # fmt: skip
 
 
 class Operations:
@@ -156,9 +150,10 @@ class Operations:
         """Read the configuration anew: everything is made and every socket opened before anything is exchanged."""
         app = self._application
         try:
-            loaded = app.place.share(load_checked(app.path))
+            found = reloaded(app.loaded, app.place.share(load_checked(app.path)))
         except ConfigurationError as error:
             return ReloadOutcome(problems=[str(problem) for problem in error.problems])
+        loaded = found.loaded
         connectors = loaded.configuration.receive_connectors
         try:
             rooms = Rooms(
@@ -166,11 +161,14 @@ class Operations:
                 app.client_certificates,
             )  # fmt: skip
             opened = app.open_sockets(connectors)
+            directories = changed_directories(app, loaded)
+            pair = own_pair(loaded, app.fqdn)
         except (OSError, DirectoryUnavailable) as error:
             return ReloadOutcome(problems=[str(error)])
         app.notifier.reloading()
-        outcome = _differences(app.loaded, loaded)
-        former, app.rooms, app.loaded = app.rooms, rooms, loaded
+        former, app.rooms, app.loaded, app.server_pair = app.rooms, rooms, loaded, pair
+        use_directories(app, directories)
+        await self._use_log_settings(loaded.configuration.logs)
         app.oauth.reconfigure(loaded)
         app.configured_at = app.clock.now()
         services = app.receive.services
@@ -201,7 +199,19 @@ class Operations:
         app.connector_watch.configuration_changed()
         await app.watch.reconfigure(configuration.alarms, app.channels(loaded))
         app.notifier.ready()
-        return outcome
+        return found.outcome
+
+    async def _use_log_settings(self, settings: LogSettings) -> None:
+        """Keep the logs by other limits, and trace another sender's messages or nobody's."""
+        app = self._application
+        former = app.logs.pipeline_tracing
+        app.logs.reconfigure(settings)
+        if app.audit is not None:
+            app.audit.reconfigure(settings)
+        if former is not app.logs.pipeline_tracing:
+            app.receive.services.tracing = app.categorizer.tracing = app.logs.pipeline_tracing
+            if former is not None:
+                await asyncio.to_thread(former.close)
 
     # --- queues -----------------------------------------------------------------------------------------------------
 
@@ -267,17 +277,3 @@ class Operations:
 
 def _same_queue(one: QueueState, other: QueueState) -> bool:
     return one.queue is other.queue and one.next_hop == other.next_hop
-
-
-def _differences(before: Loaded, after: Loaded) -> ReloadOutcome:
-    """What a reload changes, table by table."""
-
-    def changed(names: Sequence[str]) -> list[str]:
-        return [
-            name for name in names if getattr(before.configuration, name) != getattr(after.configuration, name)
-        ]  # fmt: skip
-
-    return ReloadOutcome(
-        changes=[f"{name} changed" for name in changed(_RELOADED)] or ["nothing changed"],
-        needs_restart=changed(_AT_START_ONLY),
-    )

@@ -6,14 +6,33 @@ from typing import TYPE_CHECKING
 from bridgehead.receive.pickup import pickup_reader
 from bridgehead.receive.replay import read_replay
 from bridgehead.receive.submission_directory import SubmissionDirectory
+from bridgehead.server.config.load import Loaded
 
 if TYPE_CHECKING:
     from bridgehead.server.app import Application
 
 
-def submission_directories(app: "Application") -> list[SubmissionDirectory]:
+def changed_directories(app: "Application", loaded: Loaded) -> list[SubmissionDirectory] | None:
+    """Those of another configuration, None where they stay as they are. Raises OSError."""
+    if not app.place.is_first or loaded.configuration.pickup == app.loaded.configuration.pickup:
+        return None
+    return submission_directories(app, loaded)
+
+
+def use_directories(app: "Application", directories: list[SubmissionDirectory] | None) -> None:
+    """Look into these from now on, unless they are None; a file that is being taken is taken to its end."""
+    if directories is None:
+        return
+    for directory in app.directories:
+        directory.stop()
+    app.directories = directories
+    for directory in directories:
+        app.begin(directory.run())
+
+
+def submission_directories(app: "Application", loaded: Loaded) -> list[SubmissionDirectory]:
     """Those whose path is set, their folders made. Raises OSError."""
-    settings = app.loaded.configuration.pickup
+    settings = loaded.configuration.pickup
     read_pickup = pickup_reader(
         settings.pickup_directory_max_header_size, settings.pickup_directory_max_recipients_per_message
     )
@@ -24,7 +43,7 @@ def submission_directories(app: "Application") -> list[SubmissionDirectory]:
     ):
         if not path:
             continue
-        folder = app.loaded.within(path)
+        folder = loaded.within(path)
         folder.mkdir(mode=0o700, parents=True, exist_ok=True)
         made.append(
             SubmissionDirectory(

@@ -59,15 +59,17 @@ class Logs:
         self._wake, self._stopping = threading.Event(), False
         self._thread = threading.Thread(target=self._run, name="log writer", daemon=True)
         self._files: list[LogFile] = []
+        self._settings = settings
+        self._limited: list[tuple[LogFile, str]] = []
+        """Files, each with the beginning of its settings' names."""
         self._json: list[JsonLines] = []
         self._json_enabled = settings.json_log_enabled
         self.flush_message_tracking: Callable[[], None] = lambda: None
         """Write the tracking events recorded so far, now. From any thread; never raises."""
         self._folder, self._now = folder, now
         self.flights = FlightRecorder(flights or folder / FLIGHT_RECORDER_FILE, now)
-        receive, send = _limits(settings, "receive_protocol_log"), _limits(settings, "send_protocol_log")
-        self.smtp_receive = ProtocolLogFile(self._file(SMTP_RECEIVE_FOLDER, RECEIVE_KIND, receive), now)
-        self.smtp_send = ProtocolLogFile(self._file(SMTP_SEND_FOLDER, SEND_KIND, send), now)
+        self.smtp_receive = ProtocolLogFile(self._file(SMTP_RECEIVE_FOLDER, RECEIVE_KIND, "receive_protocol_log"), now)
+        self.smtp_send = ProtocolLogFile(self._file(SMTP_SEND_FOLDER, SEND_KIND, "send_protocol_log"), now)
         self.agents = self._agents(settings)
         self.pipeline_tracing = self._pipeline_tracing(settings)
         self.queues = self._queues(settings)
@@ -80,6 +82,19 @@ class Logs:
         self._thread.start()
         if self.pipeline_tracing is not None:
             self.pipeline_tracing.start()
+
+    def reconfigure(self, settings: LogSettings) -> None:
+        """Use other limits, intervals and names of senders from now on; which logs there are stays as it was."""
+        former, self._settings = self._settings, settings
+        self._interval = settings.flush_interval.total_seconds()
+        for file, name in self._limited:
+            file.limits = _limits(settings, name)
+        if isinstance(self.message_tracking, MessageTrackingLog):
+            self.message_tracking.subject_logging_enabled = settings.message_tracking_log_subject_logging_enabled
+        if _of_tracing(former) != _of_tracing(settings):
+            self.pipeline_tracing = self._pipeline_tracing(settings)
+            if self.pipeline_tracing is not None:
+                self.pipeline_tracing.start()
 
     def flush(self) -> None:
         """Write what was recorded so far, now. For tests and before files are read."""
@@ -108,11 +123,15 @@ class Logs:
         json_lines = sum(one.lost_lines + one.file.lost_lines for one in self._json)
         return sum(file.lost_lines for file in self._files) + json_lines
 
-    def _file(self, folder: str, kind: LogKind, limits: LogLimits) -> LogFile:
+    def _file(self, folder: str, kind: LogKind, name: str) -> LogFile:
+        """A log whose settings begin with a name."""
+        limits = _limits(self._settings, name)
         file = LogFile(self._folder / folder, kind, limits, self._now, self._wake.set)
         self._files.append(file)
+        self._limited.append((file, name))
         if self._json_enabled:
             json_file = LogFile(self._folder / folder, json_kind(kind), limits, self._now)
+            self._limited.append((json_file, name))
             self._json.append(JsonLines(kind, json_file))
             file.follower = self._json[-1].take
         return file
@@ -120,7 +139,7 @@ class Logs:
     def _message_tracking(self, settings: LogSettings) -> Tracker:
         if not settings.message_tracking_log_enabled:
             return NoTracking()
-        file = self._file(MESSAGE_TRACKING_FOLDER, MESSAGE_TRACKING, _limits(settings, "message_tracking_log"))
+        file = self._file(MESSAGE_TRACKING_FOLDER, MESSAGE_TRACKING, "message_tracking_log")
         self.flush_message_tracking = file.flush
         subjects = settings.message_tracking_log_subject_logging_enabled
         return MessageTrackingLog(file, subject_logging_enabled=subjects)
@@ -128,13 +147,13 @@ class Logs:
     def _connectivity(self, settings: LogSettings) -> ConnectivityLog:
         if not settings.connectivity_log_enabled:
             return NoConnectivityLog()
-        file = self._file(CONNECTIVITY_FOLDER, CONNECTIVITY, _limits(settings, "connectivity_log"))
+        file = self._file(CONNECTIVITY_FOLDER, CONNECTIVITY, "connectivity_log")
         return ConnectivityLogFile(file, self._now)
 
     def _agents(self, settings: LogSettings) -> AgentLog:
         if not settings.agent_log_enabled:
             return NoAgentLog()
-        return AgentLogFile(self._file(AGENT_FOLDER, AGENT, _limits(settings, "agent_log")))
+        return AgentLogFile(self._file(AGENT_FOLDER, AGENT, "agent_log"))
 
     def _pipeline_tracing(self, settings: LogSettings) -> PipelineTracing | None:
         if not settings.pipeline_tracing_enabled:
@@ -149,7 +168,7 @@ class Logs:
     def _queues(self, settings: LogSettings) -> QueueLogFile | None:
         if not settings.queue_log_enabled:
             return None
-        return QueueLogFile(self._file(QUEUE_FOLDER, QUEUE, _limits(settings, "queue_log")))
+        return QueueLogFile(self._file(QUEUE_FOLDER, QUEUE, "queue_log"))
 
     def _run(self) -> None:
         while not self._stopping:
@@ -157,6 +176,10 @@ class Logs:
             self._wake.clear()
             self.flush()
             self.flights.save()
+
+
+def _of_tracing(settings: LogSettings) -> list[object]:
+    return [getattr(settings, name) for name in settings.__struct_fields__ if name.startswith("pipeline_tracing_")]
 
 
 def _limits(settings: LogSettings, log: str) -> LogLimits:

@@ -40,12 +40,12 @@ class MessageTrackingLog:
         subject_logging_enabled: MessageTrackingLogSubjectLoggingEnabled.
     """
 
-    __slots__ = ("_append", "_subjects", "_time_text", "log")
+    __slots__ = ("_append", "_time_text", "log", "subject_logging_enabled")
 
     def __init__(self, log: LogFile, *, subject_logging_enabled: bool = True) -> None:
         self.log = log
         self._append = log.append
-        self._subjects = subject_logging_enabled
+        self.subject_logging_enabled = subject_logging_enabled
         self._time_text = TimeText()
 
     def record(self, event: TrackingEvent) -> None:
@@ -54,7 +54,7 @@ class MessageTrackingLog:
         recipients, statuses = e.recipient_address, e.recipient_status
         recipient_text = recipients[0] if len(recipients) == 1 else ";".join(recipients)
         status_text = statuses[0] if len(statuses) == 1 else _joined(statuses)
-        subject = e.message_subject if self._subjects else ""
+        subject = e.message_subject if self.subject_logging_enabled else ""
         cells = [
             self._time_text(e.time), e.client_ip, e.client_hostname, e.server_ip, e.server_hostname, e.source_context,
             e.connector_id, e.source, e.event_id, str(e.internal_message_id), e.message_id, e.network_message_id,

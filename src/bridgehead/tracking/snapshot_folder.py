@@ -25,8 +25,13 @@ class SnapshotFolder:
     """
 
     def __init__(self, path: Path, max_age: timedelta, max_size: int) -> None:
-        self.path, self._max_age, self._max_size = path, max_age.total_seconds(), max_size
+        self.path = path
+        self.limit(max_age, max_size)
         self._failing = False
+
+    def limit(self, max_age: timedelta, max_size: int) -> None:
+        """Keep so much from now on."""
+        self._max_age, self._max_size = max_age.total_seconds(), max_size
 
     def write(self, name: str, data: bytes) -> None:
         """Put a file, with parents, into the folder. Blocks."""

@@ -98,6 +98,14 @@ class NoAuditLog:
         """Nothing."""
 
 
+def _limits(settings: LogSettings) -> LogLimits:
+    return LogLimits(
+        settings.admin_audit_log_age_limit,
+        settings.admin_audit_log_max_file_size,
+        settings.admin_audit_log_max_directory_size,
+    )
+
+
 class AuditLogFile:
     """The log on disk.
 
@@ -107,15 +115,14 @@ class AuditLogFile:
     """
 
     def __init__(self, settings: LogSettings, folder: Path, now: Callable[[], float]) -> None:
-        limits = LogLimits(
-            settings.admin_audit_log_age_limit,
-            settings.admin_audit_log_max_file_size,
-            settings.admin_audit_log_max_directory_size,
-        )
         self._now = now
-        self._file = LogFile(folder / FOLDER, KIND, limits, now)
+        self._file = LogFile(folder / FOLDER, KIND, _limits(settings), now)
         self.trouble = ""
         """Why the last record is not on disk; "" while all are."""
+
+    def reconfigure(self, settings: LogSettings) -> None:
+        """Keep it by other limits from now on."""
+        self._file.limits = _limits(settings)
 
     @asynccontextmanager
     async def recording(self, name: str, method: Method, params: msgspec.Struct, caller: Caller) -> AsyncIterator[None]:

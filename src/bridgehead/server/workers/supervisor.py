@@ -34,7 +34,7 @@ from bridgehead.receive.connector import ReceiveConnectors
 from bridgehead.receive.crowd import Crowd
 from bridgehead.receive.server import bind_sockets
 from bridgehead.server.api_process import ApiProcess
-from bridgehead.server.app import own_pair
+from bridgehead.server.certificates import own_pair
 from bridgehead.server.config.check import load_checked
 from bridgehead.server.config.load import Loaded
 from bridgehead.server.config.problem import ConfigurationError
@@ -203,6 +203,7 @@ class Supervisor:
                 return ReloadOutcome(problems=[str(error)])
             self.notifier.reloading()
             before, self._loaded = self._loaded, loaded
+            self._audit.reconfigure(loaded.configuration.logs)
             self._bound.receive.update(opened)
             outcomes = await asyncio.gather(*(self._reload_one(worker, opened) for worker in self.workers))
             wanted = set(ReceiveConnectors(loaded.configuration.receive_connectors).listening())
