@@ -12,8 +12,8 @@ from typing import Final, NamedTuple
 from bridgehead.admin.connector.expectations import KEYWORDS, Expectation
 from bridgehead.admin.connector.receive_rights import foreign_recipient
 from bridgehead.admin.connector.relay_self_test import ask_as, evaluate
+from bridgehead.admin.probe.observed import Observed
 from bridgehead.admin.probe.site import Site
-from bridgehead.admin.probe.smtp_steps import Observed
 from bridgehead.admin.probe.steps import StepBuilder
 from bridgehead.mail.reply import Reply
 from bridgehead.mail.units import ByteSize

@@ -10,8 +10,8 @@ import ssl
 from bridgehead.admin.connector.receive_rights import class_sentence, client_classes, foreign_recipient
 from bridgehead.admin.probe.certificate import Certificate, expires_soon, read_chain, read_file, why_untrusted
 from bridgehead.admin.probe.conversation import Conversation, NotConnected
+from bridgehead.admin.probe.observed import Observed
 from bridgehead.admin.probe.site import Site
-from bridgehead.admin.probe.smtp_steps import Observed
 from bridgehead.admin.probe.steps import StepBuilder
 from bridgehead.admin.probe.vantage import Vantage, entry_points, vantages
 from bridgehead.mail.reply import Reply

@@ -13,8 +13,9 @@ import msgspec
 from bridgehead.admin.faults import INVALID, AdminFault
 from bridgehead.admin.probe.dns_query import ask
 from bridgehead.admin.probe.dns_steps import DnsProbe
+from bridgehead.admin.probe.observed import Observed
 from bridgehead.admin.probe.site import Site
-from bridgehead.admin.probe.smtp_steps import Observed, SmtpProbe
+from bridgehead.admin.probe.smtp_steps import SmtpProbe
 from bridgehead.admin.probe.steps import StepBuilder
 from bridgehead.delivery.smtp_send.destination import (
     Ourselves,

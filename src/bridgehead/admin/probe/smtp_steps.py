@@ -2,7 +2,7 @@
 """The SMTP part of a test: one address from TCP to RCPT, never DATA, as delivery would do it (RFC 5321, RFC 3207).
 
 TLS, its policy, the certificate's names and the log-on are delivery's own functions. What was seen is kept for
-expectations in `Observed`.
+expectations in `observed`.
 """
 
 from collections.abc import Callable, Collection, Sequence
@@ -12,6 +12,7 @@ import msgspec
 
 from bridgehead.admin.probe.certificate import Certificate, expires_soon, read_chain, why_untrusted
 from bridgehead.admin.probe.conversation import Conversation, NotConnected
+from bridgehead.admin.probe.observed import Observed
 from bridgehead.admin.probe.smtp_judgements import (
     certificate_remedy,
     judge_banner,
@@ -33,7 +34,6 @@ from bridgehead.delivery.smtp_send.security import (
 from bridgehead.diagnosis.replies import advice
 from bridgehead.mail.address import NULL, Mailbox
 from bridgehead.mail.envelope import EnvelopeRecipient
-from bridgehead.mail.reply import Reply
 from bridgehead.net.certificates import CertificateError, CertificatePair
 from bridgehead.net.dialer import shown, source_for
 from bridgehead.net.smtp_client import ConnectionLost, SmtpClient
@@ -41,44 +41,13 @@ from bridgehead.net.tls import ClientContexts
 from bridgehead.routing.settings import SendConnector, SmartHostAuthMechanism
 from bridgehead.routing.tls_policy import TlsPolicy, TlsUse, tls_policy
 from bridgehead.smtp.client_commands import mail_command, rcpt_command
-from bridgehead.smtp.client_events import Extensions, HelloDone, Refused, Transaction
+from bridgehead.smtp.client_events import HelloDone, Refused, Transaction
 
 _LOG_ON_REMEDIES: Final = {
     "4.7.8": "correct authentication_username and the password, or allow SMTP AUTH for this account there",
     "4.7.4": "the server must offer STARTTLS and a mechanism that we know; ask its administrator",
     "4.3.5": "correct authentication_password",
 }
-
-
-class Observed(msgspec.Struct, kw_only=True):
-    """What one address showed, as far as the test came.
-
-    Attributes:
-        address: "192.0.2.1:25".
-        reachable: it greeted us and answered EHLO.
-        before, after: what was offered in clear and over TLS; `after` is None without TLS.
-        tls_version: "TLSv1.3", "" without TLS.
-        chain: as sent.
-        trusted: whether the chain leads to a trust anchor and is valid; None where nobody looked.
-        logged_on: whether the log-on worked; None where there was none.
-        replies: to RCPT by recipient; MAIL's under "".
-    """
-
-    address: str
-    source: str = ""
-    reachable: bool = False
-    before: Extensions | None = None
-    after: Extensions | None = None
-    tls_version: str = ""
-    chain: list[Certificate] = []
-    trusted: bool | None = None
-    logged_on: bool | None = None
-    replies: dict[str, Reply] = {}
-
-    @property
-    def offered(self) -> Extensions | None:
-        """What counts: after TLS where there is TLS."""
-        return self.after or self.before
 
 
 class SmtpProbe:
