@@ -27,7 +27,7 @@ from bridgehead.monitoring.settings import AlarmSettings
 from bridgehead.monitoring.watch import Watch
 from bridgehead.net.resolver import Resolver
 from bridgehead.queues.memory import MemoryQueueStore
-from bridgehead.queues.safety_net import SafetyNet
+from bridgehead.queues.safety_net.net import SafetyNet
 from bridgehead.queues.settings import QueueSettings
 from bridgehead.queues.store import (
     ItemFilter,

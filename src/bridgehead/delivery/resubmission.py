@@ -34,8 +34,8 @@ from bridgehead.mail.item import Source, Stage
 from bridgehead.mail.limits import STREAM_CHUNK_BYTES
 from bridgehead.net.clock import Clock
 from bridgehead.queues.pressure import BackPressure
-from bridgehead.queues.safety_net import Found, SafetyNet, SafetyNetFacts
-from bridgehead.queues.safety_net_file import DamagedSegment, Kept, content_of
+from bridgehead.queues.safety_net.frames import DamagedSegment, Kept, content_of
+from bridgehead.queues.safety_net.net import Found, SafetyNet, SafetyNetFacts
 from bridgehead.queues.store import ContentWriter, MessageStatus, QueuedItem, QueueKind, QueueStore, StoreFault
 from bridgehead.tracking.events import EventId, event_for
 from bridgehead.tracking.ports import Tracker

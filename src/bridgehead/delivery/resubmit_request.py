@@ -14,7 +14,7 @@ import msgspec
 
 from bridgehead.mail.envelope import EnvelopeRecipient
 from bridgehead.mail.item import MailItem
-from bridgehead.queues.safety_net_file import Kept
+from bridgehead.queues.safety_net.frames import Kept
 from bridgehead.queues.store import Note
 
 RESUBMIT_REQUEST: Final = 3

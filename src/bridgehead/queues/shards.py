@@ -13,10 +13,12 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Final
 
-from bridgehead.queues import content_files, safety_net, safety_net_file
+from bridgehead.queues import content_files
 from bridgehead.queues.database import DATABASE_NAME, connect, connect_writer, roll_back
 from bridgehead.queues.faults import store_fault
 from bridgehead.queues.record import ITEM_COLUMNS
+from bridgehead.queues.safety_net import frames
+from bridgehead.queues.safety_net.net import FOLDER_NAME as SAFETY_NET_FOLDER
 from bridgehead.queues.sqlite import LOCK_NAME, hold
 from bridgehead.queues.store import StoreFault
 
@@ -120,7 +122,7 @@ def absorb(into: Path, shard: Path) -> int:
                 locks.append(hold(folder / LOCK_NAME))
             _link_content(shard / content_files.FOLDER_NAME, into / content_files.FOLDER_NAME)
             count = _move_rows(into / DATABASE_NAME, shard / DATABASE_NAME)
-            _move_safety_net(shard / safety_net.FOLDER_NAME, into / safety_net.FOLDER_NAME)
+            _move_safety_net(shard / SAFETY_NET_FOLDER, into / SAFETY_NET_FOLDER)
             shutil.rmtree(shard)
             content_files.sync_folder(into)
         finally:
@@ -197,11 +199,11 @@ def _move_safety_net(source: Path, target: Path) -> None:
     if not source.is_dir():
         return
     target.mkdir(mode=0o700, exist_ok=True)
-    for segment in sorted(source.glob(f"*{safety_net_file.SUFFIX}")):
-        begun, number = safety_net_file.begun_at(segment.name), safety_net_file.number_of(segment.name)
+    for segment in sorted(source.glob(f"*{frames.SUFFIX}")):
+        begun, number = frames.begun_at(segment.name), frames.number_of(segment.name)
         if begun is None:
             continue
-        while (place := target / safety_net_file.segment_name(begun, number)).exists():
+        while (place := target / frames.segment_name(begun, number)).exists():
             number += 1
-        _link_content(safety_net_file.folder_of(segment), safety_net_file.folder_of(place))
+        _link_content(frames.folder_of(segment), frames.folder_of(place))
         segment.rename(place)

@@ -15,8 +15,8 @@ from bridgehead.queues.content_files import FOLDER_NAME, FileContent, damage_of_
 from bridgehead.queues.database import DATABASE_NAME, check_schema, connect, prepare_schema
 from bridgehead.queues.reading import damage_of_bytes
 from bridgehead.queues.record import ITEM_COLUMNS, entry_of, next_hop_of, state_of
-from bridgehead.queues.safety_net import FOLDER_NAME as SAFETY_NET_FOLDER
-from bridgehead.queues.safety_net import verify_folder
+from bridgehead.queues.safety_net.net import FOLDER_NAME as SAFETY_NET_FOLDER
+from bridgehead.queues.safety_net.net import verify_folder
 from bridgehead.queues.statements import for_ids
 from bridgehead.queues.store import Problem, StoreFault, StoreUnreadable
 

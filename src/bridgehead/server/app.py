@@ -33,7 +33,7 @@ from bridgehead.net.ip_range import Binding
 from bridgehead.net.randomness import RandomBytes
 from bridgehead.net.signatures import check_signature
 from bridgehead.queues.pressure import BackPressure
-from bridgehead.queues.safety_net import FLUSH_SECONDS
+from bridgehead.queues.safety_net.net import FLUSH_SECONDS
 from bridgehead.receive.acceptance import Acceptance
 from bridgehead.receive.crowd import Crowd
 from bridgehead.receive.sender_exceptions import SenderExceptions

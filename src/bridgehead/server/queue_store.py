@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Final
 from bridgehead.mail.item import Source
 from bridgehead.net.clock import Clock
 from bridgehead.queues.fairness import Weights
-from bridgehead.queues.safety_net import SafetyNet
+from bridgehead.queues.safety_net.net import SafetyNet
 from bridgehead.queues.settings import QueueSettings
 from bridgehead.queues.sqlite import SqliteQueueStore
 from bridgehead.queues.store import QueuedItem

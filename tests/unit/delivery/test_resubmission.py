@@ -13,7 +13,7 @@ from bridgehead.delivery.resubmit_request import Request, RequestState, Wanted
 from bridgehead.mail.envelope import Notify
 from bridgehead.mail.item import Source
 from bridgehead.queues.memory import MemoryQueueStore
-from bridgehead.queues.safety_net import SafetyNet
+from bridgehead.queues.safety_net.net import SafetyNet
 from bridgehead.queues.settings import QueueSettings
 from bridgehead.queues.store import ItemFilter, MessageStatus, QueuedItem, QueueKind, StoreFault, Transaction
 from support.clock import JumpingClock

@@ -14,11 +14,12 @@ from bridgehead.mail.address import Mailbox
 from bridgehead.mail.content import BytesContent, Content
 from bridgehead.mail.envelope import EnvelopeRecipient
 from bridgehead.mail.units import ByteSize, Duration
-from bridgehead.queues import safety_net, safety_net_file
 from bridgehead.queues.content_files import FileContent
 from bridgehead.queues.memory import MemoryQueueStore
-from bridgehead.queues.safety_net import Found, SafetyNet
-from bridgehead.queues.safety_net_file import content_of
+from bridgehead.queues.safety_net import net as safety_net
+from bridgehead.queues.safety_net import segments
+from bridgehead.queues.safety_net.frames import DamagedSegment, content_of
+from bridgehead.queues.safety_net.net import Found, SafetyNet
 from bridgehead.queues.settings import QueueSettings
 from bridgehead.queues.store import QueuedItem
 from support.clock import JumpingClock
@@ -121,7 +122,7 @@ def test_damage_is_found_and_harms_no_other_segment(kept: Kept) -> None:
     [problem] = net.verify()
     assert "checksum differs" in problem.what
     assert not problem.lost
-    with pytest.raises(safety_net_file.DamagedSegment, match="checksum differs"):
+    with pytest.raises(DamagedSegment, match="checksum differs"):
         content_of(middle.segment, middle.frame)
     data[middle.frame.start] ^= 1
     segment.write_bytes(bytes(data))
@@ -188,7 +189,7 @@ def test_a_disk_that_takes_nothing_raises_nothing_and_leaves_no_torn_frame(
         raise OSError(errno.ENOSPC, "No space left on device")
 
     with monkeypatch.context() as patched:
-        patched.setattr(safety_net.os, "write", full)
+        patched.setattr(os, "write", full)
         kept.deliver(net, 3)
     assert "No space left" in net.trouble
     assert (net.kept, net.lost) == (2, 3)
@@ -200,6 +201,25 @@ def test_a_disk_that_takes_nothing_raises_nothing_and_leaves_no_torn_frame(
     assert net.trouble == ""
     assert ids(net)[-1] == after[0].id
     assert net.verify() == []
+
+
+def test_what_was_written_before_the_disk_was_full_counts_as_kept(kept: Kept, monkeypatch: pytest.MonkeyPatch) -> None:
+    net = kept.net()
+    write, pieces = os.write, []
+
+    def full(descriptor: int, data: bytes) -> int:
+        if pieces:
+            raise OSError(errno.ENOSPC, "No space left on device")
+        pieces.append(data)
+        return write(descriptor, data)
+
+    monkeypatch.setattr(segments, "WRITE_BYTES", 1)
+    with monkeypatch.context() as patched:
+        patched.setattr(os, "write", full)
+        first, *_ = kept.deliver(net, 3)
+    assert (net.kept, net.lost) == (1, 2)
+    assert "No space left" in net.trouble, "not all of it was taken"
+    assert ids(net) == [first.id]
 
 
 def test_large_content_is_linked_and_outlives_the_queue_s_file(kept: Kept) -> None:

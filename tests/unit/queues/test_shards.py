@@ -13,7 +13,7 @@ import pytest
 
 from bridgehead.queues import shards
 from bridgehead.queues.numbers import Numbers
-from bridgehead.queues.safety_net_file import folder_of, segment_name
+from bridgehead.queues.safety_net.frames import folder_of, segment_name
 from bridgehead.queues.sqlite import SqliteQueueStore
 from bridgehead.queues.store import ItemFilter, Note, QueuedItem, StoreFault
 from bridgehead.queues.verify import verify_directory

@@ -18,8 +18,8 @@ from bridgehead.delivery.resubmission import TooMany
 from bridgehead.delivery.resubmit_request import Request, Wanted
 from bridgehead.mail.header import clean_text
 from bridgehead.mail.limits import LIST_RESULTS, LOGGED_TEXT
-from bridgehead.queues.safety_net import SafetyNetFacts
-from bridgehead.queues.safety_net_file import Kept
+from bridgehead.queues.safety_net.frames import Kept
+from bridgehead.queues.safety_net.net import SafetyNetFacts
 from bridgehead.queues.store import QueueKind
 
 EVER = 2.0**40

@@ -5,14 +5,13 @@
 moment later, large content before its queue lets go of it (`flush_due`), and are not synced: the message itself is safe
 elsewhere by then. A killed process costs the last twentieth of a second of the net, a power cut its last seconds. A
 disk that takes nothing stops nobody: what could not be kept is counted, and the oldest segment makes room. Files are
-the business of `safety_net_file`.
+the business of `segments` and `frames`.
 """
 
 import logging
-import os
 import shutil
 import threading
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Final, NamedTuple
@@ -20,9 +19,10 @@ from typing import Final, NamedTuple
 import msgspec
 
 from bridgehead.mail.envelope import EnvelopeRecipient
-from bridgehead.queues import safety_net_file as files
 from bridgehead.queues.content_files import FileContent
-from bridgehead.queues.safety_net_file import Frame, Kept
+from bridgehead.queues.safety_net import frames
+from bridgehead.queues.safety_net.frames import Frame, Kept
+from bridgehead.queues.safety_net.segments import Segments, Waiting
 from bridgehead.queues.settings import QueueSettings
 from bridgehead.queues.store import Problem, QueuedItem
 
@@ -35,7 +35,6 @@ BACKLOG_BYTES: Final = 64 * 1024 * 1024
 SEGMENT_BYTES: Final = 256 * 1024 * 1024
 SEGMENTS: Final = 16
 """Segments that the whole net has at least, so that the oldest one is a small part of it."""
-WRITE_BYTES: Final = 1024 * 1024
 FLUSH_BYTES: Final = 512 * 1024
 FLUSH_SECONDS: Final = 0.05
 """What is kept waits for so much, or for so long: a write for every commit would cost more than the commit's own."""
@@ -50,7 +49,7 @@ class SafetyNetFacts(msgspec.Struct, frozen=True, kw_only=True):
         enabled: delivered mail is kept.
         max_size: octets that it may use now: the setting, or half of the space that others leave.
         used: octets in use.
-        segments: files.
+        segments: frames.
         kept, lost: messages since the start; those that no disk took are lost to the net, not to their recipients.
         oldest: Unix time since when mail is kept, 0 while there is none.
         cut_short_at: Unix time when mail was last dropped before its time, because of the size; 0 for never.
@@ -69,26 +68,11 @@ class SafetyNetFacts(msgspec.Struct, frozen=True, kw_only=True):
     trouble: str
 
 
-class Segment(msgspec.Struct):
-    """One file: since when, until when, and how large with its content."""
-
-    path: Path
-    begun: float
-    last: float
-    size: int
-
-
 class Found(NamedTuple):
     """A message in the net."""
 
     segment: Path
     frame: Frame
-
-
-class _Waiting(NamedTuple):
-    at: float
-    parts: tuple[bytes, bytes]
-    content: FileContent | None
 
 
 class SafetyNet:
@@ -104,7 +88,7 @@ class SafetyNet:
     ) -> None:
         self.folder = directory / FOLDER_NAME
         self._now, self._monotonic = now, monotonic
-        self._pending: list[_Waiting] = []
+        self._pending: list[Waiting] = []
         self._pending_bytes = 0
         self._links = False
         """Content files are among what waits: they must be linked before the queue deletes them."""
@@ -113,9 +97,7 @@ class SafetyNet:
         """Called when something begins to wait: whoever has a timer calls `flush_soon` after FLUSH_SECONDS, since no
         commit may follow."""
         self._lock = threading.Lock()
-        self._segments: list[Segment] = []
-        self._file = -1
-        self._numbers: dict[str, int] = {}
+        self._segments = Segments(self.folder, now, self._tidy_soon)
         self._cap = 0
         self._paused_until = 0.0
         self._tidier: ThreadPoolExecutor | None = None
@@ -130,7 +112,7 @@ class SafetyNet:
         self._hold_time = settings.safety_net_hold_time.total_seconds()
         self._max_size = int(settings.safety_net_max_size)
         self._excluded = frozenset(settings.safety_net_excluded_connectors)
-        self._segment_bytes = min(SEGMENT_BYTES, self._max_size // SEGMENTS)
+        self._segments.segment_bytes = min(SEGMENT_BYTES, self._max_size // SEGMENTS)
         self.enabled = self._hold_time > 0
 
     # --- the way in ------------------------------------------------------------------------------------------------
@@ -151,10 +133,10 @@ class SafetyNet:
         now = self._now()
         try:
             if data is not None:
-                waiting = _Waiting(now, files.frame_of(Kept(now, item, next_hop), data), None)
+                waiting = Waiting(now, frames.frame_of(Kept(now, item, next_hop), data), None)
             elif isinstance(content, FileContent):
                 kept = Kept(now, item, next_hop, content.path.name, content.size, content.crc)
-                waiting = _Waiting(now, files.frame_of(kept, b""), content)
+                waiting = Waiting(now, frames.frame_of(kept, b""), content)
             else:
                 return
         except Exception:
@@ -198,104 +180,23 @@ class SafetyNet:
             if self._monotonic() < self._paused_until:
                 self.lost += count
                 return
-            written = 0
-            try:
-                written = self._append(batch)
-            except OSError as error:
+            written, error = self._segments.append(batch)
+            if error is not None:
                 self._failed(error)
-            if written:
+            elif written:
                 self.trouble = ""
             self.kept += written
             self.lost += count - written
-        if self._used() > self._cap:
+        if self._segments.used > self._cap:
             self._tidy_soon()
-
-    def _append(self, batch: Sequence[_Waiting]) -> int:
-        """Write in pieces; returns how many messages are kept. Raises OSError where there is no segment to write to."""
-        looked_at = done = 0
-        while looked_at < len(batch):
-            segment = self._current()
-            segment.begun = min(segment.begun, batch[looked_at].at)
-            piece: list[bytes] = []
-            size = count = 0
-            while looked_at < len(batch) and size < WRITE_BYTES:
-                one = batch[looked_at]
-                looked_at += 1
-                if one.content is not None and not self._link(segment, one.content):
-                    continue
-                piece += one.parts
-                size += len(one.parts[0]) + len(one.parts[1])
-                count += 1
-            try:
-                self._write(b"".join(piece))
-            except OSError as error:
-                self._failed(error)
-                return done
-            segment.size += size
-            segment.last = max(segment.last, self._now())
-            done += count
-        return done
-
-    def _write(self, data: bytes) -> None:
-        """All of it or nothing, so that no torn frame stands in the midst. Raises OSError."""
-        written = 0
-        try:
-            while written < len(data):
-                written += os.write(self._file, data[written:] if written else data)
-        except OSError:
-            if written:
-                os.ftruncate(self._file, os.lseek(self._file, 0, os.SEEK_END) - written)
-            raise
-
-    def _current(self) -> Segment:
-        """The segment to append to; a new one each hour, and when it is large. Raises OSError."""
-        now = self._now()
-        if self._file >= 0:
-            segment = self._segments[-1]
-            same_hour = files.segment_name(now, 0)[:10] == segment.path.name[:10]
-            if same_hour and segment.size < self._segment_bytes:
-                return segment
-            self._close_file()
-            self._tidy_soon()
-        return self._new_segment(now)
-
-    def _new_segment(self, now: float) -> Segment:
-        hour = files.segment_name(now, 0)[:10]
-        number = self._numbers.get(hour, 0) + 1
-        path = self.folder / files.segment_name(now, number)
-        self.folder.mkdir(mode=0o700, exist_ok=True)
-        self._file = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_APPEND | os.O_CLOEXEC, 0o600)
-        self._numbers = {hour: number}
-        segment = Segment(path, now, now, 0)
-        self._segments.append(segment)
-        return segment
-
-    def _link(self, segment: Segment, content: FileContent) -> bool:
-        """Keep a file of the queue; whether that could be done."""
-        folder = files.folder_of(segment.path)
-        target = folder / content.path.name
-        try:
-            folder.mkdir(mode=0o700, exist_ok=True)
-            if not target.exists():  # it does where another fork of the message was delivered before
-                os.link(content.path, target)
-                segment.size += content.size
-        except OSError as error:
-            log.error("%s cannot be kept in the Safety Net: %s", content.path.name, error.strerror or error)
-            return False
-        return True
 
     def _failed(self, error: OSError) -> None:
         if not self.trouble:
             log.error("the Safety Net takes nothing, delivery goes on without: %s", error.strerror or error)
         self.trouble = f"delivered mail cannot be kept: {error.strerror or error}"
         self._paused_until = self._monotonic() + PAUSE_SECONDS
-        self._close_file()
+        self._segments.close()
         self._tidy_soon(make_room=True)
-
-    def _close_file(self) -> None:
-        if self._file >= 0:
-            os.close(self._file)
-            self._file = -1
 
     # --- the way out -----------------------------------------------------------------------------------------------
 
@@ -303,21 +204,10 @@ class SafetyNet:
         """Find what is there. Blocks."""
         self._tidier = ThreadPoolExecutor(1, "safety-net")
         try:
-            self._segments = self._find()
+            self._segments.find()
         except OSError as error:
             self._failed(error)
         self.tidy()
-
-    def _find(self) -> list[Segment]:
-        """The segments that are there, oldest first. Raises OSError."""
-        self.folder.mkdir(mode=0o700, exist_ok=True)
-        found = []
-        for path in self.folder.iterdir():
-            begun = files.begun_at(path.name)
-            if begun is not None:
-                self._numbers[path.name[:10]] = max(self._numbers.get(path.name[:10], 0), files.number_of(path.name))
-                found.append(Segment(path, begun, max(begun, path.stat().st_mtime), files.size_of(path)))
-        return sorted(found, key=lambda segment: segment.path.name)
 
     def close(self) -> None:
         """Write what is left. Blocks."""
@@ -326,7 +216,7 @@ class SafetyNet:
             self._tidier.shutdown(wait=True)
             self._tidier = None
         with self._lock:
-            self._close_file()
+            self._segments.close()
 
     def tidy_now_and_then(self) -> None:
         """For a timer of the event loop: drop what is too old, on a thread."""
@@ -338,22 +228,19 @@ class SafetyNet:
         while True:
             with self._lock:
                 self._cap = self._affordable()
-                oldest = self._segments[0] if self._segments else None
+                oldest, in_use = self._segments.oldest, self._segments.oldest_is_in_use
                 if oldest is None:
                     return
-                in_use = len(self._segments) == 1 and self._file >= 0
                 too_old = oldest.last + self._hold_time < now
-                too_much = (self._used() > self._cap or make_room) and not in_use
+                too_much = (self._segments.used > self._cap or make_room) and not in_use
                 if not (too_old or too_much):
                     return
-                if in_use:
-                    self._close_file()
                 if not too_old:
                     self._cut_short_at = now
                 make_room = False
-                del self._segments[0]
+                self._segments.forget_oldest()
             try:
-                files.delete_segment(oldest.path)
+                frames.delete_segment(oldest.path)
             except OSError as error:
                 log.error("%s of the Safety Net cannot be deleted: %s", oldest.path.name, error.strerror or error)
 
@@ -363,7 +250,7 @@ class SafetyNet:
             free = shutil.disk_usage(self.folder).free
         except OSError:
             return self._max_size
-        return min(self._max_size, (self._used() + free) // 2)
+        return min(self._max_size, (self._segments.used + free) // 2)
 
     def _tidy_soon(self, make_room: bool = False) -> None:
         if self._tidier is None or (self._tidying and not make_room):
@@ -381,14 +268,11 @@ class SafetyNet:
         except RuntimeError:
             pass  # closed
 
-    def _used(self) -> int:
-        return sum(segment.size for segment in self._segments)
-
     # --- looking ---------------------------------------------------------------------------------------------------
 
     def facts(self) -> SafetyNetFacts:
         """How the net is, without I/O."""
-        segments = list(self._segments)
+        segments = self._segments.listed()
         return SafetyNetFacts(
             enabled=self.enabled, hold_time=self._hold_time, max_size=self._cap or self._max_size,
             used=sum(segment.size for segment in segments), segments=len(segments), kept=self.kept, lost=self.lost,
@@ -398,16 +282,16 @@ class SafetyNet:
     def scan(self, start: float, end: float) -> Iterator[Found | str]:
         """Messages delivered in a span of time, oldest first, or in words what cannot be read. Blocks for files; what
         has not been flushed is not there yet."""
-        for segment in list(self._segments):
+        for segment in self._segments.listed():
             if segment.begun > end or segment.last < start:
                 continue
             try:
-                for frame in files.read_frames(segment.path):
+                for frame in frames.read_frames(segment.path):
                     if start <= frame.kept.at <= end:
                         yield Found(segment.path, frame)
             except FileNotFoundError:
                 continue  # its time was over
-            except (OSError, files.DamagedSegment) as error:
+            except (OSError, frames.DamagedSegment) as error:
                 yield str(error)
 
     def verify(self) -> list[Problem]:
@@ -418,9 +302,9 @@ class SafetyNet:
 def verify_folder(folder: Path) -> list[Problem]:
     """Check the Safety Net in a folder, without changing it; one that is not there is sound."""
     found = []
-    for path in sorted(folder.glob(f"*{files.SUFFIX}")):
+    for path in sorted(folder.glob(f"*{frames.SUFFIX}")):
         found += [
             Problem(f"Safety Net {path.name}", text, "none needed: these copies cannot be resubmitted")
-            for text in files.check_segment(path)
+            for text in frames.check_segment(path)
         ]
     return found
