@@ -22,27 +22,34 @@ class Backlog:
     """How much was written since the last indexing, seen from the sizes of the logs.
 
     Attributes:
-        pending: octets that are not indexed.
+        pending: octets that came since the last indexing, or since the start.
     """
 
     def __init__(self) -> None:
         self.pending = 0
+        self._from_before = 0
         self._sizes: dict[str, int] | None = None
 
     def look(self, sizes: dict[str, int]) -> bool:
         """Take notice of the files' sizes; True where it is time to index.
 
-        What is there at the first look may be indexed or not: that is looked into at the first quiet moment.
+        What is there at the first look may be indexed or not: that is looked into at the first quiet moment, and is no
+        reason to do so while mail passes.
         """
         known = self._sizes or {}
         grown = sum(max(0, size - known.get(name, 0)) for name, size in sizes.items())
-        self.pending += min(grown, ENOUGH_BYTES) if self._sizes is None else grown
+        if self._sizes is None:
+            self._from_before = grown
+        else:
+            self.pending += grown
         self._sizes = sizes
-        return self.pending >= MOST_BYTES or (self.pending >= ENOUGH_BYTES and grown <= QUIET_BYTES)
+        return self.pending >= MOST_BYTES or (
+            self.pending + self._from_before >= ENOUGH_BYTES and grown <= QUIET_BYTES
+        )  # fmt: skip
 
     def indexed(self) -> None:
         """All that the last look saw is in the index."""
-        self.pending = 0
+        self.pending = self._from_before = 0
 
 
 def sizes(folder: Path) -> dict[str, int]:

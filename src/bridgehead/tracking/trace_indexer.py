@@ -27,7 +27,8 @@ from bridgehead.tracking.trace_segment import Groups, read_rows
 from bridgehead.tracking.trace_segments import Segments
 
 _PROBLEMS_PER_FILE: Final = 20
-_SEGMENT_BYTES: Final = 5 * 1024 * 1024
+_SEGMENT_BYTES: Final = 2 * 1024 * 1024
+"""The process takes some eight times as much in memory for one, beside mail."""
 _PAGE_BYTES: Final = 16_384
 """Parts of segments are large."""
 _JOURNAL_PAGES: Final = 2048

@@ -49,6 +49,13 @@ def test_logs_of_before_the_start_wait_for_a_quiet_moment() -> None:
     assert backlog.look({"a": 901 * MIB})
 
 
+def test_logs_of_before_the_start_are_no_reason_to_index_while_mail_passes() -> None:
+    backlog = Backlog()
+    backlog.look({"a": 900 * MIB})
+    assert not backlog.look({"a": 900 * MIB + MOST_BYTES - 1})
+    assert backlog.look({"a": 900 * MIB + MOST_BYTES})
+
+
 def test_sizes_are_those_of_tracking_logs(tmp_path: Path) -> None:
     (tmp_path / "MSGTRK20261123-1.LOG").write_bytes(bytes(10))
     (tmp_path / "other.log").write_bytes(bytes(10))
