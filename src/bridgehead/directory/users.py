@@ -52,6 +52,8 @@ ITERATIONS: Final = 16384
 """PBKDF2 rounds: about ten milliseconds a log-on. RFC 7677 §4 asks for 4096 at least."""
 _SALT_BYTES: Final = 16
 _NOTHING_SEEN: Final = (-1, -1, -1)
+_OUT_OF_REACH: Final = (-2, -2, -2)
+"""The stamp of a file that may be there and cannot be looked at: no reason to believe that there are no logins."""
 _HEADING: Final = "# Logins with salted password verifiers. Written by `bridgehead user`; comments are not kept.\n"
 
 
@@ -208,8 +210,10 @@ class UserFile:
     def _stamp(self) -> tuple[int, int, int] | None:
         try:
             found = self._path.stat()
-        except OSError:
+        except FileNotFoundError:
             return None
+        except OSError:
+            return _OUT_OF_REACH
         return found.st_mtime_ns, found.st_size, found.st_ino
 
     def _load(self) -> None:
@@ -250,6 +254,7 @@ class UserFile:
             raise UserFileError(f"{self._path}.lock cannot be opened: {error.strerror}") from error
         try:
             fcntl.flock(lock, fcntl.LOCK_EX)
+            self._keep_owner(lock)
             self._load()
             yield
             self._write()

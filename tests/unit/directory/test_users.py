@@ -160,6 +160,18 @@ def test_a_file_that_breaks_later_keeps_what_was_read(
     assert path.read_text() == "[users"
 
 
+def test_a_file_out_of_reach_is_no_empty_file(users: UserFile, path: Path) -> None:
+    users.add("scanner", Secret("pass"))
+    running = UserFile(path, ROUNDS)
+    path.rename(path.with_name("kept"))
+    path.symlink_to(path)  # neither there nor missing, for root as well
+    assert running.find("scanner") is not None
+    with pytest.raises(UserFileError, match="cannot be read"):
+        UserFile(path, ROUNDS)
+    path.unlink()
+    assert running.find("scanner") is None
+
+
 def test_a_file_open_to_others_is_pointed_out(users: UserFile, path: Path, caplog: pytest.LogCaptureFixture) -> None:
     users.add("ann", Secret("p"))
     path.chmod(0o644)

@@ -142,7 +142,7 @@ def revoke(context: click.Context, token_id: str, as_json: bool) -> None:
 
 
 def _file(cli: CliContext) -> Path:
-    return cli.within_data_directory(cli.configuration.api.administrators_file)
+    return cli.own_file(cli.configuration.api.administrators_file)
 
 
 def _token_text(made: "NewToken") -> str:

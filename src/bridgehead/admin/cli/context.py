@@ -39,6 +39,10 @@ class ServerTable(Protocol):
     @property
     def data_directory(self) -> str: ...
     @property
+    def user(self) -> str: ...
+    @property
+    def group(self) -> str: ...
+    @property
     def control_socket(self) -> str: ...
     @property
     def fqdn(self) -> str: ...
@@ -114,12 +118,20 @@ class CliContext:
         """A path of the configuration, relative ones below the data directory."""
         return self.data_directory / path
 
-    def recipients(self) -> "Source":
+    def own_file(self, path: str) -> Path:
+        """A file that commands write, within the data directory; it is made where the server has never run."""
+        from bridgehead.admin.access.ownership import make_data_directory
+
+        make_data_directory(self.data_directory, self.configuration.server.user, self.configuration.server.group)
+        return self.within_data_directory(path)
+
+    def recipients(self, *, to_change: bool = False) -> "Source":
         """The directory that `recipient` commands work on."""
         from bridgehead.admin.access.recipients import Source
 
         configuration = self.configuration
-        path = self.within_data_directory(configuration.directory.recipients_file)
+        within = self.own_file if to_change else self.within_data_directory
+        path = within(configuration.directory.recipients_file)
         return Source(path, configuration.categorizer.plus_addressing_enabled)
 
     def site(self) -> "Site":

@@ -76,7 +76,7 @@ def add(
         "managed_by": options["managed_by"],
     }
     given = {field: value for field, value in values.items() if value not in ("", [], False)}
-    view = add_recipient(cli.recipients(), given)
+    view = add_recipient(cli.recipients(to_change=True), given)
     emit(view, as_json, lambda: f"Added {view.type} {view.name} <{view.primary_smtp_address}>.")
 
 
@@ -135,7 +135,7 @@ def remove(context: click.Context, name: str, as_json: bool) -> None:
     from bridgehead.admin.access.recipients import remove_recipient
 
     cli: CliContext = context.obj
-    done = remove_recipient(cli.recipients(), name)
+    done = remove_recipient(cli.recipients(to_change=True), name)
     emit(done, as_json, lambda: f"Removed {done.name}.")
 
 
@@ -160,7 +160,7 @@ def import_(context: click.Context, table_file: Path, replace: bool, skip_bad_ro
     cli: CliContext = context.obj
     if sys.stderr.isatty() and table_file.is_file():
         click.echo(f"Reading {table_file} ({size(table_file.stat().st_size)}) ...", err=True)
-    result = import_recipients(cli.recipients(), table_file, replace=replace, skip_bad_rows=skip_bad_rows)
+    result = import_recipients(cli.recipients(to_change=True), table_file, replace=replace, skip_bad_rows=skip_bad_rows)
     emit(result, as_json, lambda: _import_text(result))
     context.exit(NEGATIVE if result.bad_rows else 0)
 

@@ -164,4 +164,4 @@ def remove(context: click.Context, name: str, as_json: bool) -> None:
 
 
 def _file(cli: CliContext) -> Path:
-    return cli.within_data_directory(cli.configuration.directory.users_file)
+    return cli.own_file(cli.configuration.directory.users_file)
