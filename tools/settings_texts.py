@@ -232,8 +232,8 @@ TEXTS: dict[str, dict[str, str]] = {
         "[permissions](permissions.md).",
         "fqdn": "Our name in banner, EHLO reply and Received; empty: the server's.",
         "banner": "The whole first line, beginning with `220`; empty: made from `fqdn`.",
-        "default_domain": "Appended to bare addresses. Empty, safer than Exchange's default: they are refused, so that nobody "
-        "becomes a sender of ours unasked; only `<postmaster>` is taken, for the default accepted domain.",
+        "default_domain": "Appended to bare addresses. Empty, safer than Exchange's default: they are refused, so that "
+        "nobody becomes a sender of ours unasked; only `<postmaster>` is taken, for the default accepted domain.",
         "require_tls": "No mail before STARTTLS.",
         "pipelining_enabled": "Offer PIPELINING (RFC 2920).",
         "eight_bit_mime_enabled": "Offer 8BITMIME (RFC 6152).",
