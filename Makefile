@@ -23,7 +23,7 @@ demo: $(VENV)/.runtime ## sends real messages through a server of its own and sh
 run: $(VENV)/.runtime ## runs the server with its embedded default on 127.0.0.1:2525 and :2587, data in ./run
 	@XDG_STATE_HOME="$(CURDIR)/run" $(BIN)/bridgehead run
 
-test: lint install-test-packages ## installs what the tests need, Debian packages included, and runs everything
+test: lint install-dev ## installs what the tests need, Debian packages included, and runs everything
 	@$(BIN)/pytest --quiet --numprocesses 2 --dist loadfile $(PURE_TESTS) $(PYTEST_ARGS)
 	@$(BIN)/pytest --quiet $(addprefix --ignore=,$(PURE_TESTS)) $(PYTEST_ARGS)
 
@@ -44,7 +44,7 @@ docs: $(VENV)/.runtime ## writes the generated pages of docs/reference
 
 install: $(VENV)/.runtime ## what the server needs, in .venv
 
-install-dev: $(VENV)/.dev ## what developers need, in .venv
+install-dev: $(VENV)/.dev install-test-packages ## what developers and all tests need, Debian packages included
 
 install-test-packages: $(VENV)/.runtime ## Debian packages of the programs that the tests talk to (root or sudo)
 	@tools/install-test-packages

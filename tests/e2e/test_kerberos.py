@@ -9,6 +9,7 @@ import threading
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
+import gssapi
 import pytest
 from cryptography import x509
 from cryptography.hazmat.primitives import serialization
@@ -388,20 +389,42 @@ def test_a_security_layer_of_sasl_is_refused(server: Server, ann: Path) -> None:
     told(server, "the client wants a security layer of SASL, which is not offered here: let it use TLS")
 
 
+NTLM = bytes.fromhex("060a2b06010401823702020a")
+RAW = b"NTLMSSP\0\1\0\0\0" + b"\x07\x82\x08\xa2" + bytes(24)
+
+
+def der(tag: int, *content: bytes) -> bytes:
+    joined = b"".join(content)
+    return bytes((tag, 0x82)) + len(joined).to_bytes(2, "big") + joined
+
+
+def negotiation(*mechanisms: bytes, token: bytes = RAW) -> bytes:
+    """A first token of SPNEGO (RFC 4178 §4.2.1)."""
+    first = der(0xA2, der(0x04, token)) if token else b""
+    return der(0x60, bytes.fromhex("06062b0601050502"), der(0xA0, der(0x30, der(0xA0, der(0x30, *mechanisms)), first)))
+
+
 def test_ntlm_is_refused_in_so_many_words(server: Server) -> None:
-    raw = b"NTLMSSP\0\1\0\0\0" + b"\x07\x82\x08\xa2" + bytes(24)
-    mechanisms = b"\xa0\x0e0\x0c\x06\n+\x06\x01\x04\x01\x827\x02\x02\n"
-    token = b"\xa2" + bytes((len(raw) + 2,)) + b"\x04" + bytes((len(raw),)) + raw
-    inner = mechanisms + token
-    sequence = b"\xa0" + bytes((len(inner) + 2,)) + b"0" + bytes((len(inner),)) + inner
-    body = b"\x06\x06+\x06\x01\x05\x05\x02" + sequence
-    wrapped = b"\x60" + bytes((len(body),)) + body
-    for offered in (raw, wrapped):
+    for offered in (RAW, negotiation(NTLM)):
         with session(server, "allow") as client:
             assert client.docmd("AUTH", f"GSSAPI {encoded(offered)}") == FAILED
     with session(server, "allow") as client:
-        assert client.docmd("AUTH", f"NTLM {encoded(raw)}")[0] == 504
+        assert client.docmd("AUTH", f"NTLM {encoded(RAW)}")[0] == 504
     assert server.stderr().count("the client offers NTLM, which is not taken") == 2
+
+
+def test_d16_ntlm_is_not_negotiated_where_the_system_has_it(server: Server, ann: Path) -> None:
+    """With gss-ntlmssp installed, SPNEGO's acceptor would try it with the keys of a keytab, which ends the process."""
+    assert gssapi.OID.from_int_seq("1.3.6.1.4.1.311.2.2.10") in gssapi.raw.indicate_mechs(), "gss-ntlmssp is installed"
+    others = [bytes((0x06, 3, 0x2A, 3, number)) for number in range(40)]
+    for offered in (
+        negotiation(NTLM, *others), negotiation(*others, NTLM), negotiation(NTLM, token=b""), negotiation(NTLM, *others, token=b""),
+        negotiation(NTLM, *others, token=RAW * 20),
+    ):  # fmt: skip
+        with session(server, "allow") as client:
+            assert client.docmd("AUTH", f"GSSAPI {encoded(offered)}") == FAILED
+    assert outcome(server, Client(ann)) == SUCCESS
+    told(server, "the client offers neither Kerberos nor SPNEGO with it")
 
 
 def test_garbage_and_too_much_of_it_is_a_failed_logon_and_no_more(server: Server, ann: Path) -> None:

@@ -167,6 +167,7 @@ class KerberosContext:
 
         both = [gssapi.MechType.kerberos, gssapi.OID.from_int_seq(_SPNEGO)]
         keys = gssapi.Credentials(usage="accept", mechs=both, store=_store(self._acceptor.keytab, rcache))
+        gssapi.raw.set_neg_mechs(keys, [gssapi.MechType.kerberos])  # else SPNEGO tries what else the system has
         bound = ChannelBindings(application_data=binding) if binding else None
         context = gssapi.SecurityContext(creds=keys, usage="accept", channel_bindings=bound)
         context.__DEFER_STEP_ERRORS__ = False  # a fault at once, and not with the next call
