@@ -66,6 +66,10 @@ LDAP_IDLE_SECONDS: Final = 60.0
 LDAP_RETRY_SECONDS_MIN: Final = 1.0
 LDAP_RETRY_SECONDS_MAX: Final = 30.0
 """How long an LDAP server that failed is left alone: the first time, and at most."""
+LDAP_REFUSED_SECONDS_MIN: Final = 900.0
+LDAP_REFUSED_SECONDS_MAX: Final = 14_400.0
+"""How long a lookup password that a directory refused is not shown to it again: the first time, and at most.
+Directories lock accounts after some wrong ones within half an hour or so."""
 LDAP_LOGINS_KEPT: Final = 10_000
 """Logons that succeeded and are remembered for cache_time."""
 RATE_CLIENTS: Final = 100_000

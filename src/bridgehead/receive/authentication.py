@@ -74,12 +74,16 @@ class DirectoryLogins(Protocol):
     async def look_up(self, name: str) -> Verdict:
         """The login of this name. Raises LoginsUnavailable."""
 
+    async def ask_for_nobody(self) -> None:
+        """Ask what a wrong password is asked, about nobody. Raises LoginsUnavailable."""
+
 
 class Verified(msgspec.Struct, frozen=True):
-    """What became of a password. `user`: of the directory, None for one of the file's."""
+    """What became of a password. `user`: of the directory, None for one of the file's; `asked`: whether it was."""
 
     step: Success | Failure
     user: User | None = None
+    asked: bool = False
 
 
 class Channel(msgspec.Struct, frozen=True):
@@ -197,25 +201,47 @@ class Authenticator:
             plus=mechanism.endswith("-PLUS"), admit=lambda name: self.objection(name, connector, channel.source),
         )  # fmt: skip
 
-    async def verify(self, request: VerifyPassword, source: str) -> Verified:
-        """Whether a password is right: by the file, on a thread; for names that it does not hold, by the directory."""
+    async def verify(self, request: VerifyPassword, connector: ReceiveConnector, source: str) -> Verified:
+        """Whether a password is right: by the file, on a thread; for names that it does not hold, by the directory.
+
+        Who does not come in is answered as the directory lets it be answered, and after as long, whoever knows the
+        name: whether it is away, or slow, must tell nobody which names are in the file, or locked.
+        """
         name, loop = request.name, asyncio.get_running_loop()
         if await loop.run_in_executor(self._threads, self._credentials.verify, name, request.password):
-            return Verified(Success(name))
-        if self.directory is None or self._credentials.holds(name):
-            return Verified(Failure(replies.AUTH_FAILED, "wrong name or password", name))
-        if self.lockout.is_locked(canonical_name(name), source, self._now(), guessable=True):
+            verified = Verified(Success(name))
+        elif self.directory is None or self._credentials.holds(name):
+            verified = Verified(Failure(replies.AUTH_FAILED, "wrong name or password", name))
+        elif self.lockout.is_locked(canonical_name(name), source, self._now(), guessable=True):
             # The directory counts failures, too: whoever guesses here must not lock the account there.
-            return Verified(Failure(replies.AUTH_FAILED, "locked after too many failed logons", name))
+            verified = Verified(Failure(replies.AUTH_FAILED, "locked after too many failed logons", name))
+        else:
+            verified = await self._ask_directory(self.directory, name, request.password)
+        step, objection = verified.step, ""
+        if isinstance(step, Success):
+            objection = self.objection(step.name, connector, source, user=verified.user)
+            if not objection:
+                return verified
+        if self.directory is None or (verified.asked and not objection):
+            return verified
         try:
-            verdict = await self.directory.verify(name, request.password)
+            await self.directory.ask_for_nobody()
         except LoginsUnavailable as fault:
-            return Verified(Failure(replies.AUTH_TEMPORARY, str(fault), name, counts=False))
+            reason = f"{step.reason if isinstance(step, Failure) else objection}, which nobody is told while {fault}"
+            return Verified(Failure(replies.AUTH_TEMPORARY, reason, name, counts=not objection))
+        return verified
+
+    async def _ask_directory(self, directory: DirectoryLogins, name: str, password: Secret) -> Verified:
+        try:
+            verdict = await directory.verify(name, password)
+        except LoginsUnavailable as fault:
+            return Verified(Failure(replies.AUTH_TEMPORARY, str(fault), name, counts=False), asked=True)
         if verdict.user is None:
-            return Verified(Failure(replies.AUTH_FAILED, verdict.reason, verdict.name))
+            return Verified(Failure(replies.AUTH_FAILED, verdict.reason, verdict.name), asked=verdict.asked)
         if self._credentials.holds(verdict.name):
-            return Verified(Failure(replies.AUTH_FAILED, "the users file has a login of that name", verdict.name))
-        return Verified(Success(verdict.name), verdict.user)
+            held = "the users file has a login of that name"
+            return Verified(Failure(replies.AUTH_FAILED, held, verdict.name), asked=verdict.asked)
+        return Verified(Success(verdict.name), verdict.user, verdict.asked)
 
     async def _login_of(self, principal: str, wanted: str, vouched: Callable[[User], None]) -> GssVerdict:
         """Which login a ticket is for; one of the directory is told to `vouched`."""

@@ -67,7 +67,9 @@ class Logon:
 
     async def _verify(self, request: VerifyPassword) -> None:
         session = self._session
-        verified = await session.services.authenticator.verify(request, session.client_ip)
+        verified = await session.services.authenticator.verify(
+            request, session.connector.settings, session.client_ip
+        )  # fmt: skip
         self._outcome, self._user = verified.step, verified.user
 
     def _vouch(self, user: User) -> None:
@@ -104,12 +106,16 @@ class Logon:
         log.warning("logon of %r from %s failed: %s", name, session.client_ip, failure.reason)
         if failure.counts:
             session.services.authenticator.failed(name, session.client_ip, guessable=failure.guessable)
-            self._refuse(failure.reason)
-            return
         if failure.reply is replies.AUTH_TEMPORARY:
             session.connector.counters.logons_deferred += 1
-        session_record.line(session, "*", "", f"Logon failed: {failure.reason}")
-        session.answer(failure.reply)
+            session.connector.counters.rejected(failure.reply.code)
+            session_record.line(session, "*", "", f"Logon failed: {failure.reason}")
+            self._answer_in_time(failure.reply, "")
+        elif failure.counts:
+            self._refuse(failure.reason)
+        else:
+            session_record.line(session, "*", "", f"Logon failed: {failure.reason}")
+            session.answer(failure.reply)
 
     def _refuse(self, reason: str) -> None:
         """The same reply at the same time after the client's last word, whatever was wrong and however long it took to
@@ -122,6 +128,10 @@ class Logon:
             session.close_after_answer()
         session_record.line(session, "*", "", f"Logon failed: {reason}")
         agent_log.logon_refused(session, reply, reason)
+        self._answer_in_time(reply, reason)
+
+    def _answer_in_time(self, reply: Reply, reason: str) -> None:
+        session = self._session
         taken = session.services.clock.monotonic() - self._asked_at
         session.answer_after(
             max(0.0, session.connector.settings.auth_tarpit_interval.total_seconds() - taken), reply, reason

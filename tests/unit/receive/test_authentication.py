@@ -121,14 +121,16 @@ async def test_unknown_disabled_and_locked_logins_cost_the_same_work(
 
     monkeypatch.setattr(hashlib, "pbkdf2_hmac", counted)
     for name in ("ann", "off", "nobody"):
-        await made.verify(VerifyPassword(name, Secret("pencil")), "192.0.2.7")
+        await made.verify(VerifyPassword(name, Secret("pencil")), connector(AuthMechanism.BASIC_AUTH), "192.0.2.7")
     assert done == [4096] * 3
     made.close()
 
 
 async def test_passwords_are_judged_away_from_the_event_loop(authenticator: Authenticator) -> None:
     for name, password, right in (("ANN", "pencil", True), ("ann", "pen", False), ("bob", "pencil", False)):
-        verified = await authenticator.verify(VerifyPassword(name, Secret(password)), "192.0.2.7")
+        verified = await authenticator.verify(
+            VerifyPassword(name, Secret(password)), connector(AuthMechanism.BASIC_AUTH), "192.0.2.7"
+        )
         assert (isinstance(verified.step, Success), verified.step.name, verified.user) == (right, name, None)
 
 

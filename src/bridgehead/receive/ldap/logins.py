@@ -23,6 +23,7 @@ from bridgehead.mail.limits import LDAP_ADDRESSES, LDAP_LOGINS_KEPT, LOGIN_NAME_
 from bridgehead.mail.secret import Secret
 from bridgehead.net.ldap_connection import LdapConnection, LdapFault, Tell, words
 from bridgehead.net.resolver import DnsLookup
+from bridgehead.receive.ldap.own_logon import OwnLogon
 from bridgehead.receive.ldap.servers import LdapServers, LoginsUnavailable, servers_of
 from bridgehead.receive.ldap.settings import LdapMode, LdapSettings
 
@@ -50,11 +51,13 @@ class Verdict(msgspec.Struct, frozen=True):
         user: the login, None where it may not come in.
         name: what it is called, as far as that is known: other names of the same login lead to the same.
         reason: why not, for the log.
+        asked: False where nobody was asked, as no login can be called so.
     """
 
     user: User | None
     name: str
     reason: str = ""
+    asked: bool = True
 
 
 def _nobody(step: str, came: str) -> None:
@@ -89,15 +92,18 @@ class LdapLogins:
         self._seconds = max(1, round(settings.timeout.total_seconds()))
         self._key = secrets.token_bytes(32)
         self._kept: OrderedDict[bytes, tuple[float, Verdict]] = OrderedDict()
+        self._own_logon = OwnLogon()
 
     async def verify(self, name: str, password: Secret) -> Verdict:
         """Whose name and password these are. Raises LoginsUnavailable."""
         if not password.reveal() or not _is_name(name):
-            return _refused(name, "no login can be called so, or have no password")
+            return msgspec.structs.replace(
+                _refused(name, "no login can be called so, or have no password"), asked=False
+            )
         key = hmac.digest(self._key, f"{name}\0{password.reveal()}".encode(), "sha256")
         until, kept = self._kept.get(key, (0.0, None))
         if kept is not None and time.monotonic() < until:
-            return kept
+            return msgspec.structs.replace(kept, asked=False)
         verdict = await self._ask(lambda connection: self.judge(connection, name, password))
         self._keep(key, verdict)
         return verdict
@@ -110,6 +116,11 @@ class LdapLogins:
         if not _is_name(name):
             return _refused(name, "no login can be called so")
         return await self._ask(lambda connection: self._look_up(connection, name))
+
+    async def ask_for_nobody(self) -> None:
+        """Ask what a wrong password is asked, about nobody. Raises LoginsUnavailable."""
+        name, password = secrets.token_hex(8), Secret(secrets.token_hex(8))
+        await self._ask(lambda connection: self.judge(connection, name, password))
 
     async def _ask(self, question: Callable[[LdapConnection], Awaitable[Verdict]]) -> Verdict:
         try:
@@ -203,9 +214,14 @@ class LdapLogins:
             password = self._read_password()
         except ValueError as error:
             raise LdapFault(str(error)) from None
+        self._own_logon.may(password)
         result = await connection.bind(self._settings.lookup_name, password)
         if result.code != Code.SUCCESS:
-            raise LdapFault(f"it refuses lookup_name with lookup_password: {_refusal_words(result)}")
+            fault = f"it refuses lookup_name with lookup_password: {_refusal_words(result)}"
+            if result.code == Code.INVALID_CREDENTIALS:
+                fault = self._own_logon.refused(password, fault)
+            raise LdapFault(fault)
+        self._own_logon.worked()
         tell("lookup account", f"bound as {self._settings.lookup_name}")
 
     async def _find(self, connection: LdapConnection, name: str) -> tuple[Entry | None, str]:

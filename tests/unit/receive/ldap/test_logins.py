@@ -4,7 +4,7 @@
 import asyncio
 import socket
 import time
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +14,7 @@ from bridgehead.ldap import ber
 from bridgehead.mail.secret import Secret
 from bridgehead.mail.units import Duration
 from bridgehead.net.clock import SystemClock
+from bridgehead.net.ldap_connection import LdapFault
 from bridgehead.net.resolver import Resolver
 from bridgehead.receive.ldap.logins import LdapLogins
 from bridgehead.receive.ldap.servers import LoginsUnavailable
@@ -61,7 +62,7 @@ async def make(ldap: OpenLdap) -> AsyncIterator[Maker]:
     resolver = Resolver(clock=SystemClock(), hosts={"dc1.contoso.test": ("127.0.0.1",)})
 
     def logins(
-        *servers: str, told: Callable[[str, str], None] = _silence, password: str = PASSWORD, **more: Any
+        *servers: str, told: Callable[[str, str], None] = _silence, passwords: Sequence[str] = (PASSWORD,), **more: Any
     ) -> LdapLogins:
         ca_file = more.pop("ca", ldap.ca_file)
         settings = LdapSettings(
@@ -70,7 +71,7 @@ async def make(ldap: OpenLdap) -> AsyncIterator[Maker]:
                 "timeout": Duration(seconds=3), **more,
             }
         )  # fmt: skip
-        made.append(LdapLogins(settings, ca_file, lambda: resolver, lambda: Secret(password), told))
+        made.append(LdapLogins(settings, ca_file, lambda: resolver, lambda: Secret(passwords[-1]), told))
         return made[-1]
 
     yield logins
@@ -382,7 +383,24 @@ async def test_more_logons_than_may_wait_are_told_so(make: Maker) -> None:
 
 async def test_a_wrong_lookup_account_is_a_fault_of_ours_and_no_wrong_password(make: Maker) -> None:
     with pytest.raises(LoginsUnavailable, match="refuses lookup_name"):
-        await verify(make(password="wrong"), "ann", "pencil")
+        await verify(make(passwords=["wrong"]), "ann", "pencil")
+
+
+async def test_a_lookup_password_that_was_refused_is_not_shown_again_and_another_one_is_at_once(
+    make: Maker, ldap: OpenLdap
+) -> None:
+    """Directories lock accounts after some wrong passwords: asking must not lock ours."""
+    passwords = ["wrong"]
+    logins = make(passwords=passwords)
+    before = ldap.log.count(f'BIND dn="{LOOKUP}" method')
+    with pytest.raises(LoginsUnavailable, match=r"refuses lookup_name.* not tried again for 15 min"):
+        await verify(logins, "ann", "pencil")
+    for _ in range(5):  # as when the server is looked at
+        with pytest.raises(LdapFault, match="not tried again for 15 min"):
+            await logins.servers.links[0].ask(logins.check)
+    assert ldap.log.count(f'BIND dn="{LOOKUP}" method') == before + 1
+    passwords.append(PASSWORD)
+    assert await until(logins, "ann", "pencil") == "ann"
 
 
 async def test_a_search_base_that_is_not_there_is_a_fault_of_ours(make: Maker) -> None:
