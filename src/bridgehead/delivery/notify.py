@@ -92,6 +92,7 @@ class NotifyReporter:
                     content,
                     headers_only=not failed or item.envelope.ret is Return.HEADERS or item.tls_requirement in _REQUIRED,
                     max_size=int(self._settings.dsn_max_message_attach_size),
+                    strict=item.envelope.body_type is not BodyType.BINARY_MIME,
                 ),
                 to=item.envelope.reverse_path,
                 postmaster=self._postmaster,

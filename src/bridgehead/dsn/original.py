@@ -10,7 +10,7 @@ import msgspec
 
 from bridgehead.mail.content import Content
 from bridgehead.mail.header import INTERNAL_FIELDS, split_header, without_fields
-from bridgehead.mail.limits import REPORTED_HEADER_BYTES, TEXT_LINE_BYTES
+from bridgehead.mail.limits import ENCODED_ORIGINAL_BYTES, REPORTED_HEADER_BYTES, TEXT_LINE_BYTES
 
 _NOTHING_LEFT: Final = b"X-Original-Message: header not available\r\n"
 
@@ -27,12 +27,15 @@ class Original(msgspec.Struct, frozen=True):
         return self.body is not None and self.header.isascii() and not self.body.isascii()
 
 
-def read_original(content: Content | None, *, headers_only: bool, max_size: int) -> Original:
+def read_original(
+    content: Content | None, *, headers_only: bool, max_size: int, strict: bool = False
+) -> Original:  # fmt: skip
     """Read what is returned. An original that cannot be read is no reason not to report: then its header is missing.
 
     Args:
         headers_only: the sender asked for RET=HDRS.
-        max_size: octets above which only the header is returned.
+        max_size: octets above which only the header is returned; a smaller bound holds for what has to be encoded.
+        strict: it came without BINARYMIME, so nothing but CR LF ended its lines: a large body is not searched for that.
     """
     if content is None:
         return Original(_NOTHING_LEFT)
@@ -51,7 +54,9 @@ def read_original(content: Content | None, *, headers_only: bool, max_size: int)
     if not header.endswith(b"\r\n"):
         # Cut off in mid-field, or a message that ends with its header.
         header = header[: header.rfind(b"\r\n") + 2] or _NOTHING_LEFT
-    if not whole or not rest or not _is_text(header) or not _is_text(rest):
+    if not header.isascii() and len(rest) > ENCODED_ORIGINAL_BYTES:
+        whole = False
+    if not whole or not rest or not _is_text(header) or not (_has_short_lines(rest) if strict else _is_text(rest)):
         return Original(_as_lines(header) if not _is_text(header) else header)
     return Original(header, rest)
 
@@ -65,6 +70,11 @@ def _is_text(data: bytes) -> bool:
     """Lines within RFC 5322's limit, no NUL, no bare CR or LF: fit to stand in a part that is not binary."""
     if b"\0" in data or not data.count(b"\r\n") == data.count(b"\n") == data.count(b"\r"):
         return False
+    return _has_short_lines(data)
+
+
+def _has_short_lines(data: bytes) -> bool:
+    """All within RFC 5322's limit. One look for each thousand octets, since a long original holds up the event loop."""
     position = 0
     while len(data) - position > TEXT_LINE_BYTES:
         end = data.rfind(b"\r\n", position, position + TEXT_LINE_BYTES + 2)

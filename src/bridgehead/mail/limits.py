@@ -118,6 +118,8 @@ LOG_BACKLOG_BYTES: Final = 32 * 1024 * 1024
 # --- reports ----------------------------------------------------------------------------------------------------------
 REPORTED_HEADER_BYTES: Final = 262_144
 """Header of an original that a report carries at most; Exchange's MaxHeaderSize is the same."""
+ENCODED_ORIGINAL_BYTES: Final = 524_288
+"""Body of an original whose header is not ASCII, which a report returns in base64 (RFC 6533 §3); more goes without."""
 REPORTED_RECIPIENTS: Final = 10_000
 """Recipients that `dsn.parse` reads from one report. What we report ourselves names every recipient of the message."""
 DROPPED_HEADER_BYTES: Final = 4 * 1024 * 1024

@@ -244,6 +244,28 @@ def test_an_original_in_a_file_is_returned_whole(tmp_path: Path) -> None:
     assert read_original(CountingContent(path), headers_only=False, max_size=1000).body is not None
 
 
+def test_an_original_to_be_encoded_has_a_smaller_bound() -> None:
+    header = "Subject: Grüße\r\n".encode()
+    for lines, whole in ((10, True), (200_000, False)):
+        content = BytesContent(header + b"\r\n" + b"line\r\n" * lines)
+        original = read_original(content, headers_only=False, max_size=10_000_000, strict=True)
+        assert (original.header, original.body is not None) == (header, whole)
+
+
+@pytest.mark.parametrize("strict", [True, False])
+def test_lines_of_a_large_original_are_measured(strict: bool) -> None:
+    for length, whole in ((998, True), (999, False)):
+        body = b"\r\n" + b"line\r\n" * 50_000 + b"x" * length + b"\r\n" + b"line\r\n" * 10
+        original = read_original(BytesContent(HEADER + body), headers_only=False, max_size=1_000_000, strict=strict)
+        assert (original.body is not None) == whole
+
+
+def test_only_binary_originals_are_searched_for_bare_line_ends() -> None:
+    content = BytesContent(HEADER + b"\r\nbare\nfeed\r\n")
+    assert read_original(content, headers_only=False, max_size=1000).body is None
+    assert read_original(content, headers_only=False, max_size=1000, strict=True).body is not None
+
+
 def test_an_original_that_is_gone_is_still_reported(tmp_path: Path) -> None:
     path = tmp_path / "content"
     path.write_bytes(PLAIN)
