@@ -7,6 +7,7 @@ At the COUNT-th time that the step is reached the process is gone, as after a po
 Steps are calls of functions on the path, seen before they begin or after they have returned.
 """
 
+import asyncio
 import functools
 import importlib
 import os
@@ -33,10 +34,17 @@ class Step(NamedTuple):
 STEPS: dict[str, Step] = {
     "content has come, nothing stored": Step("bridgehead.receive.acceptance:Acceptance.submit"),
     "accept handed to the store": Step("bridgehead.receive.acceptance:Acceptance.submit", after=True),
-    "writer is about to write": Step("bridgehead.queues.writer:Writer._commit", linger=0.2),
-    "written and synced, nobody told": Step("bridgehead.queues.writer:Writer._commit", after=True, linger=0.2),
-    "synced, callbacks about to run": Step("bridgehead.queues.sqlite:SqliteQueueStore._completed"),
-    "callbacks have run": Step("bridgehead.queues.sqlite:SqliteQueueStore._completed", after=True),
+    "about to be written": Step("bridgehead.queues.committer:Committer.prepare"),
+    "written, not committed": Step("bridgehead.queues.committer:Committer.commit"),
+    "committed, not synced": Step("bridgehead.queues.disk_sync:DiskSync.begin"),
+    "sync under way": Step("bridgehead.queues.disk_sync:DiskSync.begin", after=True),
+    "synced, nobody told": Step("bridgehead.queues.writer:Writer._synced"),
+    "writer's thread is about to write": Step("bridgehead.queues.committer:Committer.execute", linger=0.2),
+    "written and synced by the thread, nobody told": Step(
+        "bridgehead.queues.committer:Committer.execute", after=True, linger=0.2
+    ),
+    "synced, callbacks about to run": Step("bridgehead.queues.group_commit:GroupCommit.completed"),
+    "callbacks have run": Step("bridgehead.queues.group_commit:GroupCommit.completed", after=True),
     "accepted and answered, not categorized": Step("bridgehead.categorizer.worker:Categorizer.process"),
     "categorized, commit under way": Step("bridgehead.categorizer.worker:Categorizer.process", after=True),
     "taken for delivery": Step("bridgehead.delivery.delivery_queue:DeliveryQueue.take", after=True),
@@ -48,22 +56,27 @@ STEPS: dict[str, Step] = {
 
 
 SLOW = "slow"
-"""In place of a step: nothing kills the process, but each write of the queue begins late, so that many messages are
+"""In place of a step: nothing kills the process, but each sync of the queue begins late, so that many messages are
 under way whenever death comes from outside."""
 SLOW_SECONDS = 0.03
 
 
 def slow_down() -> None:
-    """Make every write of the queue begin late."""
-    from bridgehead.queues.writer import Writer
+    """Make every sync begin late: on the event loop by a timer, in the writer's thread by a pause before its work."""
+    from bridgehead.queues.committer import Committer
+    from bridgehead.queues.disk_sync import DiskSync
 
-    original: Callable[..., Any] = Writer._commit
+    begin, execute = DiskSync.begin, Committer.execute
 
-    def late(*arguments: Any) -> Any:
+    def begin_late(self: DiskSync, finished: Callable[[OSError | None], object]) -> None:
+        asyncio.get_running_loop().call_later(SLOW_SECONDS, begin, self, finished)
+
+    def execute_late(self: Committer, batch: Any) -> Any:
         time.sleep(SLOW_SECONDS)
-        return original(*arguments)
+        return execute(self, batch)
 
-    setattr(Writer, "_commit", late)  # noqa: B010
+    setattr(DiskSync, "begin", begin_late)  # noqa: B010
+    setattr(Committer, "execute", execute_late)  # noqa: B010
 
 
 def arm(step: Step, count: int) -> None:

@@ -2,7 +2,7 @@
  *
  * Preloaded into a server, it makes a disk fail as the kernel reports it, for as long as a flag file exists:
  *
- *     $DISK_FAULTS/EIO-on-sync   fsync and fdatasync fail with EIO
+ *     $DISK_FAULTS/EIO-on-sync   fsync and fdatasync fail with EIO, and so do syncs asked for by io_submit
  *     $DISK_FAULTS/EROFS         nothing below $DISK_FOLDER can be written, made, renamed or removed: what programs
  *                                see when the kernel makes a file system read-only beneath files that are open
  */
@@ -10,11 +10,13 @@
 #include <dlfcn.h>
 #include <errno.h>
 #include <fcntl.h>
+#include <linux/aio_abi.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
+#include <sys/syscall.h>
 #include <sys/types.h>
 #include <sys/uio.h>
 #include <unistd.h>
@@ -75,6 +77,21 @@ static int cannot_sync(void)
 
 int fsync(int descriptor) { return cannot_sync() ? -1 : NEXT(fsync)(descriptor); }
 int fdatasync(int descriptor) { return cannot_sync() ? -1 : NEXT(fdatasync)(descriptor); }
+
+/* The C library has no function for io_getevents: who calls it does so by number. */
+long syscall(long number, ...)
+{
+    va_list rest;
+    long argument[6], result;
+    va_start(rest, number);
+    for (int i = 0; i < 6; i++)
+        argument[i] = va_arg(rest, long);
+    va_end(rest);
+    result = NEXT(syscall)(number, argument[0], argument[1], argument[2], argument[3], argument[4], argument[5]);
+    if (number == SYS_io_getevents && result == 1 && flagged("EIO-on-sync"))
+        ((struct io_event *)argument[3])->res = -EIO;
+    return result;
+}
 
 #define WRITES(flags) (((flags)&O_ACCMODE) != O_RDONLY || (flags) & (O_CREAT | O_TRUNC))
 #define OPEN(name)                                                                                                     \

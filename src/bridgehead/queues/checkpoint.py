@@ -29,7 +29,7 @@ class Checkpointer:
     def __init__(self, path: Path) -> None:
         self._path = path
         self._written = 0
-        self._copying = False
+        self._copying = self._all_copied = False
         self._copied = threading.Event()
         self._orders: queue.SimpleQueue[bool] = queue.SimpleQueue()
         self._thread = threading.Thread(target=self._work, name="queue-checkpoint", daemon=True)
@@ -52,8 +52,14 @@ class Checkpointer:
                 written += len(content.data or b"")
         self._written += written
 
+    @property
+    def rests(self) -> bool:
+        """Nothing is copied, nothing is due to be, and the next commit will not begin the log anew."""
+        return not (self._copying or self._all_copied or self._written > _LOG_BYTES)
+
     def after_commit(self, connection: sqlite3.Connection) -> None:
         """Start a copy when the log has grown enough; end one by copying the rest."""
+        self._all_copied = False
         if self._copied.is_set():
             self._copied.clear()
             self._copying = False
@@ -65,19 +71,24 @@ class Checkpointer:
 
     def now(self, connection: sqlite3.Connection) -> None:
         """Copy all there is, as far as readers allow."""
-        try:
-            connection.execute("PRAGMA wal_checkpoint(PASSIVE)").fetchall()
-        except sqlite3.Error:
-            pass  # nothing is lost: the log holds it, and the next checkpoint tries again
+        self._all_copied = True
+        _copy(connection)
 
     def _work(self) -> None:
         connection: sqlite3.Connection | None = None
         while self._orders.get():
             try:
                 connection = connection or connect(self._path, cache_kib=1024)
-                self.now(connection)
+                _copy(connection)
             except sqlite3.Error:
                 connection = None
             self._copied.set()
         if connection is not None:
             connection.close()
+
+
+def _copy(connection: sqlite3.Connection) -> None:
+    try:
+        connection.execute("PRAGMA wal_checkpoint(PASSIVE)").fetchall()
+    except sqlite3.Error:
+        pass  # nothing is lost: the log holds it, and the next checkpoint tries again

@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: MIT
 """`SqliteQueueStore`: the durable queue in one SQLite database with write-ahead log and a sync for each commit.
 
-This module is the event loop's side: it collects what the stages ask for and hands it to the writer's thread
-(`writer.py`) a batch at a time; long reads go to a thread and connection of their own.
+This module is the event loop's side: changes go by way of `group_commit.py` to the writer, a batch at a time; long
+reads go to a thread and connection of their own.
 """
 
 import asyncio
@@ -13,17 +13,18 @@ from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from pathlib import Path
-from time import monotonic
 from typing import Final, TypeVar
 
 import msgspec
 
 from bridgehead.queues import leasing, reading, swapping
-from bridgehead.queues.batch import Change, change_of, change_of_state
+from bridgehead.queues.batch import change_of, change_of_state
+from bridgehead.queues.committer import Committer, Request
 from bridgehead.queues.content_files import FOLDER_NAME, ContentFileWriter, orphans, remove_files, sync_folder
 from bridgehead.queues.database import DATABASE_NAME, connect
 from bridgehead.queues.fairness import Weights
 from bridgehead.queues.faults import store_fault
+from bridgehead.queues.group_commit import GroupCommit
 from bridgehead.queues.leasing import Taken
 from bridgehead.queues.numbers import ALL_NUMBERS, Numbers
 from bridgehead.queues.overview import overview
@@ -42,20 +43,17 @@ from bridgehead.queues.store import (
     QueueState,
     QueueSummary,
     StoreFault,
-    StoreUnreadable,
     Swap,
     Transaction,
 )  # fmt: skip
 from bridgehead.queues.verify import verify_connection
-from bridgehead.queues.writer import Operation, Request, Writer
+from bridgehead.queues.writer import Writer
 from bridgehead.routing.next_hop import NextHop
 
 LOCK_NAME: Final = "lock"
 _IDS_RESERVED: Final = 1_000_000
 """Numbers that a run of the server may hand out before it notes a new upper bound on disk."""
 _FILE_THREADS: Final = 4
-_PATIENCE_SECONDS: Final = 0.005
-"""How long a transaction that is not urgent waits for others to share its sync."""
 _READER_CACHE_KIB: Final = 4096
 
 _T = TypeVar("_T")
@@ -67,8 +65,8 @@ class SqliteQueueStore:
     Args:
         directory: folder of the store; created where missing. One process at a time may have it open.
         reserve_bytes: disk space kept back for finishing what was begun (`reserve.py`).
-        before_commit: called on the writer's thread before each commit: whatever must not be behind the queue, such as
-            the log that says why an entry is gone. Must not raise.
+        before_commit: called before each commit, on the event loop or the writer's thread: writes whatever must not be
+            behind the queue, such as the log that says why an entry is gone. Must not raise.
         on_commit: told of each group of operations that was synced together: how many, and how many seconds it took.
         weights: of senders (`fairness.py`).
         set_aside: told on the event loop of each entry that could not be read and is in Poison now, as far as it can
@@ -84,26 +82,17 @@ class SqliteQueueStore:
         numbers: Numbers = ALL_NUMBERS,
     ) -> None:  # fmt: skip
         self._numbers, self._step = numbers, numbers.step
-        self._on_commit = on_commit
-        self._handed_over_at = 0.0
         self._directory = directory
         self._before_commit = before_commit
         self.weights = weights or Weights({})
         self._set_aside = set_aside
         self._reserve_bytes = reserve_bytes
         self._content_folder = directory / FOLDER_NAME
-        self._pending: list[Operation] = []
-        self._busy = False
-        self._scheduled = False
-        self._urgent = False
-        self._patience: asyncio.TimerHandle | None = None
+        self._group = GroupCommit(on_commit)
         self._closed = True
-        self.trouble = ""
-        """Why changes cannot be stored at present, "" while they can: from a fault until new content is stored."""
         self._epoch = 0
         self._next_id = 0
         self._reserve_at = 0
-        self._idle = asyncio.Event()
         self._recovered = asyncio.Event()
         self._settled = asyncio.Event()
 
@@ -123,7 +112,7 @@ class SqliteQueueStore:
             self._files.shutdown()
             raise store_fault(error, f"opening the queue in {self._directory}") from error
         self._closed = False
-        self._idle.set()
+        self._group.begin(self._writer)
         self._writer.start([self._recovery(crashed), self._clearing()])
 
     def _open(self) -> bool:
@@ -132,12 +121,14 @@ class SqliteQueueStore:
         self._content_folder.mkdir(mode=0o700, exist_ok=True)
         self._lock = hold(self._directory / LOCK_NAME)
         try:
-            self._writer = Writer(self._directory, self._report, self._reserve_bytes, self._before_commit, self.weights)
+            self._writer = Writer(
+                self._directory, self._group.completed, self._reserve_bytes, self._before_commit, self.weights
+            )
             try:
-                crashed = self._begin_epoch(self._writer.connection)
+                crashed = self._begin_epoch(self._writer.committer.connection)
                 self._reader = connect(self._directory / DATABASE_NAME, read_only=True, cache_kib=_READER_CACHE_KIB)
             except BaseException:
-                self._writer.connection.close()
+                self._writer.committer.close()
                 raise
             sync_folder(self._directory)
             sync_folder(self._directory.absolute().parent)
@@ -170,9 +161,8 @@ class SqliteQueueStore:
         if self._closed:
             return
         self._closed = True
-        while self._busy or self._pending:
-            self._idle.clear()
-            await self._idle.wait()
+        await self._group.idle()
+        self._writer.rest()
         await self._loop.run_in_executor(self._reading, self._close)
         self._reading.shutdown(wait=True)
         self._files.shutdown(wait=True)
@@ -182,128 +172,58 @@ class SqliteQueueStore:
         self._writer.stop(partial(_end_epoch, self._next_id))
         os.close(self._lock)
 
+    @property
+    def trouble(self) -> str:
+        """Why changes cannot be stored at present, "" while they can: from a fault until new content is stored."""
+        return self._group.trouble
+
     # --- work for the writer's thread in the background ---------------------------------------------------------
 
-    def _recovery(self, crashed: bool) -> Callable[[Writer], bool]:
+    def _recovery(self, crashed: bool) -> Callable[[Committer], bool]:
         """What former processes held becomes READY again, a slice at a time."""
         last = 0
 
-        def recover(writer: Writer) -> bool:
+        def recover(committer: Committer) -> bool:
             nonlocal last
-            turns = writer.writing.turns
-            seen = leasing.recover_slice(writer.connection, last, self._first_id, self._epoch, crashed, turns)
+            turns = committer.writing.turns
+            seen = leasing.recover_slice(committer.connection, last, self._first_id, self._epoch, crashed, turns)
             if seen is None:
-                self._on_loop(self._recovered.set)
+                self._writer.on_loop(self._recovered.set)
                 return False
             last = seen
             return True
 
         return recover
 
-    def _clearing(self) -> Callable[[Writer], bool]:
+    def _clearing(self) -> Callable[[Committer], bool]:
         """Content files that a crash left without an entry go, a few at a time."""
 
-        def named(writer: Writer, names: list[str]) -> set[str]:
+        def named(committer: Committer, names: list[str]) -> set[str]:
             marks = ",".join("?" * len(names))
-            rows = writer.connection.execute(f"SELECT name FROM content_file WHERE name IN ({marks})", names)  # noqa: S608
+            rows = committer.connection.execute(f"SELECT name FROM content_file WHERE name IN ({marks})", names)  # noqa: S608
             return {row[0] for row in rows}
 
-        def clear(writer: Writer) -> bool:
-            remove_files(writer.folder, orphans(writer.folder, self._first_id, partial(named, writer)))
-            self._on_loop(self._settled.set)
+        def clear(committer: Committer) -> bool:
+            remove_files(committer.folder, orphans(committer.folder, self._first_id, partial(named, committer)))
+            self._writer.on_loop(self._settled.set)
             return False
 
         return clear
 
-    # --- the way to the writer and back ----------------------------------------------------------------------------
-
-    def _append(self, operation: Operation, urgent: bool = True) -> None:
-        self._pending.append(operation)
-        if urgent:
-            self._urgent = True
-            if not self._busy and not self._scheduled:
-                # What else this turn of the loop brings shares the sync.
-                self._scheduled = True
-                self._loop.call_soon(self._hand_over)
-        elif self._patience is None:
-            self._patience = self._loop.call_later(_PATIENCE_SECONDS, self._lose_patience)
-
-    def _lose_patience(self) -> None:
-        self._patience = None
-        if self._pending:
-            self._urgent = True
-            self._hand_over()
-
-    def _hand_over(self) -> None:
-        self._scheduled = False
-        if self._busy or not self._urgent or not self._pending:
-            return
-        self._urgent = False
-        batch, self._pending = self._pending, []
-        self._busy = True
-        self._handed_over_at = monotonic()
-        self._writer.submit(batch)
-
-    def _report(self, batch: Sequence[Operation], faults: list[StoreFault | None]) -> None:
-        """From the writer's thread."""
-        self._on_loop(self._completed, batch, faults)
-
-    def _on_loop(self, callback: Callable[..., object], *arguments: object) -> None:
-        try:
-            self._loop.call_soon_threadsafe(callback, *arguments)
-        except RuntimeError:
-            pass  # the loop was closed without closing the store
-
-    def _completed(self, batch: Sequence[Operation], faults: list[StoreFault | None]) -> None:
-        self._busy = False
-        self._on_commit(len(batch), monotonic() - self._handed_over_at)
-        self._hand_over()
-        for operation, fault in zip(batch, faults, strict=True):
-            if fault is not None or self.trouble:
-                self._note_trouble(operation, fault)
-            try:
-                if isinstance(operation, Request):
-                    operation.finish(operation.result, fault)
-                elif operation.done is not None:
-                    operation.done(fault)
-            except Exception as error:  # one stage's fault must not keep the others from learning of their commits
-                self._loop.call_exception_handler(
-                    {"message": "a callback of the queue store raised", "exception": error}
-                )
-        if not self._busy and not self._pending:
-            self._idle.set()
-
-    def _note_trouble(self, operation: Operation, fault: StoreFault | None) -> None:
-        if fault is None:
-            if isinstance(operation, Change) and operation.brings_content:
-                self.trouble = ""
-        elif not isinstance(fault, StoreUnreadable):  # that is one message's trouble, not the store's
-            self.trouble = str(fault)
+    # --- the way to the threads ------------------------------------------------------------------------------------
 
     def _refuse(self, done: Done | None, fault: StoreFault) -> None:
         if done is not None:
             self._loop.call_soon(done, fault)
 
     async def _in_turn(
-        self, run: Callable[[Writer], _T], on_abandoned: Callable[[_T], None] | None = None, *,
+        self, run: Callable[[Committer], _T], on_abandoned: Callable[[_T], None] | None = None, *,
         brings_content: bool = False,
     ) -> _T:  # fmt: skip
-        """Let the writer's thread run something between the transactions asked for before and after."""
+        """See `GroupCommit.in_turn`."""
         if self._closed:
             raise StoreFault("the queue store is closed")
-        future: asyncio.Future[_T] = self._loop.create_future()
-
-        def finish(result: object, fault: StoreFault | None) -> None:
-            if future.cancelled():
-                if fault is None and on_abandoned is not None:
-                    on_abandoned(result)  # type: ignore[arg-type]  # `run` gave it
-            elif fault is not None:
-                future.set_exception(fault)
-            else:
-                future.set_result(result)  # type: ignore[arg-type]
-
-        self._append(Request(run, finish, brings_content=brings_content))
-        return await future
+        return await self._group.in_turn(run, on_abandoned, brings_content=brings_content)
 
     async def _read(self, read: Callable[[sqlite3.Connection], _T]) -> _T:
         if self._closed:
@@ -321,7 +241,7 @@ class SqliteQueueStore:
         self._next_id = number + self._step
         if number >= self._reserve_at:
             self._reserve_at = number + _IDS_RESERVED // 2
-            self._append(Request(partial(_reserve, number + _IDS_RESERVED), lambda result, fault: None))
+            self._group.append(Request(partial(_reserve, number + _IDS_RESERVED), lambda result, fault: None))
         return number
 
     def commit(self, transaction: Transaction, done: Done | None = None, *, urgent: bool = True) -> None:
@@ -334,7 +254,7 @@ class SqliteQueueStore:
         except Exception as error:
             self._refuse(done, StoreFault(f"an entry cannot be stored: {error}"))
             return
-        self._append(change, urgent)
+        self._group.append(change, urgent=urgent)
 
     async def committed(self, transaction: Transaction) -> None:
         """Raises StoreFault."""
@@ -356,17 +276,17 @@ class SqliteQueueStore:
         if self._closed:
             self._refuse(done, StoreFault("the queue store is closed"))
         else:
-            self._append(change_of_state(state, done))
+            self._group.append(change_of_state(state, done))
 
     async def lease(
         self, queue: QueueKind, next_hop: NextHop | None, now: float, limit: int, max_bytes: int
     ) -> list[QueuedItem]:
         """See the port. Waits for what a former process held to be given back before it says that nothing is due."""
 
-        def run(writer: Writer) -> Taken:
-            shares = writer.writing.turns.shares(int(queue), next_hop_key(next_hop))
-            rows = reading.due_rows(writer.connection, queue, next_hop, now, limit, shares)
-            return self._take(writer, leasing.within(rows, max_bytes), in_turn=True)
+        def run(committer: Committer) -> Taken:
+            shares = committer.writing.turns.shares(int(queue), next_hop_key(next_hop))
+            rows = reading.due_rows(committer.connection, queue, next_hop, now, limit, shares)
+            return self._take(committer, leasing.within(rows, max_bytes), in_turn=True)
 
         taken = self._handed(await self._in_turn(run, self._give_back))
         if not taken and not self._recovered.is_set():
@@ -386,7 +306,7 @@ class SqliteQueueStore:
 
     async def bring_forward(self, later_than: float, seconds: float) -> int:
         """See the port."""
-        keys = await self._in_turn(lambda writer: leasing.due_after(writer.connection, later_than))
+        keys = await self._in_turn(lambda committer: leasing.due_after(committer.connection, later_than))
         for first in range(0, len(keys), leasing.SLICE):
             part = keys[first : first + leasing.SLICE]
             await self._in_turn(partial(_bring_forward, part, later_than, seconds))
@@ -395,14 +315,14 @@ class SqliteQueueStore:
     async def past_deadline(self, now: float, limit: int) -> list[QueuedItem]:
         """See the port. A deadline of 0 means that nothing is owed."""
 
-        def run(writer: Writer) -> Taken:
-            return self._take(writer, reading.rows_past_deadline(writer.connection, now, limit), in_turn=False)
+        def run(committer: Committer) -> Taken:
+            return self._take(committer, reading.rows_past_deadline(committer.connection, now, limit), in_turn=False)
 
         return self._handed(await self._in_turn(run, self._give_back))
 
-    def _take(self, writer: Writer, rows: list[tuple[object, ...]], *, in_turn: bool) -> Taken:
-        writer.writing.remember(rows, in_turn=in_turn)
-        return leasing.take(writer.connection, self._content_folder, rows, self._epoch, writer.damaged)
+    def _take(self, committer: Committer, rows: list[tuple[object, ...]], *, in_turn: bool) -> Taken:
+        committer.writing.remember(rows, in_turn=in_turn)
+        return leasing.take(committer.connection, self._content_folder, rows, self._epoch, committer.damaged)
 
     def _handed(self, taken: Taken) -> list[QueuedItem]:
         """What can be read of a lease that is committed; the others are reported."""
@@ -413,18 +333,18 @@ class SqliteQueueStore:
     def _give_back(self, taken: Taken) -> None:
         keys = [entry.id for entry in self._handed(taken)]
 
-        def run(writer: Writer) -> None:
-            leasing.give_back(writer.connection, keys, self._epoch)
+        def run(committer: Committer) -> None:
+            leasing.give_back(committer.connection, keys, self._epoch)
 
         if keys:
-            self._append(Request(run, lambda result, fault: None))
+            self._group.append(Request(run, lambda result, fault: None))
 
     async def next_due(self, queue: QueueKind, next_hop: NextHop | None) -> float | None:
         """0.0 for at once, None when there is none to wait for."""
-        due = await self._in_turn(lambda writer: reading.next_due(writer.connection, queue, next_hop))
+        due = await self._in_turn(lambda committer: reading.next_due(committer.connection, queue, next_hop))
         if due is None and not self._recovered.is_set():
             await self._recovered.wait()
-            due = await self._in_turn(lambda writer: reading.next_due(writer.connection, queue, next_hop))
+            due = await self._in_turn(lambda committer: reading.next_due(committer.connection, queue, next_hop))
         return due
 
     async def get(self, internal_message_id: int) -> QueuedItem | None:
@@ -442,13 +362,15 @@ class SqliteQueueStore:
     async def swap(self, swaps: Sequence[Swap], notes: Sequence[Note] = (), put: Sequence[QueuedItem] = ()) -> set[int]:
         """See the port. Enqueued before this first waits, so it follows whatever the caller committed before."""
 
-        def run(writer: Writer) -> set[int]:
+        def run(committer: Committer) -> set[int]:
             try:
-                swapped = swapping.settle(swaps, notes, put, partial(swapping.rows_of, writer.connection), self._epoch)
+                swapped = swapping.settle(
+                    swaps, notes, put, partial(swapping.rows_of, committer.connection), self._epoch
+                )
             except (msgspec.MsgspecError, UnicodeError, TypeError) as error:
                 raise StoreFault(f"an entry cannot be stored: {error}") from error
-            writer.apply_within(swapped.change)
-            swapping.write_notes(writer.connection, swapped.notes)
+            committer.apply_within(swapped.change)
+            swapping.write_notes(committer.connection, swapped.notes)
             return swapped.refused
 
         return await self._in_turn(run, brings_content=bool(put))
@@ -491,18 +413,18 @@ def _one_entry(folder: Path, key: int, connection: sqlite3.Connection) -> Queued
     return reading.one_entry(connection, folder, key)
 
 
-def _bring_forward(keys: list[int], later_than: float, seconds: float, writer: Writer) -> None:
-    leasing.bring_forward(writer.connection, keys, later_than, seconds)
+def _bring_forward(keys: list[int], later_than: float, seconds: float, committer: Committer) -> None:
+    leasing.bring_forward(committer.connection, keys, later_than, seconds)
 
 
-def _reserve(bound: int, writer: Writer) -> None:
-    writer.connection.execute("INSERT OR REPLACE INTO meta VALUES ('next_id', ?)", (bound,))
+def _reserve(bound: int, committer: Committer) -> None:
+    committer.connection.execute("INSERT OR REPLACE INTO meta VALUES ('next_id', ?)", (bound,))
 
 
-def _end_epoch(next_id: int, writer: Writer) -> bool:
+def _end_epoch(next_id: int, committer: Committer) -> bool:
     """Note that this process ended in order."""
     values = [("next_id", next_id), ("clean", 1)]
-    writer.connection.executemany("INSERT OR REPLACE INTO meta VALUES (?, ?)", values)
+    committer.connection.executemany("INSERT OR REPLACE INTO meta VALUES (?, ?)", values)
     return True
 
 

@@ -135,7 +135,7 @@ async def test_recovery_leaves_alone_what_this_process_leased(store: SqliteQueue
     one = entry(store)
     await put(store, one)
     await leased(store)
-    connection, epoch, turns = store._writer.connection, store._epoch, store._writer.writing.turns
+    connection, epoch, turns = store._writer.committer.connection, store._epoch, store._writer.committer.writing.turns
     assert recover_slice(connection, 0, one.id + 1, epoch, True, turns) == one.id
     assert [entry.status for entry in await store.list_items(ItemFilter())] == [ACTIVE]
     assert recover_slice(connection, 0, one.id + 1, epoch + 1, True, turns) == one.id
@@ -415,7 +415,7 @@ async def test_a_full_database_refuses_and_recovers(store: SqliteQueueStore) -> 
     await put(store, kept)
 
     def bound(pages: int) -> None:
-        store._writer.connection.execute(f"PRAGMA max_page_count = {pages}")
+        store._writer.committer.connection.execute(f"PRAGMA max_page_count = {pages}")
 
     bound(1)  # SQLite takes the present size instead
     faults: list[StoreFault | None] = []
@@ -512,7 +512,7 @@ async def main():
     store = SqliteQueueStore(Path(sys.argv[1]))
     await store.open()
     await put(store, entry(store))
-    first = store._writer.connection
+    first = store._writer.committer.connection
     resource.setrlimit(resource.RLIMIT_FSIZE, (200_000, resource.RLIM_INFINITY))
     for _ in range(3):
         try:
@@ -521,7 +521,7 @@ async def main():
             print(type(fault).__name__, "IOERR" in str(fault))
     resource.setrlimit(resource.RLIMIT_FSIZE, (resource.RLIM_INFINITY, resource.RLIM_INFINITY))
     await put(store, entry(store, content=BytesContent(b"x" * 300_000)))
-    print(len(await store.list_items(ItemFilter())), await store.verify(), store._writer.connection is first)
+    print(len(await store.list_items(ItemFilter())), await store.verify(), store._writer.committer.connection is first)
     await store.close()
 
 asyncio.run(main())
@@ -540,7 +540,7 @@ def test_an_input_output_error_refuses_and_recovers(folder: Path) -> None:
 
 
 async def test_a_lock_held_by_another_program_is_a_fault_not_a_hang(store: SqliteQueueStore, folder: Path) -> None:
-    store._writer.connection.execute("PRAGMA busy_timeout = 10")
+    store._writer.committer.connection.execute("PRAGMA busy_timeout = 10")
     intruder = sqlite3.connect(folder / DATABASE_NAME, isolation_level=None)
     intruder.execute("BEGIN IMMEDIATE")
     one = entry(store)
@@ -556,7 +556,7 @@ async def test_status_of_listing_after_fault_is_unchanged(store: SqliteQueueStor
     """A failed batch with a lease in it leaves the entry to the next lease."""
     one = entry(store)
     await put(store, one)
-    store._writer.connection.execute("PRAGMA max_page_count = 1")
+    store._writer.committer.connection.execute("PRAGMA max_page_count = 1")
     faults: list[StoreFault | None] = []
     store.commit(Transaction(put=[entry(store, content=BytesContent(b"x" * 500_000))]), faults.append)
     [again] = await leased(store)
