@@ -8,6 +8,7 @@ python bench/run.py --profile              where the time goes in ours
 
 import argparse
 import json
+import platform
 import pstats
 import subprocess
 import sys
@@ -94,6 +95,7 @@ def main() -> int:
         print(report.table(rows, name, jobs.JOBS[name].kind))
     text, met = report.targets(rows)
     print(text)
+    print(f"Python {platform.python_version()}: {sys.executable}")
     print(f"Results: {out}")
     return 0 if met or not options.check else 1
 
