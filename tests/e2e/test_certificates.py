@@ -204,3 +204,22 @@ def _json(server: Server, *arguments: str) -> Any:
     import json
 
     return json.loads(server.command(*arguments, "--json").stdout)
+
+
+def test_a_certificate_that_went_away_before_it_was_first_needed(
+    make_server: Callable[..., Server], authority: Authority
+) -> None:
+    """STARTTLS is refused for now (RFC 3207 §4), and the session goes on; the next one finds the file again."""
+    pair = authority.issue(NAME)
+    connector = receive_connector(
+        "pinned", free_port(), **ANONYMOUS, tls_certificate_file=str(pair.certificate), tls_key_file=str(pair.key)
+    )
+    server = make_server(receive_connectors=[connector]).start()
+    kept = pair.key.read_bytes()
+    pair.key.unlink()
+    with server.smtp("pinned") as client:
+        client.ehlo()
+        assert client.docmd("STARTTLS")[0] == 454
+        assert client.noop()[0] == 250
+    pair.key.write_bytes(kept)
+    assert shown(server, "pinned") == (der(pair),)

@@ -15,6 +15,7 @@ from typing import Any, Final, Protocol, cast
 from bridgehead.diagnosis.facts import How
 from bridgehead.mail.limits import OPENING_PIECE_BYTES, OPENING_PIECES
 from bridgehead.net.tls import TlsFacts, facts, handshake_error, keep_session, sent_chain, tls_reason
+from bridgehead.net.tls_stream import TlsStream
 from bridgehead.smtp.client import ClientConnection
 from bridgehead.smtp.client_events import (
     ClientEvent,
@@ -113,6 +114,7 @@ class SmtpClient(asyncio.Protocol):
         self._timer: asyncio.TimerHandle | None = None
         self._ended: ConnectionLost | None = None
         self._upgrading = False
+        self._handshake: asyncio.Future[None] | None = None
         self.began = self._loop.time()
         self.opening: list[tuple[bool, bytes]] = []
         """What was said (True: by us) until the first message, without secrets; read only when something fails."""
@@ -139,34 +141,47 @@ class SmtpClient(asyncio.Protocol):
         if type(event).__name__ != "TlsAccepted":
             return event
         await self._upgrade(context, server_hostname, seconds)
-        self.engine.tls_established()
-        self.flush()
         return await self._event()
 
     async def _upgrade(self, context: ssl.SSLContext, server_hostname: str, seconds: float) -> None:
         assert self._transport is not None
         self._upgrading = True
+        self._handshake = self._loop.create_future()
         try:
-            transport = await self._loop.start_tls(
-                self._transport, self, context, server_hostname=server_hostname or None, ssl_handshake_timeout=seconds
-            )
+            async with asyncio.timeout(seconds):
+                self._transport = TlsStream(
+                    self._transport, self, context, server_side=False, server_hostname=server_hostname
+                )
+                await self._handshake
         except (OSError, TimeoutError, ssl.SSLError) as error:
+            self._transport.abort()
             raise TlsFailed(
                 handshake_error(error), alert=tls_reason(error), verify_code=getattr(error, "verify_code", 0),
                 chain=getattr(error, "sent_chain", ()),
             ) from None  # fmt: skip
         finally:
             self._upgrading = False
-        if transport is None or self._ended is not None:
-            raise TlsFailed("the connection was lost in the TLS handshake")
-        self._transport = transport
-        self.tls = facts(transport.get_extra_info("ssl_object"))
+
+    def handshake_done(self) -> None:
+        """Called by `TlsStream`. What the engine says next, if anything, goes with the end of the handshake."""
+        assert self._transport is not None
+        assert self._handshake is not None
+        self._upgrading = False
+        self.tls = facts(self._transport.get_extra_info("ssl_object"))
+        self.engine.tls_established()
+        self.flush()
+        if not self._handshake.done():
+            self._handshake.set_result(None)
+
+    def handshake_failed(self, error: Exception) -> None:
+        """Called by `TlsStream`."""
+        if self._handshake is not None and not self._handshake.done():
+            self._handshake.set_exception(error)
 
     async def begin_tls(self, context: ssl.SSLContext, server_hostname: str, *, seconds: float) -> None:
         """TLS before the greeting, as on port 465 (RFC 8314 §3); `hello` follows. Raises TlsFailed, ConnectionLost."""
         self._still_open()
         await self._upgrade(context, server_hostname, seconds)
-        self.engine.tls_established()
 
     async def ask(self, command: str) -> ClientEvent:
         """One command outside of transactions: Answered, or Closing where the server ended the session with it.

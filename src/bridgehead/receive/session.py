@@ -18,6 +18,7 @@ from bridgehead.net.channel_binding import has_channel_binding
 from bridgehead.net.ip_range import normalise_ip
 from bridgehead.net.proxy_protocol import ProxyProtocolError, ProxyProtocolParser
 from bridgehead.net.tls import certificate_names, tls_reason
+from bridgehead.net.tls_stream import TlsStream
 from bridgehead.receive import agent_log, refusals, session_record
 from bridgehead.receive.content import ContentRules
 from bridgehead.receive.device_steps import DEVICE_STEPS
@@ -39,6 +40,7 @@ if TYPE_CHECKING:
 
 _PRE_SESSION_SECONDS = 30.0
 """For a PROXY protocol header."""
+_HANDSHAKE_SECONDS = 60.0
 _CLOSING_SECONDS = 30.0
 """For a client to take our last reply."""
 
@@ -86,7 +88,7 @@ class Session(asyncio.Protocol):
         """Something came since the table of sessions last looked; cheaper than a clock for each segment."""
         self._started = False
         self._upgrading = False
-        self._early_data = b""
+        self._handshake_began = 0.0
         self._busy = False
         self._waiting_for_commit = False
         self._last_reply = False
@@ -123,10 +125,7 @@ class Session(asyncio.Protocol):
 
     def data_received(self, data: bytes) -> None:
         self._active = True
-        if self._upgrading:
-            # It came in one flight with the end of the handshake.
-            self._early_data += data
-        elif self._started:
+        if self._started:
             if self._busy or self._write_paused:
                 self.engine.receive_data(data)
                 self._advance()
@@ -241,7 +240,7 @@ class Session(asyncio.Protocol):
 
     def end(self, reply: Reply) -> None:
         """Close from our side, saying why (421)."""
-        if not self._started:
+        if not self._started or self._upgrading:
             self.transport.abort()
             return
         self.engine.close(reply)
@@ -254,6 +253,9 @@ class Session(asyncio.Protocol):
         if not self._started:
             if now - self.began > _PRE_SESSION_SECONDS:
                 self.transport.abort()
+        elif self._upgrading:
+            if now - self._handshake_began > min(_HANDSHAKE_SECONDS, self.connector.inactivity_timeout):
+                cast(TlsStream, self.transport).give_up(TimeoutError())
         elif now - self.began > self.connector.timeout:
             self.connector.counters.timeouts += 1
             self.end(replies.SESSION_TIMEOUT)
@@ -410,53 +412,33 @@ class Session(asyncio.Protocol):
 
     # --- TLS ------------------------------------------------------------------------------------------------------
 
-    def start_tls(self) -> None:
+    def start_tls(self, context: ssl.SSLContext) -> None:
         """Send what is due in clear, then do the handshake; a failed one ends the session."""
-        self._upgrading = True
         out = self.engine.data_to_send()
         if out:
             if self.connector.verbose:
                 session_record.said(self, out)
             self.transport.write(out)
-        self._busy = True
-        # From here on only what TLS protected arrives; nothing in clear may slip in before the handshake begins.
-        self.transport.pause_reading()
-        self._task = asyncio.get_running_loop().create_task(self._handshake())
+        self._upgrading = self._busy = True
+        self._handshake_began = self.services.clock.monotonic()
+        # From here on only what TLS protected arrives.
+        self.transport = TlsStream(self.transport, self, context, server_side=True)
 
-    async def _handshake(self) -> None:
-        timeout = min(60.0, self.connector.settings.connection_inactivity_timeout.total_seconds())
-        try:
-            upgraded = await asyncio.get_running_loop().start_tls(
-                self.transport,
-                self,
-                self.connector.tls_context(),
-                server_side=True,
-                ssl_handshake_timeout=timeout,
-            )
-        except (ssl.SSLError, OSError, TimeoutError, asyncio.IncompleteReadError) as error:
-            self.connector.counters.tls_failures += 1
-            refusals.note_handshake(self, tls_reason(error) or type(error).__name__)
-            session_record.line(self, "*", "", f"TLS negotiation failed: {type(error).__name__}")
-            log.info("session %s from %s: TLS handshake failed: %s", self.session_id, self.client_ip, error)
-            self.transport.abort()
-            # A connection that is lost before the handshake is done is not always told to the protocol above it.
-            self._task = None
-            self.connection_lost(error)
-            return
-        finally:
-            self._upgrading = self._busy = False
-            self._task = None
-        if upgraded is None or not self._started:
-            return
-        self.transport = upgraded
-        self._note_tls(upgraded)
+    def handshake_failed(self, error: Exception) -> None:
+        """Called by `TlsStream`."""
+        self.connector.counters.tls_failures += 1
+        refusals.note_handshake(self, tls_reason(error) or type(error).__name__)
+        session_record.line(self, "*", "", f"TLS negotiation failed: {type(error).__name__}")
+        log.info("session %s from %s: TLS handshake failed: %s", self.session_id, self.client_ip, error)
+
+    def handshake_done(self) -> None:
+        """Called by `TlsStream`."""
+        self._upgrading = self._busy = False
+        self._note_tls(self.transport)
         self.connector.counters.tls_sessions += 1
         session_record.line(self, "*", "", f"TLS protocol {self.tls_info}")
         self._active = True
         self._restart_after_tls()
-        if self._early_data and self._started:
-            early, self._early_data = self._early_data, b""
-            self.data_received(early)
 
     def _restart_after_tls(self) -> None:
         """Nothing that was learned in clear survives (RFC 3207 §4.2)."""

@@ -4,6 +4,7 @@
 Decisions about addresses are in `address_check.py`, about logins in `authentication.py`, about content in `content.py`.
 """
 
+import logging
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, Final
 
@@ -12,6 +13,7 @@ import msgspec
 from bridgehead.mail.address import Mailbox
 from bridgehead.mail.envelope import EnvelopeRecipient
 from bridgehead.mail.reply import Reply
+from bridgehead.net.certificates import CertificateError
 from bridgehead.receive import address_check, agent_log, message
 from bridgehead.receive.logon import Logon
 from bridgehead.receive.permissions import PrincipalKind, is_from_inside
@@ -40,6 +42,8 @@ from bridgehead.smtp.events import (
 if TYPE_CHECKING:
     from bridgehead.receive.session import Session
 
+log = logging.getLogger("bridgehead.receive")
+
 
 # --- hello --------------------------------------------------------------------------------------------------------
 
@@ -60,8 +64,14 @@ def starttls(session: "Session", event: StartTls) -> None:
     if not session.engine.features.starttls:
         session.answer(replies.TLS_ACTIVE if session.tls_info else replies.TLS_NOT_OFFERED)
         return
+    try:
+        context = session.connector.tls_context()
+    except CertificateError as error:
+        log.error("session %s: no TLS: %s", session.session_id, error)
+        session.answer(replies.TLS_UNAVAILABLE)
+        return
     session.engine.reply(replies.READY_FOR_TLS)
-    session.start_tls()
+    session.start_tls(context)
 
 
 # --- envelope -----------------------------------------------------------------------------------------------------

@@ -102,6 +102,7 @@ LOCAL_ERROR: Final = Reply(451, "4.3.0", "Local error in processing, try again l
 READY_FOR_TLS: Final = Reply(220, "2.0.0", "SMTP server ready")
 TLS_ACTIVE: Final = Reply(503, "5.5.2", "Only one STARTTLS command can be issued per session")
 TLS_NOT_OFFERED: Final = Reply(502, "5.5.1", "STARTTLS is not offered here")
+TLS_UNAVAILABLE: Final = Reply(454, "4.7.0", "TLS not available due to temporary reason")
 MUST_STARTTLS: Final = Reply(530, "5.7.0", "Must issue a STARTTLS command first")
 
 # --- AUTH (RFC 4954) ------------------------------------------------------------------------------------
