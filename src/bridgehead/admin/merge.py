@@ -25,10 +25,12 @@ class Ask(Enum):
     """Every worker that works at the moment; what is wrong with the others is added to the answer."""
     ONE = "one"
     """One after the other until one knows what is named."""
+    TOGETHER = "together"
+    """The supervisor, by the same code as a single process, on what all workers have (`server/workers/together.py`)."""
     SUPERVISOR = "supervisor"
     """The supervisor itself."""
     NOBODY = "nobody"
-    """Not possible with several workers yet, which is said."""
+    """It was not said, and a test asks for it."""
 
 
 class Merge(msgspec.Struct, frozen=True):
@@ -38,7 +40,7 @@ class Merge(msgspec.Struct, frozen=True):
         join: makes one answer of several; the first one's where there is none.
         troubled: adds what is wrong with workers that do not work (`Ask.WORKING`).
         before, also: names of methods that the other workers are asked first, and afterwards.
-        every: adapts the parameters for being put to every worker.
+        names_queue: the parameter that names a queue, which is found among those of all workers first.
     """
 
     ask: Ask
@@ -46,23 +48,25 @@ class Merge(msgspec.Struct, frozen=True):
     troubled: Callable[[Any, Sequence[str]], Any] | None = None
     before: str = ""
     also: str = ""
-    every: Callable[[Any], Any] | None = None
+    names_queue: str = ""
 
 
 UNDECLARED: Final = Merge(Ask.NOBODY)
-NOT_YET: Final = Merge(Ask.NOBODY, join=lambda answers, params: answers[0])
 FIRST: Final = Merge(Ask.FIRST)
 ONE: Final = Merge(Ask.ONE)
+TOGETHER: Final = Merge(Ask.TOGETHER)
 
 
-def in_order(key: Callable[[Any], Any], ask: Ask = Ask.ALL, *, reverse: bool = False) -> Merge:
+def in_order(
+    key: Callable[[Any], Any], ask: Ask = Ask.ALL, *, reverse: bool = False, names_queue: str = ""
+) -> Merge:  # fmt: skip
     """Lists become one, sorted; no longer than `limit` of the parameters."""
 
     def join(answers: Sequence[list[Any]], params: Any) -> list[Any]:
         joined = sorted((one for answer in answers for one in answer), key=key, reverse=reverse)
         return joined[: getattr(params, "limit", len(joined))]
 
-    return Merge(ask, join)
+    return Merge(ask, join, names_queue=names_queue)
 
 
 def by_identity(

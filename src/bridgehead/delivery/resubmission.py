@@ -19,6 +19,7 @@ from typing import Final, Protocol
 import msgspec
 
 from bridgehead.delivery.resubmit_request import (
+    PROBLEMS_SHOWN,
     RESUBMIT_REQUEST,
     Request,
     RequestState,
@@ -53,7 +54,6 @@ FAULT_PAUSE: Final = 5.0
 """Seconds until a request goes on after the store failed."""
 REQUESTS_REMEMBERED: Final = 50
 RUNNING_AT_ONCE: Final = 4
-PROBLEMS_SHOWN: Final = 20
 _SEEN: Final = 10_000
 """Messages remembered, so that one that a crash let be delivered twice is resubmitted once."""
 
@@ -109,14 +109,28 @@ class Resubmissions:
                     self._launch(request)
         self._next_id = max(self._next_id, last)
 
-    async def start(self, wanted: Wanted, *, dry_run: bool, by: str, reason: str) -> Request:
-        """Begin. What is delivered from now on is not meant, whatever `wanted.end` says. Raises TooMany, StoreFault."""
+    async def facts(self) -> SafetyNetFacts:
+        """How the net is."""
+        return self._net.facts()
+
+    async def latest(self) -> list[Request]:
+        """All requests that are remembered, the latest first."""
+        return list(reversed(self.requests.values()))
+
+    async def find(self, number: int) -> Request | None:
+        """A request by its number, as it stands."""
+        return self.requests.get(number)
+
+    async def start(self, wanted: Wanted, *, dry_run: bool, by: str, reason: str, number: int = 0) -> Request:
+        """Begin; under a number that several workers share, where there is one. What is delivered from now on is not
+        meant, whatever `wanted.end` says. Raises TooMany, StoreFault."""
         if sum(one.state is RequestState.RUNNING for one in self.requests.values()) >= RUNNING_AT_ONCE:
             raise TooMany
         now = self._clock.now()
-        self._next_id += 1
+        number = number or self._next_id + 1
+        self._next_id = max(self._next_id, number)
         wanted = msgspec.structs.replace(wanted, end=min(wanted.end, now))
-        request = Request(id=self._next_id, wanted=wanted, dry_run=dry_run, by=by, reason=reason, started_at=now)
+        request = Request(id=number, wanted=wanted, dry_run=dry_run, by=by, reason=reason, started_at=now)
         self.requests[request.id] = request
         over = [one for one in self.requests.values() if one.state is not RequestState.RUNNING]
         over = over[: max(0, len(self.requests) - REQUESTS_REMEMBERED)]
@@ -293,10 +307,6 @@ class Resubmissions:
             self._tracker.record(event)
         self._submission.wake()
         return True
-
-    def facts(self) -> SafetyNetFacts:
-        """How the net is, without I/O."""
-        return self._net.facts()
 
     async def _room(self, request: Request) -> bool:
         """Wait while much is in Submission, so that a large request fills no queue, and while back pressure pauses

@@ -19,6 +19,7 @@ from bridgehead.queues.store import Note
 
 RESUBMIT_REQUEST: Final = 3
 """The kind of the notes of requests."""
+PROBLEMS_SHOWN: Final = 20
 
 
 class Wanted(msgspec.Struct, frozen=True, kw_only=True):

@@ -9,7 +9,7 @@ SQLite keeps that whole only without a write-ahead log, so both are without one 
 import os
 import shutil
 import sqlite3
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Final
 
@@ -21,6 +21,8 @@ from bridgehead.queues.safety_net import frames
 from bridgehead.queues.safety_net.net import FOLDER_NAME as SAFETY_NET_FOLDER
 from bridgehead.queues.sqlite import LOCK_NAME, hold
 from bridgehead.queues.store import StoreFault
+
+JoinedNotes = Mapping[int, Callable[[Sequence[bytes]], bytes]]
 
 _FIRST: Final = 1
 _COLUMNS: Final = {
@@ -49,12 +51,14 @@ def shards(queue: Path) -> list[int]:
     return sorted(one for one in numbers if one > _FIRST and (queue / str(one)).is_dir())
 
 
-def gather(queue: Path, workers: int) -> dict[int, int]:
+def gather(queue: Path, workers: int, joined: JoinedNotes) -> dict[int, int]:
     """Bring what lies in stores of workers beyond so many into the first one's; their folders go.
 
-    Returns how many messages came from each of those workers. Raises StoreFault, and then what was there is there.
+    `joined` makes one of the records that the stores have under one number, by kind of note. Returns how many messages
+    came from each of those workers. Raises StoreFault, and then what was there is there.
     """
-    return {number: absorb(queue, shard_folder(queue, number)) for number in shards(queue) if number > workers}
+    gone = [number for number in shards(queue) if number > workers]
+    return {number: absorb(queue, shard_folder(queue, number), joined) for number in gone}
 
 
 def numbers_from(queue: Path, workers: int) -> int:
@@ -109,7 +113,7 @@ def hand_out(queue: Path, workers: int, kinds: Sequence[int]) -> None:
             raise store_fault(error, f"preparing the queue in {folder}") from error
 
 
-def absorb(into: Path, shard: Path) -> int:
+def absorb(into: Path, shard: Path, joined: JoinedNotes) -> int:
     """Move everything of one store into another and delete its folder; how many messages. Neither may be open.
 
     A crash in between repeats steps: what has been moved is found moved. Raises StoreFault.
@@ -121,7 +125,7 @@ def absorb(into: Path, shard: Path) -> int:
                 folder.mkdir(mode=0o700, parents=True, exist_ok=True)
                 locks.append(hold(folder / LOCK_NAME))
             _link_content(shard / content_files.FOLDER_NAME, into / content_files.FOLDER_NAME)
-            count = _move_rows(into / DATABASE_NAME, shard / DATABASE_NAME)
+            count = _move_rows(into / DATABASE_NAME, shard / DATABASE_NAME, joined)
             _move_safety_net(shard / SAFETY_NET_FOLDER, into / SAFETY_NET_FOLDER)
             shutil.rmtree(shard)
             content_files.sync_folder(into)
@@ -145,7 +149,7 @@ def _link_content(source: Path, target: Path) -> None:
     content_files.sync_folder(target)
 
 
-def _move_rows(into: Path, shard: Path) -> int:
+def _move_rows(into: Path, shard: Path, joined: JoinedNotes) -> int:
     if not shard.exists():
         return 0
     _without_log(shard)
@@ -160,6 +164,8 @@ def _move_rows(into: Path, shard: Path) -> int:
         for table, columns in _COLUMNS.items():
             connection.execute(f"INSERT INTO main.{table} ({columns}) SELECT {columns} FROM shard.{table}")  # noqa: S608
             connection.execute(f"DELETE FROM shard.{table}")  # noqa: S608
+        for kind, join in joined.items():
+            _join_notes(connection, kind, join)
         for table, columns in _ALIKE.items():
             connection.execute(
                 f"INSERT OR IGNORE INTO main.{table} ({columns}) SELECT {columns} FROM shard.{table}"  # noqa: S608
@@ -171,6 +177,19 @@ def _move_rows(into: Path, shard: Path) -> int:
         roll_back(connection)
         connection.close()
     return count
+
+
+def _join_notes(connection: sqlite3.Connection, kind: int, join: Callable[[Sequence[bytes]], bytes]) -> None:
+    """Make one of the first notes under each number; the other parts are those of single messages."""
+    found: dict[int, list[bytes]] = {}
+    for schema in ("main", "shard"):
+        question = f"SELECT id, record FROM {schema}.note WHERE kind = ? AND part = 0"  # noqa: S608
+        for number, record in connection.execute(question, (kind,)):
+            found.setdefault(number, []).append(record)
+    connection.executemany(
+        "INSERT OR REPLACE INTO main.note (kind, id, part, record) VALUES (?, ?, 0, ?)",
+        [(kind, number, join(records)) for number, records in found.items()],
+    )
 
 
 def _join_meta(connection: sqlite3.Connection) -> None:

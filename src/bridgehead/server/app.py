@@ -66,8 +66,8 @@ from bridgehead.server.submission_directories import submission_directories, use
 from bridgehead.server.telemetry_process import TelemetryProcess
 from bridgehead.server.tls_reports import TlsReports
 from bridgehead.server.trace import Traces
+from bridgehead.server.workers.desk import WorkerDesk, own_methods
 from bridgehead.server.workers.elsewhere import Elsewhere
-from bridgehead.server.workers.own_methods import own_methods
 from bridgehead.server.workers.place import ALONE, Place
 from bridgehead.tracking.counters import CountingTracker
 from bridgehead.tracking.logs import FLIGHT_RECORDER_FILE, Logs
@@ -163,7 +163,7 @@ class Application:
         self.monitored = Monitored(self)
         self.watch = Watch(self.monitored, self.alarms, configuration.alarms, self.channels(loaded), own_folder)
         self.diagnostics = ServerDiagnostics(self)
-        self.operations = Operations(self)
+        self.operations: Operations = Operations(self)
         self.certificate_desk = ServerCertificates(self, early.acme)
         self.policy_host = PolicyHost(self, early.policy)
         self.open_sockets = open_sockets or self.receive.bind
@@ -185,7 +185,7 @@ class Application:
         configuration = self.loaded.configuration
         supervisor = channel_path(self.loaded.within(configuration.server.control_socket))
         self.telemetry = TelemetryProcess(self.loaded, supervisor, self.fqdn)
-        methods = {**METHODS, **own_methods(self)}
+        methods = {**METHODS, **own_methods(WorkerDesk(self))}
         self.control = ControlServer(methods, self.operations, channel, interface_pid=os.getppid)
 
     def _make_management(self) -> None:

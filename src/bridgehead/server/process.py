@@ -29,6 +29,7 @@ from bridgehead.server import api_process, privileges
 from bridgehead.server.app import Application
 from bridgehead.server.config.load import Loaded
 from bridgehead.server.early_sockets import EarlySockets
+from bridgehead.server.workers.gathering import JOINED_NOTES
 
 log = logging.getLogger("bridgehead.server")
 
@@ -109,7 +110,7 @@ async def _serve(loaded: Loaded, path: Path | None) -> int:
     bound = Bound()
     try:
         bound.bind(loaded)
-        tell_gathered(gather(loaded.within(loaded.configuration.queues.queue_database_path), 1))
+        tell_gathered(gather(loaded.within(loaded.configuration.queues.queue_database_path), 1, JOINED_NOTES))
         application = Application(loaded, path, bound.early)
         # Whoever is greeted, or hears that the server is ready, may tell it to stop at once.
         stop_on_signals(application.stop_requested)

@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: MIT
 """What administrators do to queued messages, wired: the runner of actions, and what it asks of the configuration."""
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol
 
 from bridgehead.admin.faults import NOT_FOUND, AdminFault
 from bridgehead.admin.ports import QueueActivity
@@ -9,6 +9,7 @@ from bridgehead.admin.queue.action_runner import ActionRunner
 from bridgehead.admin.queue.standing_rules import StandingRules
 from bridgehead.delivery.actions import MessageActions
 from bridgehead.mail.address import AddressError, parse_domain
+from bridgehead.net.clock import SystemClock
 from bridgehead.queues.retry import deadline_of
 from bridgehead.queues.settings import QueueSettings
 from bridgehead.queues.store import QueuedItem, QueueKind, QueueState, QueueStatus
@@ -16,12 +17,20 @@ from bridgehead.routing.next_hop import DeliveryType, NextHop
 
 if TYPE_CHECKING:
     from bridgehead.server.app import Application
+    from bridgehead.server.config.load import Loaded
+
+
+class Configured(Protocol):
+    """Who has the configuration in force."""
+
+    loaded: "Loaded"
+    clock: SystemClock
 
 
 class ConfigurationAround:
     """Implements `admin.queue.action_runner.Surroundings` on the configuration in force."""
 
-    def __init__(self, application: "Application") -> None:
+    def __init__(self, application: Configured) -> None:
         self._application = application
 
     def now(self) -> float:

@@ -88,7 +88,7 @@ async def test_what_former_workers_had_comes_to_the_first_one(queue: Path) -> No
     await stores[1].swap([], [Note(KIND, 7, 0, b"seven")])
     for store in stores:
         await store.close()
-    assert shards.gather(queue, 1) == {2: 2, 3: 2}
+    assert shards.gather(queue, 1, {}) == {2: 2, 3: 2}
     assert shards.shards(queue) == []
     assert verify_directory(queue) == []
     store = await worker(queue, 1, 1)
@@ -115,7 +115,7 @@ async def test_what_a_killed_worker_was_delivering_is_in_doubt(queue: Path) -> N
     await second.close()
     shutil.rmtree(queue / "2")
     (queue / "as it is").rename(queue / "2")  # what a kill would have left
-    shards.gather(queue, 1)
+    shards.gather(queue, 1, {})
     store = await worker(queue, 1, 1)
     await store.settled()
     (taken,) = await store.lease(DELIVERY, HOP, 1e12, 10, 10**9)
@@ -154,8 +154,8 @@ async def test_a_crash_in_between_loses_nothing_and_doubles_nothing(
     with monkeypatch.context() as patched:
         patched.setattr(owner, name, fatal)
         with pytest.raises(Died):
-            shards.gather(queue, 1)
-    shards.gather(queue, 1)
+            shards.gather(queue, 1, {})
+    shards.gather(queue, 1, {})
     assert shards.shards(queue) == []
     assert verify_directory(queue) == []
     (kept,) = (queue / "safety_net").glob("*.sn")
@@ -176,7 +176,7 @@ async def test_a_queue_that_cannot_be_moved_stays_and_is_said(queue: Path) -> No
         connection.execute("INSERT INTO item SELECT * FROM other.item")
     connection.close()
     with pytest.raises(StoreFault, match="with as many workers as before"):
-        shards.gather(queue, 1)
+        shards.gather(queue, 1, {})
     again = await worker(queue, 2, 2)
     assert [found.id for found in await again.list_items(ItemFilter())] == [one.id]
     await again.close()

@@ -11,7 +11,7 @@ from bridgehead.admin.calls.channel import Answer, Request
 from bridgehead.admin.faults import FAILED, NOT_FOUND, AdminFault
 from bridgehead.admin.health import joining as health_joining
 from bridgehead.admin.health.metrics import HistogramSample, MetricsSnapshot, Sample
-from bridgehead.admin.merge import FIRST, NOT_YET, ONE, UNDECLARED, Ask, Merge, in_order
+from bridgehead.admin.merge import FIRST, ONE, UNDECLARED, Ask, Merge, in_order
 from bridgehead.admin.method import Caller, Method, NoParameters, Role
 from bridgehead.admin.methods.table import METHODS
 from bridgehead.admin.queue import joining
@@ -122,8 +122,12 @@ def method(merge: Merge) -> Method:
     )
 
 
+def _no_server() -> Any:
+    raise AssertionError("nothing is asked of all workers as one server")
+
+
 async def asked(merge: Merge, *workers: Worker) -> Any:
-    return await Asked(workers, {}).answer("numbers", method(merge), NoParameters(), ANNA)  # type: ignore[arg-type]
+    return await Asked(workers, {}, _no_server).answer("numbers", method(merge), NoParameters(), ANNA)  # type: ignore[arg-type]
 
 
 UNKNOWN = AdminFault(NOT_FOUND, "there is none")
@@ -169,13 +173,6 @@ async def test_or_it_is_said_beside_what_the_others_say() -> None:
     merge = Merge(Ask.WORKING, lambda answers, _: [one for answer in answers for one in answer], said)
     found = await asked(merge, Worker(1, [1]), Worker(2, [2], works=False))
     assert found == [1, "worker 2 ended by signal 9"]
-
-
-async def test_what_is_not_possible_yet_is_refused() -> None:
-    worker = Worker(1, [1])
-    with pytest.raises(AdminFault, match="not possible with several workers yet"):
-        await asked(NOT_YET, worker, Worker(2, [2]))
-    assert worker.asked == []
 
 
 # --- joining ----------------------------------------------------------------------------------------------------------

@@ -14,6 +14,7 @@ import msgspec
 
 from bridgehead.admin.connector.connectors import CommandCheck, Connectors, NotChosen, match_receive, match_send
 from bridgehead.admin.faults import INVALID, NOT_FOUND, AdminFault
+from bridgehead.admin.merge import summed
 from bridgehead.directory.lookup import Directory
 from bridgehead.mail.address import AddressError, domain_key, parse_mailbox
 from bridgehead.mail.header import clean_text
@@ -171,6 +172,23 @@ def view(device: Device, use: DeviceUse | None, configuration: Connectors) -> De
         connector=use.connector, client_ip=use.client_ip, helo=use.helo,
         silent_after=device.silence_after.total_seconds(), path=_path(device, configuration),
     )  # fmt: skip
+
+
+def together(views: Sequence[DeviceView]) -> DeviceView:
+    """One device as several workers know it: counts added up, what it did last as the last of them saw it."""
+    last = max(views, key=lambda one: _seconds(one.last_connection))
+    failed = max(views, key=lambda one: _seconds(one.last_error_at))
+    return msgspec.structs.replace(
+        last,
+        **summed(views, "messages", "octets", "rewritten", "errors"),
+        last_seen=max((one.last_seen for one in views), key=_seconds),
+        last_error=failed.last_error,
+        last_error_at=failed.last_error_at,
+    )
+
+
+def _seconds(time: datetime | None) -> float:
+    return time.timestamp() if time is not None else 0.0
 
 
 def _tls(device: Device) -> str:

@@ -5,10 +5,9 @@ from typing import Final
 
 import msgspec
 
-from bridgehead.admin.merge import ONE, Ask, Merge, in_order
+from bridgehead.admin.merge import TOGETHER, Ask, Merge
 from bridgehead.admin.method import Caller, ListLimit, Method, Number, Role
 from bridgehead.admin.ports import RunningServer
-from bridgehead.admin.queue import joining
 from bridgehead.admin.queue.actions import (
     ActionOrder,
     ActionPreview,
@@ -69,22 +68,22 @@ async def undo(server: RunningServer, params: ActionUndo, caller: Caller) -> Act
 METHODS: Final = {
     "actions.preview": Method(
         params=ActionOrder, result=ActionPreview, answer=preview, role=Role.VIEWER, route="GET /action-preview",
-        merge=Merge(Ask.KNOWING, joining.preview, every=joining.for_each),
+        merge=Merge(Ask.SUPERVISOR),
     ),
     "actions.start": Method(
         params=ActionOrder, result=ActionView, answer=start, role=Role.OPERATOR, route="POST /actions",
-        merge=Merge(Ask.KNOWING, joining.action, every=joining.for_each),
+        merge=TOGETHER,
     ),
     "actions.list": Method(
         params=ActionListParameters, result=list[ActionView], answer=list_, role=Role.VIEWER, route="GET /actions",
-        merge=in_order(joining.begun, reverse=True),
+        merge=TOGETHER,
     ),
     "actions.show": Method(
         params=ActionNumber, result=ActionView, answer=show, role=Role.VIEWER, route="GET /actions/{id}",
-        merge=ONE,
+        merge=TOGETHER,
     ),
     "actions.undo": Method(
         params=ActionUndo, result=ActionView, answer=undo, role=Role.OPERATOR, route="POST /actions/{id}/undo",
-        merge=ONE,
+        merge=TOGETHER,
     ),
 }  # fmt: skip

@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: MIT
 """Methods of devices: list, show, test, and the senders that are no device yet."""
 
+from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
 from typing import Annotated, Final
 
@@ -15,9 +16,10 @@ from bridgehead.admin.connector.devices import (
     list_devices,
     show_device,
     test_device,
+    together,
 )
 from bridgehead.admin.faults import INVALID, AdminFault
-from bridgehead.admin.merge import FIRST, NOT_YET, Ask, Merge
+from bridgehead.admin.merge import FIRST, Ask, Merge
 from bridgehead.admin.method import Caller, Method, NoParameters, Role
 from bridgehead.admin.ports import RunningServer
 from bridgehead.mail.limits import TRACE_RESULTS
@@ -80,14 +82,22 @@ async def unknown(server: RunningServer, params: InventoryWanted, _: Caller) -> 
     return inventory(events, server.traces.connectors, complete=not found.next)
 
 
+def _one_device(answers: Sequence[DeviceView], _: DeviceName) -> DeviceView:
+    return together(answers)
+
+
+def _all_devices(answers: Sequence[DeviceList], _: NoParameters) -> DeviceList:
+    return DeviceList(devices=[together(parts) for parts in zip(*(one.devices for one in answers), strict=True)])
+
+
 METHODS: Final = {
     "devices.list": Method(
         params=NoParameters, result=DeviceList, answer=list_, role=Role.VIEWER, route="GET /devices",
-        merge=NOT_YET,
+        merge=Merge(Ask.ALL, _all_devices),
     ),
     "devices.show": Method(
         params=DeviceName, result=DeviceView, answer=show, role=Role.VIEWER, route="GET /devices/{name}",
-        merge=NOT_YET,
+        merge=Merge(Ask.ALL, _one_device),
     ),
     "devices.test": Method(
         params=DeviceTrial, result=DeviceTest, answer=test, role=Role.VIEWER, route="GET /tests/devices/{client_ip}",

@@ -80,7 +80,7 @@ METHODS: Final = {
     "messages.list": Method(
         params=MessageListParameters, result=list[MessageView], answer=list_, role=Role.HELP_DESK,
         route="GET /messages",
-        merge=in_order(joining.age),
+        merge=in_order(joining.age, Ask.KNOWING, names_queue="queue"),
     ),
     "messages.show": Method(
         params=MessageParameters, result=list[MessageDetail], answer=show, role=Role.VIEWER,

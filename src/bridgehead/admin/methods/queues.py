@@ -6,7 +6,7 @@ from typing import Final
 
 import msgspec
 
-from bridgehead.admin.merge import Ask, Merge
+from bridgehead.admin.merge import TOGETHER, Ask, Merge
 from bridgehead.admin.method import Caller, ListLimit, Method, NoParameters, Role
 from bridgehead.admin.ports import RunningServer
 from bridgehead.admin.queue import joining
@@ -97,26 +97,26 @@ def _problems(answers: Sequence[list[ProblemView]], _: NoParameters) -> list[Pro
 METHODS: Final = {
     "queues.list": Method(
         params=QueuePattern, result=list[QueueView], answer=list_, role=Role.HELP_DESK, route="GET /queues",
-        merge=Merge(Ask.ALL, joining.queues, every=joining.without_filter),
+        merge=TOGETHER,
     ),
     "queues.show": Method(
         params=QueueShow, result=QueueDetail, answer=show, role=Role.HELP_DESK, route="GET /queues/{name}",
-        merge=Merge(Ask.KNOWING, joining.queue_detail),
+        merge=Merge(Ask.KNOWING, joining.queue_detail, names_queue="name"),
     ),
     "queues.retry": Method(
         params=QueueChoice, result=list[QueueAction], answer=retry, role=Role.OPERATOR,
         route="POST /queues/{name}/retry",
-        merge=Merge(Ask.KNOWING, joining.queue_actions, every=joining.no_filter),
+        merge=TOGETHER,
     ),
     "queues.suspend": Method(
         params=QueueChoice, result=list[QueueAction], answer=suspend, role=Role.OPERATOR,
         route="POST /queues/{name}/suspend",
-        merge=Merge(Ask.KNOWING, joining.queue_actions, every=joining.no_filter),
+        merge=TOGETHER,
     ),
     "queues.resume": Method(
         params=QueueChoice, result=list[QueueAction], answer=resume, role=Role.OPERATOR,
         route="POST /queues/{name}/resume",
-        merge=Merge(Ask.KNOWING, joining.queue_actions, every=joining.no_filter),
+        merge=TOGETHER,
     ),
     "queues.verify": Method(
         params=NoParameters, result=list[ProblemView], answer=verify, role=Role.VIEWER,

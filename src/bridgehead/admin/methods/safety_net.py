@@ -5,7 +5,7 @@ from typing import Final
 
 import msgspec
 
-from bridgehead.admin.merge import NOT_YET, Ask, Merge
+from bridgehead.admin.merge import TOGETHER, Ask, Merge
 from bridgehead.admin.method import Caller, ListLimit, Method, NoParameters, Number, Role
 from bridgehead.admin.ports import RunningServer
 from bridgehead.admin.queue import joining
@@ -44,7 +44,7 @@ class RequestParameters(msgspec.Struct, forbid_unknown_fields=True):
 
 async def status(server: RunningServer, _: NoParameters, __: Caller) -> SafetyNetView:
     """How the Safety Net is: since when it keeps mail, how large it is, and the latest requests."""
-    return show_safety_net(server.safety_net)
+    return await show_safety_net(server.safety_net)
 
 
 async def list_(server: RunningServer, params: KeptListParameters, _: Caller) -> KeptList:
@@ -61,7 +61,7 @@ async def start(server: RunningServer, params: ResubmitParameters, caller: Calle
 
 async def request(server: RunningServer, params: RequestParameters, _: Caller) -> RequestView:
     """How far a request to resubmit is."""
-    return show_request(server.safety_net, params.id)
+    return await show_request(server.safety_net, params.id)
 
 
 async def stop(server: RunningServer, params: RequestParameters, _: Caller) -> RequestView:
@@ -76,7 +76,7 @@ def _selection(params: Selection) -> Selection:
 METHODS: Final = {
     "safety_net.status": Method(
         params=NoParameters, result=SafetyNetView, answer=status, role=Role.HELP_DESK, route="GET /safety-net",
-        merge=Merge(Ask.ALL, joining.safety_net),
+        merge=TOGETHER,
     ),
     "safety_net.list": Method(
         params=KeptListParameters, result=KeptList, answer=list_, role=Role.HELP_DESK, route="GET /safety-net/messages",
@@ -85,16 +85,16 @@ METHODS: Final = {
     "safety_net.resubmit": Method(
         params=ResubmitParameters, result=RequestView, answer=start, role=Role.OPERATOR,
         route="POST /safety-net/requests",
-        merge=NOT_YET,
+        merge=TOGETHER,
     ),
     "safety_net.request": Method(
         params=RequestParameters, result=RequestView, answer=request, role=Role.HELP_DESK,
         route="GET /safety-net/requests/{id}",
-        merge=NOT_YET,
+        merge=TOGETHER,
     ),
     "safety_net.cancel": Method(
         params=RequestParameters, result=RequestView, answer=stop, role=Role.OPERATOR,
         route="POST /safety-net/requests/{id}/cancel",
-        merge=NOT_YET,
+        merge=TOGETHER,
     ),
 }  # fmt: skip

@@ -1,20 +1,21 @@
 # SPDX-License-Identifier: MIT
 """The method `why`: the verdict about a queue, a message, a recipient, a domain, a client or an error text."""
 
+import time
 from collections.abc import Sequence
+from datetime import datetime
 from typing import Final
 
 import msgspec
 
-from bridgehead.admin.merge import Ask, Merge
+from bridgehead.admin.merge import Ask, Merge, by_identity, summed
 from bridgehead.admin.method import Caller, Method, Role
 from bridgehead.admin.ports import RunningServer
+from bridgehead.admin.queue.joining import earliest, latest
 from bridgehead.admin.why.answer import check_subject, explain
 from bridgehead.admin.why.verdict import Explanation, State, Verdict
+from bridgehead.admin.why.waiting import queue_headline
 from bridgehead.mail.limits import EXPLAINED_TEXT
-
-_QUEUED: Final = (State.STUCK, State.WAITING, State.MOVING)
-_ELSEWHERE: Final = (State.DELIVERED, State.FAILED, State.REFUSED, State.EXPLAINED)
 
 
 class WhySubject(msgspec.Struct, forbid_unknown_fields=True, omit_defaults=True):
@@ -38,15 +39,49 @@ async def why(server: RunningServer, params: WhySubject, _: Caller) -> Explanati
 
 def _explained(answers: Sequence[Explanation], _: WhySubject) -> Explanation:
     """What waits or moves with one worker says more than what the logs tell all of them; the same is told once."""
-    verdicts: list[Verdict] = []
-    for one in (verdict for answer in answers for verdict in answer.verdicts):
-        if one not in verdicts:
-            verdicts.append(one)
-    for wanted in (_QUEUED, _ELSEWHERE):
-        if found := [one for one in verdicts if one.state in wanted]:
-            verdicts = found
+    told = [verdict for answer in answers for verdict in answer.verdicts]
+    for wanted in (_is_queued, _has_ended):
+        if found := [one for one in told if wanted(one)]:
+            told = found
             break
+    verdicts = by_identity(lambda one: (one.about, one.state, one.reason, one.cause), _one_verdict, told)
+    verdicts.sort(key=lambda one: -one.messages)
     return msgspec.structs.replace(answers[0], verdicts=verdicts, complete=all(one.complete for one in answers))
+
+
+def _is_queued(verdict: Verdict) -> bool:
+    return bool(verdict.reason) and verdict.state is not State.IDLE
+
+
+def _has_ended(verdict: Verdict) -> bool:
+    return verdict.state is not State.IDLE
+
+
+def _one_verdict(parts: Sequence[Verdict]) -> Verdict:
+    """The same of several parts of a queue; what the logs told all workers is told by the first."""
+    if not all(one.messages and one.reason for one in parts):
+        return parts[0]
+    first = parts[0]
+    oldest, next_try = earliest(one.oldest for one in parts), earliest(one.next_try for one in parts)
+    joined = msgspec.structs.replace(
+        first,
+        **summed(parts, "messages", "sessions_agreeing", "sessions_seen"),
+        oldest=oldest,
+        next_try=next_try,
+        since=earliest(one.since for one in parts),
+        last_good=latest(one.last_good for one in parts),
+        delay_notice=earliest(one.delay_notice for one in parts),
+        expires=earliest(one.expires for one in parts),
+        transcripts=[one for part in parts for one in part.transcripts],
+    )
+    return msgspec.structs.replace(
+        joined,
+        headline=queue_headline(joined.about, joined.messages, _unix(oldest), _unix(next_try), time.time()),
+    )
+
+
+def _unix(moment: datetime | None) -> float:
+    return moment.timestamp() if moment is not None else 0.0
 
 
 METHODS: Final = {

@@ -52,10 +52,10 @@ class ActionArchive:
         self._next_id = self._numbers.first(last + 1)
         return unfinished
 
-    def number(self) -> int:
-        """A number for a new record."""
-        number = self._next_id
-        self._next_id += self._numbers.step
+    def number(self, given: int = 0) -> int:
+        """A number for a new record: the one that is given, or else one of our own."""
+        number = given or self._next_id
+        self._next_id = self._numbers.first(max(self._next_id, number + 1))
         return number
 
     async def add(self, record: ActionRecord, undone: ActionRecord | None = None) -> None:

@@ -135,9 +135,10 @@ class ActionRunner:
             if not cursor:
                 return found
 
-    async def begin(self, target: Target, change: ItemChange) -> ActionRecord:
-        """Record an action and start it. Raises StoreFault."""
-        number = self.archive.number()
+    async def begin(self, target: Target, change: ItemChange, number: int = 0) -> ActionRecord:
+        """Record an action and start it; under a number that several workers share, where there is one. Raises
+        StoreFault."""
+        number = self.archive.number(number)
         change = msgspec.structs.replace(change, action=number, at=self.around.now())
         record = ActionRecord(id=number, change=change, target=target, boundary=self._store.allocate_id())
         if change.kind is ChangeKind.REMOVE:
@@ -162,16 +163,12 @@ class ActionRunner:
         await self.archive.add(record, original)
         return record
 
-    async def undo(self, number: int, by: str, reason: str) -> ActionRecord:
-        """Begin to restore what an action changed and what has not left since. Raises AdminFault, StoreFault."""
+    async def undo(self, number: int, by: str, reason: str, undoing: int = 0) -> ActionRecord:
+        """Begin to restore what an action changed and what has not left since; under a number that several workers
+        share, where there is one. Raises AdminFault, StoreFault."""
         record = await self.archive.record(number)
-        if record.state == RUNNING:
-            raise AdminFault(INVALID, f"action {number} is not finished yet", f"bridgehead action show {number}")
-        if record.undone_by:
-            raise AdminFault(INVALID, f"action {number} was undone already, by action {record.undone_by}")
-        if not record.can_be_undone:
-            raise AdminFault(INVALID, _why_not(record), "what has been sent cannot be called back")
-        undoing = self.archive.number()
+        check_undoable(record)
+        undoing = self.archive.number(undoing)
         change = msgspec.structs.replace(record.change, by=by, reason=reason, at=self.around.now())
         follower = ActionRecord(
             id=undoing, change=change, target=record.target, boundary=record.boundary, undo_of=record.id
@@ -315,6 +312,16 @@ class ActionRunner:
         event = event_for(item, EventId.RESUBMIT, Source.ADMIN, self.around.now(), recipients)
         event.source_context = f"Action={record.id};By={record.change.by};Reason={record.change.reason}"
         self._tracker.record(event)
+
+
+def check_undoable(record: ActionRecord) -> None:
+    """Raises AdminFault for what cannot be undone, or not any more."""
+    if record.state == RUNNING:
+        raise AdminFault(INVALID, f"action {record.id} is not finished yet", f"bridgehead action show {record.id}")
+    if record.undone_by:
+        raise AdminFault(INVALID, f"action {record.id} was undone already, by action {record.undone_by}")
+    if not record.can_be_undone:
+        raise AdminFault(INVALID, _why_not(record), "what has been sent cannot be called back")
 
 
 def _suspended_by(entry: QueuedItem, change: ItemChange) -> bool:

@@ -8,7 +8,7 @@ Resume-, Remove- and Redirect-Message, and Retry-Queue -Resubmit).
 from collections.abc import Sequence
 from datetime import datetime
 from difflib import get_close_matches
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 import msgspec
 
@@ -16,7 +16,7 @@ from bridgehead.admin.faults import INVALID, NOT_FOUND, AdminFault
 from bridgehead.admin.ports import RunningServer
 from bridgehead.admin.queue.action_record import RUNNING, ActionRecord, Target
 from bridgehead.admin.queue.filter import FilterError, Kind, Property, parse_filter, written
-from bridgehead.admin.queue.message_properties import message_properties, read_filter
+from bridgehead.admin.queue.message_properties import Vantage, message_properties, read_filter
 from bridgehead.admin.queue.messages import MessageView, view_message
 from bridgehead.admin.queue.queue_names import queue_identity
 from bridgehead.admin.queue.queues import one_queue, undo_queues
@@ -26,6 +26,9 @@ from bridgehead.mail.item import Priority
 from bridgehead.mail.limits import ACTION_SAMPLE, ACTION_TARGETS, REASON_TEXT
 from bridgehead.queues.changes import OF_MESSAGES, ChangeKind, ItemChange
 from bridgehead.queues.store import ItemFilter
+
+if TYPE_CHECKING:
+    from bridgehead.admin.queue.action_runner import Preview
 
 WAIT_SECONDS: Final = 2.0
 """How long an answer waits for the end of an action, which most reach; whoever wants more asks again."""
@@ -126,8 +129,17 @@ class ActionView(msgspec.Struct, frozen=True, kw_only=True):
 
 async def preview_action(server: RunningServer, order: ActionOrder) -> ActionPreview:
     """What `start_action` would do now. Raises AdminFault, StoreFault."""
-    target, change = await _target(server, order), _change(server, order, "")
-    found = await server.actions.preview(target, change, ACTION_SAMPLE)
+    target, change = await wanted(server, order)
+    return view_preview(change, await server.actions.preview(target, change, ACTION_SAMPLE), server.actions.around)
+
+
+async def wanted(server: RunningServer, order: ActionOrder, who: str = "") -> tuple[Target, ItemChange]:
+    """What an order is about, and what it does. Raises AdminFault, StoreFault."""
+    return await _target(server, order), _change(server, order, who)
+
+
+def view_preview(change: ItemChange, found: "Preview", around: Vantage) -> ActionPreview:
+    """A preview as people see it."""
     counts = {queue_identity(queue, hop): count for (queue, hop), count in found.applied.queues.items()}
     return ActionPreview(
         action=change.kind.value,
@@ -136,13 +148,13 @@ async def preview_action(server: RunningServer, order: ActionOrder) -> ActionPre
         total_bytes=found.applied.octets,
         queues=_queue_counts(counts),
         skipped=_skipped_counts(found.applied.skipped),
-        sample=[view_message(entry, server.actions.around) for entry in found.sample],
+        sample=[view_message(entry, around) for entry in found.sample],
     )
 
 
 async def start_action(server: RunningServer, order: ActionOrder, who: str) -> ActionView:
     """Do it; the record, as it stands at its end or after WAIT_SECONDS. Raises AdminFault, StoreFault."""
-    target, change = await _target(server, order), _change(server, order, who)
+    target, change = await wanted(server, order, who)
     if target.is_bulk and not change.reason:
         raise AdminFault(INVALID, "an action on more than one message needs a reason", 'give it: --reason "…"')
     record = await server.actions.begin(target, change)

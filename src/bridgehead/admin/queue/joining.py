@@ -1,23 +1,18 @@
 # SPDX-License-Identifier: MIT
 """What several workers say of queues, messages and actions, as one answer (`admin/merge.py`)."""
 
-import time
 from collections.abc import Iterable, Sequence
 from datetime import datetime
 from typing import Any, Final
 
 import msgspec
 
-from bridgehead.admin.faults import INVALID, AdminFault
-from bridgehead.admin.merge import added, by_identity, summed
-from bridgehead.admin.queue.action_record import RUNNING
-from bridgehead.admin.queue.actions import ActionOrder, ActionPreview, ActionView, QueueCount, SkippedCount
-from bridgehead.admin.queue.filter_match import compiled
-from bridgehead.admin.queue.message_properties import read_filter
+from bridgehead.admin.merge import added, summed
+from bridgehead.admin.queue.actions import ActionPreview, QueueCount, SkippedCount
 from bridgehead.admin.queue.messages import MessageView
-from bridgehead.admin.queue.queue_properties import QUEUE_PROPERTIES
-from bridgehead.admin.queue.queues import QueueAction, QueueDetail, QueueView
-from bridgehead.admin.queue.safety_net import KeptList, SafetyNetView
+from bridgehead.admin.queue.queues import QueueDetail, QueueView
+from bridgehead.admin.queue.safety_net import KeptList
+from bridgehead.mail.limits import ACTION_SAMPLE
 
 _WORSE_FIRST: Final = ("Retry", "Connecting", "Active", "Ready", "Suspended")
 """A queue is what the first of these says that holds for one of its parts; suspended only where all parts are."""
@@ -69,49 +64,13 @@ def one_queue(parts: Sequence[QueueView]) -> QueueView:
     )
 
 
-def without_filter(params: Any) -> Any:
-    """What fits is judged by a queue as a whole, not by a worker's part of it."""
-    return msgspec.structs.replace(params, filter="")
-
-
-def no_filter(params: Any) -> Any:
-    """Raises AdminFault."""
-    if params.filter:
-        message = "queues cannot be chosen by a filter with several workers yet"
-        raise AdminFault(INVALID, message, "name one, or give a pattern")
-    return params
-
-
-def queues(answers: Sequence[list[QueueView]], params: Any) -> list[QueueView]:
-    """Those with most messages first."""
-    joined = by_identity(lambda one: one.identity, one_queue, [one for answer in answers for one in answer])
-    if params.filter:
-        fits = compiled(read_filter(params.filter, QUEUE_PROPERTIES, time.time()))
-        joined = [one for one in joined if fits(one)]
-    return sorted(joined, key=lambda queue: (-queue.message_count, queue.identity))
-
-
 def queue_detail(answers: Sequence[QueueDetail], params: Any) -> QueueDetail:
     """One queue, and its first messages wherever they are."""
     messages = sorted((one for answer in answers for one in answer.messages), key=age)
     return QueueDetail(queue=one_queue([one.queue for one in answers]), messages=messages[: params.limit])
 
 
-def queue_actions(answers: Sequence[list[QueueAction]], _: Any) -> list[QueueAction]:
-    """What was done to each queue."""
-
-    def together(parts: Sequence[QueueAction]) -> QueueAction:
-        return msgspec.structs.replace(parts[0], **summed(parts, "messages"))
-
-    return by_identity(lambda one: one.identity, together, [one for answer in answers for one in answer])
-
-
 # --- actions --------------------------------------------------------------------------------------------------------
-
-
-def for_each(order: ActionOrder) -> ActionOrder:
-    """An order to every worker, which does its part."""
-    return msgspec.structs.replace(order, ignore_missing=True)
 
 
 def preview(answers: Sequence[ActionPreview], _: Any) -> ActionPreview:
@@ -121,31 +80,8 @@ def preview(answers: Sequence[ActionPreview], _: Any) -> ActionPreview:
         **summed(answers, "messages", "pending", "total_bytes"),
         queues=_queue_counts(answers),
         skipped=_skipped(answers),
-        sample=[one for answer in answers for one in answer.sample][: max(len(one.sample) for one in answers)],
+        sample=sorted((one for answer in answers for one in answer.sample), key=age)[:ACTION_SAMPLE],
     )
-
-
-def action(answers: Sequence[ActionView], _: Any) -> ActionView:
-    """What was done. Each worker keeps a record of its part; which ones, stands in the details."""
-    parts = [one for one in answers if one.messages or one.state == RUNNING] or list(answers[:1])
-    others = ", ".join(str(one.id) for one in parts[1:])
-    details = f"with action {others} of other workers" if others else ""
-    return msgspec.structs.replace(
-        parts[0],
-        **summed(parts, "messages", "pending", "total_bytes"),
-        state=next((one.state for one in parts if one.state == RUNNING), parts[0].state),
-        ended=None if any(one.ended is None for one in parts) else latest(one.ended for one in parts),
-        details="; ".join(text for text in (parts[0].details, details) if text),
-        queues=_queue_counts(parts),
-        skipped=_skipped(answers),
-        progress=min(one.progress for one in parts),
-        fault=next((one.fault for one in parts if one.fault), ""),
-    )
-
-
-def begun(record: ActionView) -> tuple[bool, Any]:
-    """By which actions are sorted."""
-    return record.started is not None, record.started
 
 
 def _queue_counts(answers: Sequence[Any]) -> list[QueueCount]:
@@ -159,18 +95,6 @@ def _skipped(answers: Sequence[Any]) -> list[SkippedCount]:
 
 
 # --- the Safety Net -------------------------------------------------------------------------------------------------
-
-
-def safety_net(answers: Sequence[SafetyNetView], _: Any) -> SafetyNetView:
-    """All nets together."""
-    return msgspec.structs.replace(
-        answers[0],
-        **summed(answers, "used", "max_size", "segments", "kept", "lost"),
-        kept_since=earliest(one.kept_since for one in answers),
-        cut_short=latest(one.cut_short for one in answers),
-        trouble=next((one.trouble for one in answers if one.trouble), ""),
-        requests=[one for answer in answers for one in answer.requests],
-    )
 
 
 def kept(answers: Sequence[KeptList], params: Any) -> KeptList:

@@ -5,7 +5,7 @@
 The work is that of `delivery.resubmission`; here it gets its words.
 """
 
-from collections.abc import Mapping
+from collections.abc import Sequence
 from datetime import datetime
 from typing import Protocol
 
@@ -29,10 +29,11 @@ EVER = 2.0**40
 class SafetyNetDesk(Protocol):
     """The running server's net and the requests to it; `delivery.resubmission.Resubmissions` is it."""
 
-    @property
-    def requests(self) -> Mapping[int, Request]: ...
+    async def facts(self) -> SafetyNetFacts: ...
 
-    def facts(self) -> SafetyNetFacts: ...
+    async def latest(self) -> Sequence[Request]: ...
+
+    async def find(self, number: int) -> Request | None: ...
 
     async def start(self, wanted: Wanted, *, dry_run: bool, by: str, reason: str) -> Request: ...
 
@@ -140,14 +141,14 @@ class KeptList(msgspec.Struct, frozen=True, kw_only=True):
     more: bool
 
 
-def show_safety_net(desk: SafetyNetDesk) -> SafetyNetView:
+async def show_safety_net(desk: SafetyNetDesk) -> SafetyNetView:
     """How it is, with its latest requests."""
-    facts = desk.facts()
+    facts = await desk.facts()
     return SafetyNetView(
         enabled=facts.enabled, hold_time_seconds=int(facts.hold_time), kept_since=moment(facts.oldest),
         cut_short=moment(facts.cut_short_at), used=facts.used, max_size=facts.max_size, segments=facts.segments,
         kept=facts.kept, lost=facts.lost, trouble=facts.trouble,
-        requests=[view_request(one) for one in reversed(list(desk.requests.values()))],
+        requests=[view_request(one) for one in await desk.latest()],
     )  # fmt: skip
 
 
@@ -167,27 +168,32 @@ async def resubmit(desk: SafetyNetDesk, selection: Selection, *, dry_run: bool, 
     try:
         request = await desk.start(wanted, dry_run=dry_run, by=by, reason=clean_text(reason, LOGGED_TEXT))
     except TooMany:
-        raise AdminFault(
-            FAILED, "as many requests run as may at a time", "wait for one, or cancel one: bridgehead safety-net status"
-        ) from None
+        raise too_many() from None
     return view_request(request)
+
+
+def too_many() -> AdminFault:
+    """The fault of one request more than may run."""
+    return AdminFault(
+        FAILED, "as many requests run as may at a time", "wait for one, or cancel one: bridgehead safety-net status"
+    )
 
 
 async def cancel(desk: SafetyNetDesk, number: int) -> RequestView:
     """Stop a request; what it resubmitted by then is on its way. Raises AdminFault."""
-    request = _request(desk, number)
+    request = await _request(desk, number)
     if not await desk.cancel(number):
         raise AdminFault(INVALID, f"request {number} is over: {request.state.value}")
-    return view_request(request)
+    return view_request(await _request(desk, number))
 
 
-def show_request(desk: SafetyNetDesk, number: int) -> RequestView:
+async def show_request(desk: SafetyNetDesk, number: int) -> RequestView:
     """How far a request is. Raises AdminFault."""
-    return view_request(_request(desk, number))
+    return view_request(await _request(desk, number))
 
 
-def _request(desk: SafetyNetDesk, number: int) -> Request:
-    request = desk.requests.get(number)
+async def _request(desk: SafetyNetDesk, number: int) -> Request:
+    request = await desk.find(number)
     if request is None:
         raise AdminFault(NOT_FOUND, f"there is no request {number}", "bridgehead safety-net status shows the latest")
     return request

@@ -247,15 +247,22 @@ def _state(reason: Reason, words: Words, cause: Cause | None, evidence: Evidence
 
 def _headline(about: _About, situation: Situation, next_try: float, now: float) -> str:
     if about.message:
-        parts = [f"{about.subject}, {span(now - about.oldest)} old"]
-    elif not about.messages:
-        return f"no message waits for {about.subject}"
-    else:
-        count = "1 message" if about.messages == 1 else f"{about.messages} messages"
-        parts = [f"{count} to {about.subject}", f"oldest {span(now - about.oldest)}"]
-    if next_try:
-        parts.append(f"next try in {span(next_try - now)}" if next_try > now else "next try now")
-    return ", ".join(parts)
+        return ", ".join([f"{about.subject}, {span(now - about.oldest)} old", *_next_try(next_try, now)])
+    return queue_headline(about.subject, about.messages, about.oldest, next_try, now)
+
+
+def queue_headline(subject: str, messages: int, oldest: float, next_try: float, now: float) -> str:
+    """How much waits in a queue, how old it is, and when it goes on; Unix times, 0 for none."""
+    if not messages:
+        return f"no message waits for {subject}"
+    count = "1 message" if messages == 1 else f"{messages} messages"
+    return ", ".join([f"{count} to {subject}", f"oldest {span(now - oldest)}", *_next_try(next_try, now)])
+
+
+def _next_try(at: float, now: float) -> list[str]:
+    if not at:
+        return []
+    return [f"next try in {span(at - now)}" if at > now else "next try now"]
 
 
 def _since(cause: Cause | None, situation: Situation) -> float:

@@ -10,13 +10,12 @@ import msgspec
 from bridgehead.admin.calls.channel import Request
 from bridgehead.admin.faults import FAILED, INVALID, NOT_FOUND, AdminFault
 from bridgehead.admin.merge import Ask
-from bridgehead.admin.method import Caller, Method, NoParameters
-from bridgehead.admin.methods.table import METHODS
-from bridgehead.admin.queue.queues import QueueAction, QueueView
-from bridgehead.mail.item import TlsRequirement
-from bridgehead.routing.next_hop import DeliveryType, NextHop
-from bridgehead.server.workers.own_methods import SUSPEND_AHEAD, Ahead
+from bridgehead.admin.method import Caller, Method
+from bridgehead.admin.queue.queue_names import queue_identity
+from bridgehead.admin.queue.queues import one_queue
+from bridgehead.server.workers.desk import Step, answer, question
 from bridgehead.server.workers.running import WorkerProcess
+from bridgehead.server.workers.together import Together
 
 _UNKNOWING = (NOT_FOUND, INVALID)
 """Faults of a worker that has not what is named, or not in the state that is needed."""
@@ -24,8 +23,6 @@ _UNKNOWING = (NOT_FOUND, INVALID)
 
 SYSTEM: Final = Caller("system")
 """The supervisor itself."""
-_SUSPEND: Final = "queues.suspend"
-_LIST: Final = "queues.list"
 
 
 class Asked:
@@ -33,11 +30,15 @@ class Asked:
 
     Args:
         workers: the first one first.
-        own: what the supervisor answers itself.
+        own: what the supervisor answers itself, from the parameters.
+        together: all workers as one server, for one question.
     """
 
-    def __init__(self, workers: Sequence[WorkerProcess], own: Mapping[str, Callable[[], Awaitable[Any]]]) -> None:
-        self._workers, self._own = workers, own
+    def __init__(
+        self, workers: Sequence[WorkerProcess], own: Mapping[str, Callable[[Any], Awaitable[Any]]],
+        together: Callable[[], Together],
+    ) -> None:  # fmt: skip
+        self._workers, self._own, self._together = workers, own, together
 
     async def answer(self, name: str, method: Method, params: Any, caller: Caller) -> Any:
         """One answer. Raises AdminFault."""
@@ -46,9 +47,13 @@ class Asked:
             case Ask.NOBODY:
                 raise AdminFault(FAILED, f"{name} is not possible with several workers yet", "[server] workers = 1")
             case Ask.SUPERVISOR:
-                return await self._own[name]()
+                return await self._own[name](params)
+            case Ask.TOGETHER:
+                return await method.answer(self._together(), params, caller)  # type: ignore[arg-type]
         if merge.before:
             await self._tell(self._workers, merge.before)
+        if merge.names_queue and getattr(params, merge.names_queue):
+            params = await self._with_queue(params, merge.names_queue)
         match merge.ask:
             case Ask.FIRST:
                 result = await self._ask(self._workers[0], name, method, params, caller)
@@ -58,23 +63,54 @@ class Asked:
                 result = await self._several(name, method, params, caller)
         if merge.also:
             await self._tell(self._workers[1:], merge.also)
-        if name == _SUSPEND:
-            await self._suspend_ahead(result, params, caller)
         return result
 
-    async def _tell(self, workers: Sequence[WorkerProcess], method: str, params: Any = None) -> None:
+    # --- the steps of what is done together (`together.Workers`) ------------------------------------------------------
+
+    async def each(self, step: Step, **values: Any) -> list[Any]:
+        """What every worker says. Raises AdminFault where one does not work, before any is asked."""
+        answers, faults = await self._steps(step, values)
+        if faults:
+            raise faults[0]
+        return answers
+
+    async def knowing(self, step: Step, **values: Any) -> list[Any]:
+        """What those say that have what is named. Raises AdminFault where none has."""
+        answers, faults = await self._steps(step, values)
+        faults = [one for one in faults if not (answers and _knows_nothing(one))]
+        if faults:
+            raise faults[0]
+        return answers
+
+    async def first(self, step: Step, **values: Any) -> Any:
+        """What the first worker says. Raises AdminFault."""
+        return await self._step(self._workers[0], step, values)
+
+    async def _steps(self, step: Step, values: Mapping[str, Any]) -> tuple[list[Any], list[BaseException]]:
+        for worker in self._workers:  # before any of them has changed anything
+            _check(worker)
+        results = await asyncio.gather(
+            *(self._step(one, step, values) for one in self._workers), return_exceptions=True
+        )
+        return _apart(results)
+
+    async def _step(self, worker: WorkerProcess, step: Step, values: Mapping[str, Any]) -> Any:
+        _check(worker)
+        name, params = question(step, **values)
+        found = await worker.core.ask(Request(id=0, method=name, params=params, caller=SYSTEM))
+        return answer(step, found.result)
+
+    # --- methods ------------------------------------------------------------------------------------------------------
+
+    async def _tell(self, workers: Sequence[WorkerProcess], method: str) -> None:
         """Have those do something that work; the others do it when they start. Raises AdminFault."""
-        raw = msgspec.Raw(msgspec.json.encode(params or NoParameters()))
-        request = Request(id=0, method=method, params=raw, caller=SYSTEM)
+        request = Request(id=0, method=method, caller=SYSTEM)
         await asyncio.gather(*(one.core.ask(request) for one in workers if one.ready.is_set()))
 
-    async def _suspend_ahead(self, done: Sequence[QueueAction], params: Any, caller: Caller) -> None:
-        """A worker that has no mail for a suspended next hop yet shall not deliver it when it comes either."""
-        views = await self.answer(_LIST, METHODS[_LIST], METHODS[_LIST].params(), caller)
-        identities = {one.identity for one in done}
-        hops = [hop for view in views if view.identity in identities and (hop := _hop(view)) is not None]
-        if hops:
-            await self._tell(self._workers, SUSPEND_AHEAD, Ahead(hops, caller.name, params.reason))
+    async def _with_queue(self, params: Any, field: str) -> Any:
+        """With the whole identity of the queue that is named: a worker that has another one would take it for that."""
+        state = (await one_queue(self._together(), getattr(params, field))).state  # type: ignore[arg-type]
+        return msgspec.structs.replace(params, **{field: queue_identity(state.queue, state.next_hop)})
 
     async def _one(self, name: str, method: Method, params: Any, caller: Caller) -> Any:
         unknown: AdminFault | None = None
@@ -93,15 +129,13 @@ class Asked:
         asked = list(self._workers)
         if merge.ask is Ask.WORKING:
             asked = [one for one in asked if one.ready.is_set()]
-        if merge.ask is not Ask.WORKING:
-            for worker in asked:  # before any of them has changed anything
+        else:
+            for worker in asked:
                 _check(worker)
-        wanted = merge.every(params) if merge.every is not None else params
         results = await asyncio.gather(
-            *(self._ask(one, name, method, wanted, caller) for one in asked), return_exceptions=True
+            *(self._ask(one, name, method, params, caller) for one in asked), return_exceptions=True
         )
-        faults = [one for one in results if isinstance(one, BaseException)]
-        answers = [one for one in results if not isinstance(one, BaseException)]
+        answers, faults = _apart(results)
         troubles = [f"worker {one.number} {one.trouble}" for one in self._workers if not one.ready.is_set()]
         if merge.ask is Ask.KNOWING:
             faults = [one for one in faults if not (answers and _knows_nothing(one))]
@@ -119,26 +153,20 @@ class Asked:
         """What one worker says. Raises AdminFault."""
         _check(worker)
         raw = msgspec.Raw(msgspec.json.encode(params))
-        answer = await worker.core.ask(Request(id=0, method=name, params=raw, caller=caller))
-        return msgspec.json.decode(answer.result, type=method.result)
+        found = await worker.core.ask(Request(id=0, method=name, params=raw, caller=caller))
+        return msgspec.json.decode(found.result, type=method.result)
+
+
+def _apart(results: Sequence[Any]) -> tuple[list[Any], list[BaseException]]:
+    """Answers and faults."""
+    faults = [one for one in results if isinstance(one, BaseException)]
+    return [one for one in results if not isinstance(one, BaseException)], faults
 
 
 def _check(worker: WorkerProcess) -> None:
     """Raises AdminFault where a worker does not work at the moment."""
     if not worker.ready.is_set():
         raise AdminFault(FAILED, f"worker {worker.number} {worker.trouble or 'is being started'}", "try again")
-
-
-def _hop(view: QueueView) -> NextHop | None:
-    """The next hop of a delivery queue."""
-    if not view.delivery_type:
-        return None
-    plain = NextHop(DeliveryType(view.delivery_type), view.next_hop_domain, view.next_hop_connector)
-    for requirement in TlsRequirement:
-        hop = msgspec.structs.replace(plain, tls_requirement=requirement)
-        if str(hop) == view.identity:
-            return hop
-    return None
 
 
 def _knows_nothing(fault: BaseException) -> bool:

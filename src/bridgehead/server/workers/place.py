@@ -7,7 +7,7 @@ from typing import Final
 import msgspec
 
 from bridgehead.mail.units import UNLIMITED, ByteSize, Count
-from bridgehead.queues.numbers import Numbers
+from bridgehead.queues.numbers import ALL_NUMBERS, Numbers
 from bridgehead.queues.settings import QueueSettings, SubmissionQueueLength
 from bridgehead.queues.shards import shard_folder
 from bridgehead.receive.settings import ReceiveConnector
@@ -49,7 +49,8 @@ class Place(msgspec.Struct, frozen=True):
     @property
     def note_numbers(self) -> Numbers:
         """Those of its records of actions."""
-        return Numbers(self.notes_from, self.count, (self.number - 1) % self.count)
+        step = shared_note_numbers(self.notes_from, self.count).step
+        return Numbers(self.notes_from, step, self.number - 1)
 
     def queue_folder(self, folder: Path) -> Path:
         """Its queue, within the folder of all."""
@@ -125,6 +126,11 @@ class Place(msgspec.Struct, frozen=True):
     def _part(self, whole: int) -> int:
         """An equal part, at least 1; 0 stays 0, which means something else everywhere."""
         return max(1, whole // self.count) if whole else 0
+
+
+def shared_note_numbers(notes_from: int, count: int) -> Numbers:
+    """Those of records that all workers have: none of any worker's own. A single worker has all numbers."""
+    return ALL_NUMBERS if count == 1 else Numbers(notes_from, count + 1, count)
 
 
 ALONE: Final = Place()

@@ -25,11 +25,13 @@ from bridgehead.admin.methods.table import METHODS
 from bridgehead.admin.ports import ReloadOutcome
 from bridgehead.admin.queue.action_record import ACTION
 from bridgehead.admin.queue.standing_rules import RULE
+from bridgehead.delivery.resubmit_request import RESUBMIT_REQUEST
 from bridgehead.directory.lookup import DirectoryUnavailable
 from bridgehead.net.certificates import CertificatePair
 from bridgehead.net.clock import SystemClock
 from bridgehead.net.ip_range import Binding
 from bridgehead.queues import shards
+from bridgehead.queues.numbers import ALL_NUMBERS, Numbers
 from bridgehead.receive.connector import ReceiveConnectors
 from bridgehead.receive.crowd import Crowd
 from bridgehead.receive.server import bind_sockets
@@ -43,11 +45,13 @@ from bridgehead.server.notify import Notifier
 from bridgehead.server.process import CANNOT_START, Bound, announce, reload_on_signal, stop_on_signals, tell_gathered
 from bridgehead.server.rooms import open_directory
 from bridgehead.server.workers.asking import SYSTEM, Asked, combined
+from bridgehead.server.workers.desk import WorkerDesk
 from bridgehead.server.workers.elsewhere import Trouble
+from bridgehead.server.workers.gathering import JOINED_NOTES
 from bridgehead.server.workers.orders import Orders
-from bridgehead.server.workers.own_methods import NOTE_TROUBLES, Troubles
-from bridgehead.server.workers.place import Place
+from bridgehead.server.workers.place import Place, shared_note_numbers
 from bridgehead.server.workers.running import WorkerProcess
+from bridgehead.server.workers.together import Series, Together
 from bridgehead.tracking.alarms import Severity
 
 log = logging.getLogger("bridgehead.server")
@@ -63,10 +67,11 @@ class Supervisor:
     """
 
     def __init__(self, loaded: Loaded, path: Path | None, bound: Bound) -> None:
-        self._loaded, self._path, self._bound = loaded, path, bound
+        self.loaded, self._path, self._bound = loaded, path, bound
         configuration = loaded.configuration
         self._count = configuration.server.workers
-        self._clock = SystemClock()
+        self.clock = SystemClock()
+        self.action_numbers = self.request_numbers = Series(ALL_NUMBERS)
         fqdn = configuration.server.fqdn or socket.getfqdn()
         self.stop_requested = asyncio.Event()
         self.notifier = Notifier()
@@ -80,15 +85,20 @@ class Supervisor:
                           partial(self._orders, number), partial(self._crowd.absent, number - 1))
             for number in range(1, self._count + 1)
         ]  # fmt: skip
-        self._audit = AuditLogFile(configuration.logs, loaded.within(configuration.logs.log_directory), self._clock.now)
-        own = own_pair(loaded, fqdn)
+        self._audit = AuditLogFile(configuration.logs, loaded.within(configuration.logs.log_directory), self.clock.now)
+        pair = own_pair(loaded, fqdn)
         settings = configuration.api
         self._api = ApiProcess(
             settings, socket_path, self._channel, loaded.within(settings.administrators_file),
             CertificatePair(loaded.within(settings.tls_certificate_file), loaded.within(settings.tls_key_file))
-            if settings.tls_certificate_file else own,
+            if settings.tls_certificate_file else pair,
         )  # fmt: skip
-        asked: Any = Asked(self.workers, {"server.reload": self.reload})
+        own = {
+            "server.reload": lambda _: self.reload(),
+            "actions.preview": lambda order: self._together().preview(order),
+        }
+        self._asked = Asked(self.workers, own, self._together)
+        asked: Any = self._asked
         self._control = ControlServer(combined(METHODS), asked, self._channel, self._audit, lambda: self._api.pid)
         self._reloading = asyncio.Lock()
         self._tasks: list[asyncio.Task[None]] = []
@@ -109,17 +119,19 @@ class Supervisor:
 
     def _prepare(self) -> None:
         """On a thread: the queues of workers that are no more come to the first one; the others know its rules."""
-        queue = self._loaded.within(self._loaded.configuration.queues.queue_database_path)
-        tell_gathered(shards.gather(queue, self._count))
+        queue = self.loaded.within(self.loaded.configuration.queues.queue_database_path)
+        tell_gathered(shards.gather(queue, self._count, JOINED_NOTES))
         shards.hand_out(queue, self._count, [RULE])
         entries, notes = shards.numbers_from(queue, self._count), shards.notes_from(queue, self._count, ACTION)
+        self.action_numbers = Series(shared_note_numbers(notes, self._count))
+        self.request_numbers = Series(Numbers(shards.notes_from(queue, self._count, RESUBMIT_REQUEST)))
         for number in range(1, self._count + 1):
             self._places[number] = Place(number, self._count, entries, notes)
 
     def _orders(self, number: int, handover: int) -> Orders:
         place, early = self._places[number], self._bound.early
         return Orders(
-            loaded=self._loaded,
+            loaded=self.loaded,
             path=self._path,
             place=place,
             channel=self.workers[number - 1].channel,
@@ -168,10 +180,11 @@ class Supervisor:
         return found
 
     async def _tell(self, troubles: list[Trouble]) -> None:
-        first = self.workers[0]
-        if first.ready.is_set():
-            params = msgspec.Raw(msgspec.json.encode(Troubles(troubles)))
-            await first.core.ask(Request(id=0, method=NOTE_TROUBLES, params=params, caller=SYSTEM))
+        if self.workers[0].ready.is_set():
+            await self._asked.first(WorkerDesk.note_troubles, troubles=troubles)
+
+    def _together(self) -> Together:
+        return Together(self._asked, self)
 
     async def _tend_watchdog(self, interval: float) -> None:
         """Say that we live as long as every worker answers, or is being started."""
@@ -202,7 +215,7 @@ class Supervisor:
             except (OSError, DirectoryUnavailable) as error:
                 return ReloadOutcome(problems=[str(error)])
             self.notifier.reloading()
-            before, self._loaded = self._loaded, loaded
+            before, self.loaded = self.loaded, loaded
             self._audit.reconfigure(loaded.configuration.logs)
             self._bound.receive.update(opened)
             outcomes = await asyncio.gather(*(self._reload_one(worker, opened) for worker in self.workers))
