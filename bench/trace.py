@@ -21,14 +21,14 @@ from pathlib import Path
 from uuid import UUID
 
 from bridgehead.mail.item import Directionality, Source
-from bridgehead.tracking.criteria import Criteria
 from bridgehead.tracking.events import EventId, TrackingEvent
 from bridgehead.tracking.log import LogFile, LogLimits
 from bridgehead.tracking.message_tracking import KIND, MessageTrackingLog
 from bridgehead.tracking.outcomes import Status
-from bridgehead.tracking.search import search
-from bridgehead.tracking.trace_index import INDEX_NAME, disk_size
-from bridgehead.tracking.trace_indexer import Indexer
+from bridgehead.tracking.trace.criteria import Criteria
+from bridgehead.tracking.trace.index import INDEX_NAME, disk_size
+from bridgehead.tracking.trace.indexer import Indexer
+from bridgehead.tracking.trace.search import search
 
 START = datetime(2026, 11, 1, tzinfo=UTC).timestamp()
 WORDS = (

@@ -25,7 +25,7 @@ from bridgehead.net.sts_policies import StsPolicies
 from bridgehead.routing.next_hop import DeliveryType, NextHop
 from bridgehead.routing.settings import SendConnector
 from bridgehead.tracking.ports import NoFlights
-from bridgehead.tracking.tls_report import PolicyType, TlsResult
+from bridgehead.tracking.tls_reports.port import PolicyType, TlsResult
 from support.certificates import Authority, Pair
 from support.policy_host import PolicyHostServer
 from support.ports import free_port

@@ -6,9 +6,9 @@ from pathlib import Path
 from bridgehead.admin.trace.revisions import Revisions
 from bridgehead.admin.trace.tracking import search_logs
 from bridgehead.server.config.schema import Configuration
-from bridgehead.tracking.criteria import Criteria
-from bridgehead.tracking.search import Found
-from bridgehead.tracking.story import Evidence, TraceLogs, evidence
+from bridgehead.tracking.trace.criteria import Criteria
+from bridgehead.tracking.trace.search import Found
+from bridgehead.tracking.trace.story import Evidence, TraceLogs, evidence
 
 
 class FolderTraces:

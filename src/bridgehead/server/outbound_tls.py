@@ -18,7 +18,7 @@ from bridgehead.net.settings import TlsSettings
 from bridgehead.net.sts_policies import StsPolicies
 from bridgehead.routing.tls_result import PolicyType, ResultType
 from bridgehead.tracking.alarms import Alarms, Severity
-from bridgehead.tracking.tls_report import NoTlsResults, TlsResult, TlsResults
+from bridgehead.tracking.tls_reports.port import NoTlsResults, TlsResult, TlsResults
 
 FILE: Final = "tls_policies.db"
 _ALARM: Final = "tls_policies"

@@ -29,11 +29,11 @@ from bridgehead.net.resolver import Outcome
 from bridgehead.queues.store import StoreFault
 from bridgehead.server.tls_report_inbox import ReadSource
 from bridgehead.tracking.events import EventId, event_for
-from bridgehead.tracking.tls_report import ResultType, TlsResult
-from bridgehead.tracking.tls_report_document import NotATlsReport, Report, decode, encode
-from bridgehead.tracking.tls_report_file import Outgoing, Received, TlsReportFile
-from bridgehead.tracking.tls_report_mail import GZIP, ReportMail, compose, extract, is_report
-from bridgehead.tracking.tls_report_making import DAY, Destination, destinations, make_report
+from bridgehead.tracking.tls_reports.document import NotATlsReport, Report, decode, encode
+from bridgehead.tracking.tls_reports.file import Outgoing, Received, TlsReportFile
+from bridgehead.tracking.tls_reports.mail import GZIP, ReportMail, compose, extract, is_report
+from bridgehead.tracking.tls_reports.making import DAY, Destination, destinations, make_report
+from bridgehead.tracking.tls_reports.port import ResultType, TlsResult
 
 if TYPE_CHECKING:
     from bridgehead.server.app import Application
@@ -52,7 +52,7 @@ log = logging.getLogger("bridgehead.server")
 
 
 class TlsReports:
-    """Implements `tracking.tls_report.TlsResults`, and what commands ask (`admin.tls.tls_reports.TlsReportDesk`)."""
+    """What commands ask (`admin.tls.tls_reports.TlsReportDesk`). Implements `tracking.tls_reports.port.TlsResults`."""
 
     def __init__(self, application: "Application") -> None:
         self._app = application

@@ -22,16 +22,16 @@ from bridgehead.admin.trace.tracking import own_logs
 from bridgehead.mail.limits import TRACE_SECONDS, TRACES_AT_ONCE
 from bridgehead.server.config.load import Loaded
 from bridgehead.server.config.revision import revision
-from bridgehead.tracking.criteria import Criteria
-from bridgehead.tracking.search import Found, IndexFacts, IndexState
-from bridgehead.tracking.search_process import Answer, Order
-from bridgehead.tracking.story import Evidence
-from bridgehead.tracking.trace_backlog import Backlog, sizes
+from bridgehead.tracking.trace.backlog import Backlog, sizes
+from bridgehead.tracking.trace.criteria import Criteria
+from bridgehead.tracking.trace.search import Found, IndexFacts, IndexState
+from bridgehead.tracking.trace.search_process import Answer, Order
+from bridgehead.tracking.trace.story import Evidence
 
 log = logging.getLogger("bridgehead.server")
 
-_SEARCH: Final = (sys.executable, "-m", "bridgehead.tracking.search_process")
-_INDEX: Final = (sys.executable, "-m", "bridgehead.tracking.indexer_process")
+_SEARCH: Final = (sys.executable, "-m", "bridgehead.tracking.trace.search_process")
+_INDEX: Final = (sys.executable, "-m", "bridgehead.tracking.trace.indexer_process")
 _LOOK_SECONDS: Final = 5.0
 _RETRY_SECONDS: Final = 30.0
 _STOP_SECONDS: Final = 5.0

@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: MIT
 """Lines of message tracking logs, ours or Exchange's, taken apart: columns are found by each file's own `#Fields`.
 
-Also how text is compared wherever logs are searched: `fold`. Finding lines is `log_text.py` and `log_scan.py`.
+Also how text is compared wherever logs are searched: `fold`. Finding lines is the business of `trace`.
 """
 
 import csv

@@ -2,7 +2,7 @@
 """The message tracking log: tracking events as lines of 30 columns (Exchange's Message Tracking Log, schema 15.02).
 
 Written for every event of every message, so a line is made by one format string and examined once; only a line
-that needs quoting is made again cell by cell. Files are the business of `log.py`; reading them of `search.py`.
+that needs quoting is made again cell by cell. Files are the business of `log.py`; reading them of `trace`.
 """
 
 from typing import Final

@@ -15,7 +15,7 @@ from bridgehead.admin.cli.output import NEGATIVE, AdminCommand, echo_json, json_
 if TYPE_CHECKING:
     from bridgehead.admin.trace.trace_story import Story
     from bridgehead.admin.trace.tracking import TracePage
-    from bridgehead.tracking.story import TraceLogs
+    from bridgehead.tracking.trace.story import TraceLogs
 
 _FOLLOW_SECONDS = 0.5
 
@@ -153,7 +153,7 @@ def _story(context: click.Context, identity: str, options: dict[str, Any]) -> "S
     from bridgehead.admin.trace.trace_story import Story, tell
     from bridgehead.tracking.flight_recorder import FlightRecorder
     from bridgehead.tracking.logs import FLIGHT_RECORDER_FILE
-    from bridgehead.tracking.story import evidence
+    from bridgehead.tracking.trace.story import evidence
 
     cli: CliContext = context.obj
     if options["logs"] is None:
@@ -185,7 +185,7 @@ def _follow(context: click.Context, zone: tzinfo | None, options: dict[str, Any]
     """Print events as they come; reads the files, whether the server runs or not."""
     from bridgehead.admin.cli.trace_text import event_text
     from bridgehead.admin.trace.tracking import criteria
-    from bridgehead.tracking.follow import follow
+    from bridgehead.tracking.trace.follow import follow
 
     wanted = criteria(**{name: options[name] for name in _CRITERIA})
     logs = _logs(context.obj, options["logs"])

@@ -15,7 +15,7 @@ from bridgehead.tracking.event_line import FoundEvent, cells_of
 from bridgehead.tracking.log import SOFTWARE, VERSION
 from bridgehead.tracking.message_tracking import KIND
 from bridgehead.tracking.outcomes import Status
-from bridgehead.tracking.search import IndexFacts, IndexState
+from bridgehead.tracking.trace.search import IndexFacts, IndexState
 
 _COLORS: Final = {
     Status.DELIVERED: "green", Status.EXPANDED: "green", Status.REDIRECTED: "green", Status.FAILED: "red",

@@ -23,7 +23,7 @@ from bridgehead.admin.merge import FIRST, Ask, Merge
 from bridgehead.admin.method import Caller, Method, NoParameters, Role
 from bridgehead.admin.ports import RunningServer
 from bridgehead.mail.limits import TRACE_RESULTS
-from bridgehead.tracking.criteria import Criteria
+from bridgehead.tracking.trace.criteria import Criteria
 
 _ADDRESSES: Final = 100
 

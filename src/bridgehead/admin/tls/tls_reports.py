@@ -9,9 +9,9 @@ import msgspec
 
 from bridgehead.admin.faults import FAILED, NOT_FOUND, AdminFault
 from bridgehead.admin.times import moment
-from bridgehead.tracking.tls_report import ResultType, TlsResult
-from bridgehead.tracking.tls_report_document import Failure, NotATlsReport, Report, decode
-from bridgehead.tracking.tls_report_file import Outgoing, Received
+from bridgehead.tracking.tls_reports.document import Failure, NotATlsReport, Report, decode
+from bridgehead.tracking.tls_reports.file import Outgoing, Received
+from bridgehead.tracking.tls_reports.port import ResultType, TlsResult
 
 _DAY: Final = 86400
 _LINES: Final = 100

@@ -18,9 +18,9 @@ from bridgehead.admin.trace.trace_words import END_TEXTS, note, tls, what
 from bridgehead.admin.trace.tracking import RecipientStatus, TracedMessage, recipient_status, view
 from bridgehead.diagnosis.facts import AttemptFacts
 from bridgehead.tracking.outcomes import FINAL
-from bridgehead.tracking.search import FoundEvent, IndexFacts, Unreadable
-from bridgehead.tracking.story import Evidence, Linked, session_of
-from bridgehead.tracking.transcripts import SessionLog, TranscriptLine
+from bridgehead.tracking.trace.search import FoundEvent, IndexFacts, Unreadable
+from bridgehead.tracking.trace.story import Evidence, Linked, session_of
+from bridgehead.tracking.trace.transcripts import SessionLog, TranscriptLine
 
 ROUTE = "ROUTE"
 """Event of a step that no log holds: the choice of a connector, explained afterwards."""

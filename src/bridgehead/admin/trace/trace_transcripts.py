@@ -9,8 +9,8 @@ from datetime import UTC, datetime
 
 from bridgehead.diagnosis.facts import AttemptFacts
 from bridgehead.tracking.event_line import FoundEvent
-from bridgehead.tracking.story import session_of
-from bridgehead.tracking.transcripts import SessionLog, TranscriptLine
+from bridgehead.tracking.trace.story import session_of
+from bridgehead.tracking.trace.transcripts import SessionLog, TranscriptLine
 
 _FAILURES = frozenset({"DEFER", "FAIL"})
 _SLACK_SECONDS = 5.0

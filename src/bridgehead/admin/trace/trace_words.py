@@ -4,9 +4,9 @@
 from typing import Final
 
 from bridgehead.tracking.outcomes import Status
-from bridgehead.tracking.search import FoundEvent
-from bridgehead.tracking.story import session_of
-from bridgehead.tracking.transcripts import SessionLog
+from bridgehead.tracking.trace.search import FoundEvent
+from bridgehead.tracking.trace.story import session_of
+from bridgehead.tracking.trace.transcripts import SessionLog
 
 END_TEXTS: Final = {
     Status.DELIVERED: "delivered",

@@ -15,7 +15,6 @@ from bridgehead.admin.connector.connectors import Connectors
 from bridgehead.admin.faults import INVALID, AdminFault
 from bridgehead.admin.trace.trace_reasons import Past
 from bridgehead.mail.limits import LIST_RESULTS, TRACE_RESULTS, TRACE_TEXT
-from bridgehead.tracking.criteria import Criteria, CriteriaError
 from bridgehead.tracking.logs import (
     CONNECTIVITY_FOLDER,
     MESSAGE_TRACKING_FOLDER,
@@ -23,10 +22,11 @@ from bridgehead.tracking.logs import (
     SMTP_SEND_FOLDER,
 )
 from bridgehead.tracking.outcomes import Outcome, Status
-from bridgehead.tracking.search import Found, FoundEvent, FoundMessage, IndexFacts, Unreadable
 from bridgehead.tracking.settings import LogSettings
-from bridgehead.tracking.story import Evidence, TraceLogs, find
-from bridgehead.tracking.trace_index import INDEX_NAME
+from bridgehead.tracking.trace.criteria import Criteria, CriteriaError
+from bridgehead.tracking.trace.index import INDEX_NAME
+from bridgehead.tracking.trace.search import Found, FoundEvent, FoundMessage, IndexFacts, Unreadable
+from bridgehead.tracking.trace.story import Evidence, TraceLogs, find
 
 _RECIPIENTS_SHOWN = 20
 _FIRST_YEAR, _LAST_YEAR = 1970, 9998

@@ -15,9 +15,9 @@ from bridgehead.diagnosis.facts import Evidence
 from bridgehead.diagnosis.replies import explain_text
 from bridgehead.diagnosis.reply_text import read_error
 from bridgehead.mail.limits import EXPLAINED_MESSAGES
-from bridgehead.tracking.criteria import Criteria
 from bridgehead.tracking.outcomes import Outcome, Status
-from bridgehead.tracking.search import FoundMessage
+from bridgehead.tracking.trace.criteria import Criteria
+from bridgehead.tracking.trace.search import FoundMessage
 
 _STATES: Final = {
     Status.DELIVERED: State.DELIVERED, Status.FAILED: State.FAILED, Status.POISON: State.STUCK,

@@ -29,7 +29,7 @@ from bridgehead.routing.next_hop import NextHop
 from bridgehead.routing.settings import SendConnector
 from bridgehead.smtp.client_events import Transaction
 from bridgehead.tracking.ports import ConnectivityLog, Flights, NoFlights, ProtocolLog
-from bridgehead.tracking.tls_report import PolicyType, ResultType, TlsResult
+from bridgehead.tracking.tls_reports.port import PolicyType, ResultType, TlsResult
 
 NO_FLIGHTS = NoFlights()
 

@@ -31,7 +31,7 @@ from bridgehead.routing.domain_tls import (
 from bridgehead.routing.next_hop import NextHop
 from bridgehead.routing.settings import MtaStsMode, SendConnector, SmtpDaneMode
 from bridgehead.routing.tls_policy import TlsPolicy, TlsUse
-from bridgehead.tracking.tls_report import TlsResults
+from bridgehead.tracking.tls_reports.port import TlsResults
 
 
 class OutboundTls(msgspec.Struct):

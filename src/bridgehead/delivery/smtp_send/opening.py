@@ -37,7 +37,7 @@ from bridgehead.routing.tls_policy import TlsUse, tls_policy
 from bridgehead.smtp.client import ClientConnection
 from bridgehead.smtp.client_events import HelloDone, Refused
 from bridgehead.tracking.ports import ConnectivityLog, Flights, ProtocolLog
-from bridgehead.tracking.tls_report import ResultType
+from bridgehead.tracking.tls_reports.port import ResultType
 
 _REASONS = 5
 

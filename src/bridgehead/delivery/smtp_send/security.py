@@ -17,7 +17,7 @@ from bridgehead.routing.domain_tls import DomainTlsPolicy
 from bridgehead.routing.settings import SendConnector
 from bridgehead.routing.tls_policy import TlsPolicy, TlsUse, name_matches
 from bridgehead.smtp.client_events import HelloDone, Refused, TlsRefused
-from bridgehead.tracking.tls_report import ResultType
+from bridgehead.tracking.tls_reports.port import ResultType
 
 
 class HostUnusable(Exception):

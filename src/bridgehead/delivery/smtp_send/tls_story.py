@@ -10,7 +10,7 @@ from bridgehead.mail.header import clean_text
 from bridgehead.mail.limits import LOGGED_TEXT
 from bridgehead.net.smtp_client import SmtpClient
 from bridgehead.routing.domain_tls import DomainTlsPolicy, PolicySource
-from bridgehead.tracking.tls_report import PolicyType, ResultType, TlsResult
+from bridgehead.tracking.tls_reports.port import PolicyType, ResultType, TlsResult
 
 _TYPES: Final = {PolicySource.DANE: PolicyType.TLSA, PolicySource.STS: PolicyType.STS}
 _EXPIRED: Final = 10

@@ -34,7 +34,7 @@ from bridgehead.receive.settings import Device, PickupSettings, ReceiveConnector
 from bridgehead.routing.settings import ForeignConnector, MailboxStore, SendConnector
 from bridgehead.server.config.schema import ServerSettings
 from bridgehead.tracking.settings import LogSettings
-from bridgehead.tracking.tls_report_settings import TlsReportSettings
+from bridgehead.tracking.tls_reports.settings import TlsReportSettings
 
 _KB: Final = 1024
 _MB: Final = 1024**2

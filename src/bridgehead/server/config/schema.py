@@ -18,7 +18,7 @@ from bridgehead.receive.ldap.settings import LdapSettings
 from bridgehead.receive.settings import Device, PickupSettings, ReceiveConnector, SenderException
 from bridgehead.routing.settings import AcceptedDomain, ForeignConnector, MailboxStore, SendConnector
 from bridgehead.tracking.settings import LogSettings
-from bridgehead.tracking.tls_report_settings import TlsReportSettings
+from bridgehead.tracking.tls_reports.settings import TlsReportSettings
 
 
 class ServerSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):

@@ -12,7 +12,7 @@ from bridgehead.mail.item import TlsRequirement
 from bridgehead.net.secure_resolver import SecureResolver
 from bridgehead.net.tls import ClientContexts, ClientTls
 from bridgehead.routing.settings import SmtpDaneMode, TlsAuthLevel
-from bridgehead.tracking.tls_report import PolicyType, ResultType
+from bridgehead.tracking.tls_reports.port import PolicyType, ResultType
 from support.policy_world import PolicyWorld, der_of, tlsa, with_chain
 from support.signed_dns import BOGUS, DEAD, EXPIRED, PLAIN
 

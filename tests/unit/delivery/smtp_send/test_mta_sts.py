@@ -16,7 +16,7 @@ from bridgehead.net.sts_policies import StsPolicies
 from bridgehead.routing.domain_tls import TlsLevel
 from bridgehead.routing.next_hop import DeliveryType, NextHop
 from bridgehead.routing.settings import MtaStsMode, TlsDowngradeMode
-from bridgehead.tracking.tls_report import PolicyType, ResultType
+from bridgehead.tracking.tls_reports.port import PolicyType, ResultType
 from support.policy_host import answer, policy
 from support.policy_world import PolicyWorld, der_of, tlsa, with_chain
 from support.signed_dns import DEAD, PLAIN

@@ -15,17 +15,17 @@ from hypothesis import strategies as st
 from msgspec.structs import replace
 
 from bridgehead.mail.item import Source
-from bridgehead.tracking import trace_candidates
-from bridgehead.tracking.criteria import Criteria, Matcher
 from bridgehead.tracking.event_line import FoundEvent
 from bridgehead.tracking.events import EventId, TrackingEvent
 from bridgehead.tracking.log import LogFile, LogLimits
 from bridgehead.tracking.message_tracking import KIND, MessageTrackingLog
 from bridgehead.tracking.outcomes import Status, after_event, outcomes_of
-from bridgehead.tracking.search import Found, IndexState, search
-from bridgehead.tracking.trace_candidates import TraceCandidates
-from bridgehead.tracking.trace_index import INDEX_NAME, connect_to_read
-from bridgehead.tracking.trace_indexer import Indexer
+from bridgehead.tracking.trace import candidates as trace_candidates
+from bridgehead.tracking.trace.candidates import TraceCandidates
+from bridgehead.tracking.trace.criteria import Criteria, Matcher
+from bridgehead.tracking.trace.index import INDEX_NAME, connect_to_read
+from bridgehead.tracking.trace.indexer import Indexer
+from bridgehead.tracking.trace.search import Found, IndexState, search
 
 START = datetime(2026, 11, 23, 9, 0, tzinfo=UTC)
 ADDRESSES = (
@@ -392,7 +392,7 @@ def test_what_a_deleted_log_held_is_forgotten(log: Log) -> None:
 def test_a_log_that_goes_during_a_search_takes_only_its_own_lines(log: Log, monkeypatch: pytest.MonkeyPatch) -> None:
     index = index_all(log.folder)
     files = sorted(log.folder.glob("MSGTRK*"))
-    from bridgehead.tracking import search as module
+    from bridgehead.tracking.trace import search as module
 
     real = module.scan
 

@@ -6,11 +6,11 @@ from pathlib import Path
 import pytest
 
 from bridgehead.mail.item import Source
-from bridgehead.tracking.criteria import Criteria
 from bridgehead.tracking.events import EventId, TrackingEvent
-from bridgehead.tracking.follow import follow
 from bridgehead.tracking.log import LogFile, LogLimits
 from bridgehead.tracking.message_tracking import KIND, MessageTrackingLog
+from bridgehead.tracking.trace.criteria import Criteria
+from bridgehead.tracking.trace.follow import follow
 
 START = datetime(2026, 11, 23, 9, 0, tzinfo=UTC).timestamp()
 

@@ -15,11 +15,11 @@ from zlib import crc32
 
 import msgspec
 
-from bridgehead.tracking.criteria import Criteria, Fits, address_fits, fits
 from bridgehead.tracking.event_line import fold
 from bridgehead.tracking.outcomes import BITS
-from bridgehead.tracking.trace_index import StoredSegment, stored_segments
-from bridgehead.tracking.trace_segment import FACET, SEPARATOR, TAB
+from bridgehead.tracking.trace.criteria import Criteria, Fits, address_fits, fits
+from bridgehead.tracking.trace.index import StoredSegment, stored_segments
+from bridgehead.tracking.trace.segment import FACET, SEPARATOR, TAB
 
 _MANY: Final = 200
 """Messages after which it is worth to know which have events in several segments."""

@@ -15,8 +15,8 @@ from zlib import crc32
 import msgspec
 
 from bridgehead.tracking.outcomes import Status
-from bridgehead.tracking.trace_index import StoredSegment, stored_segments
-from bridgehead.tracking.trace_segment import (
+from bridgehead.tracking.trace.index import StoredSegment, stored_segments
+from bridgehead.tracking.trace.segment import (
     ANY_STATE,
     Groups,
     Row,

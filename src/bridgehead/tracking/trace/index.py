@@ -2,9 +2,9 @@
 """The trace index: an SQLite file beside the logs that says which messages may fit and where their lines stand.
 
 It holds nothing that the logs do not hold; lost, damaged, old or foreign, it is made anew from them. It consists of
-segments (`trace_segment.py`), each of some megabytes of one log, whose columns are rows of one table with a checksum.
+segments (`segment.py`), each of some megabytes of one log, whose columns are rows of one table with a checksum.
 Which part of a file it covers is written in the same transaction, with fingerprints by which a file that was changed is
-told. Making it is `trace_indexer.py`, asking it `trace_candidates.py`.
+told. Making it is `indexer.py`, asking it `candidates.py`.
 """
 
 import sqlite3
@@ -21,9 +21,9 @@ from zlib import crc32
 
 import msgspec
 
-from bridgehead.tracking.log_text import LogFolder, LogText
-from bridgehead.tracking.trace_backlog import MOST_BYTES
-from bridgehead.tracking.trace_segment import ARRAYS, SEPARATOR
+from bridgehead.tracking.trace.backlog import MOST_BYTES
+from bridgehead.tracking.trace.log_text import LogFolder, LogText
+from bridgehead.tracking.trace.segment import ARRAYS, SEPARATOR
 
 INDEX_NAME: Final = "trace.db"
 APPLICATION_ID: Final = 0x42725472
@@ -93,7 +93,7 @@ class StoredSegment:
     Attributes:
         id, file: numbers of the segment and its file in the index.
         start: position of its first line in the file.
-        first, newest, last: see `trace_segment.Segment`.
+        first, newest, last: see `segment.Segment`.
 
     Reading raises sqlite3.Error, IndexDamaged.
     """

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""The process that indexes (`python -m bridgehead.tracking.indexer_process INDEX FOLDER MAX_SIZE [anew]`).
+"""The process that indexes (`python -m bridgehead.tracking.trace.indexer_process INDEX FOLDER MAX_SIZE [anew]`).
 
 It brings the index up to date and ends; when that is worth while is known to who starts it. It runs when the processors
 have nothing else to do (SCHED_IDLE) and ends when its standard input does, so never outlives the server, however that
@@ -17,7 +17,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Final
 
-from bridgehead.tracking.trace_indexer import Indexer
+from bridgehead.tracking.trace.indexer import Indexer
 
 _INTERVAL: Final = 2.0
 _LEAST_BYTES: Final = 4 * 1024 * 1024

@@ -9,9 +9,9 @@ from typing import Final
 
 import msgspec
 
-from bridgehead.tracking.criteria import Matcher, needle
 from bridgehead.tracking.event_line import FoundEvent, LineFormat
-from bridgehead.tracking.log_text import LogFolder, LogText, Place, Unreadable, lines
+from bridgehead.tracking.trace.criteria import Matcher, needle
+from bridgehead.tracking.trace.log_text import LogFolder, LogText, Place, Unreadable, lines
 
 CHUNK_BYTES: Final = 4 * 1024 * 1024
 Lines = Iterator[tuple[int, bytes]]

@@ -13,7 +13,7 @@ import msgspec
 from bridgehead.mail.header import HeaderBlock, split_header
 from bridgehead.mail.limits import TLS_REPORT_MAIL_BYTES
 from bridgehead.mail.mime import BOUNDARY_CHARACTERS, content_type, parts_of
-from bridgehead.tracking.tls_report_document import NotATlsReport
+from bridgehead.tracking.tls_reports.document import NotATlsReport
 
 GZIP: Final = "application/tlsrpt+gzip"
 JSON: Final = "application/tlsrpt+json"

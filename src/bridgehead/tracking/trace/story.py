@@ -13,10 +13,10 @@ from typing import Final
 import msgspec
 
 from bridgehead.mail.limits import LINKED_MESSAGES, TRANSCRIPT_SESSIONS
-from bridgehead.tracking.criteria import Criteria
 from bridgehead.tracking.event_line import FoundEvent, fold
-from bridgehead.tracking.search import Found, FoundMessage, IndexFacts, Unreadable, search
-from bridgehead.tracking.transcripts import SessionLog, sessions
+from bridgehead.tracking.trace.criteria import Criteria
+from bridgehead.tracking.trace.search import Found, FoundMessage, IndexFacts, Unreadable, search
+from bridgehead.tracking.trace.transcripts import SessionLog, sessions
 
 _RECEIVED: Final = frozenset({"RECEIVE", "SUBMIT"})
 _ATTEMPTS: Final = frozenset({"SEND", "DEFER", "FAIL", "DELIVER"})

@@ -8,9 +8,9 @@ from bridgehead.tracking.log import LogFile, LogLimits
 from bridgehead.tracking.message_tracking import KIND, MessageTrackingLog
 from bridgehead.tracking.outcomes import Status, outcomes_of
 from bridgehead.tracking.protocol_log import SEND_KIND, ProtocolLogFile
-from bridgehead.tracking.search import Criteria, search
-from bridgehead.tracking.story import Evidence, Relation, TraceLogs, evidence
-from bridgehead.tracking.transcripts import sessions
+from bridgehead.tracking.trace.search import Criteria, search
+from bridgehead.tracking.trace.story import Evidence, Relation, TraceLogs, evidence
+from bridgehead.tracking.trace.transcripts import sessions
 
 START = datetime(2026, 11, 23, 9, 0, tzinfo=UTC).timestamp()
 

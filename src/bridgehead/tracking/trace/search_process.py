@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""Searches in a process of their own (`python -m bridgehead.tracking.search_process`), so that no mail waits for them.
+"""Searches in a process of their own, so that no mail waits for them (`-m bridgehead.tracking.trace.search_process`).
 
 Reads one order as JSON from standard input and writes one answer to standard output.
 """
@@ -11,9 +11,9 @@ from contextlib import suppress
 import msgspec
 
 from bridgehead.mail.limits import TRACE_ANSWER_BYTES
-from bridgehead.tracking.criteria import Criteria, CriteriaError
-from bridgehead.tracking.search import Found
-from bridgehead.tracking.story import Evidence, TraceLogs, evidence, find
+from bridgehead.tracking.trace.criteria import Criteria, CriteriaError
+from bridgehead.tracking.trace.search import Found
+from bridgehead.tracking.trace.story import Evidence, TraceLogs, evidence, find
 
 _NICE = 5
 

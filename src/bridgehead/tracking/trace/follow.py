@@ -4,12 +4,12 @@
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
-from bridgehead.tracking.criteria import Criteria, Matcher
 from bridgehead.tracking.event_line import FoundEvent
 from bridgehead.tracking.log import log_files
-from bridgehead.tracking.log_scan import Region, chunks
-from bridgehead.tracking.log_text import LogText, lines
 from bridgehead.tracking.message_tracking import KIND
+from bridgehead.tracking.trace.criteria import Criteria, Matcher
+from bridgehead.tracking.trace.log_scan import Region, chunks
+from bridgehead.tracking.trace.log_text import LogText, lines
 
 
 def follow(folder: Path, criteria: Criteria, pause: Callable[[], object]) -> Iterator[FoundEvent]:

@@ -3,7 +3,7 @@
 
 from pathlib import Path
 
-from bridgehead.tracking.trace_backlog import ENOUGH_BYTES, MOST_BYTES, QUIET_BYTES, Backlog, sizes
+from bridgehead.tracking.trace.backlog import ENOUGH_BYTES, MOST_BYTES, QUIET_BYTES, Backlog, sizes
 
 MIB = 1024 * 1024
 

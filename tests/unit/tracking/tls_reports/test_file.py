@@ -5,9 +5,9 @@ from pathlib import Path
 
 import pytest
 
-from bridgehead.tracking import tls_report_file
-from bridgehead.tracking.tls_report import PolicyType, ResultType, TlsResult
-from bridgehead.tracking.tls_report_file import Outgoing, Received, TlsReportFile
+from bridgehead.tracking.tls_reports import file as tls_report_file
+from bridgehead.tracking.tls_reports.file import Outgoing, Received, TlsReportFile
+from bridgehead.tracking.tls_reports.port import PolicyType, ResultType, TlsResult
 
 
 def good(domain: str = "fabrikam.test") -> TlsResult:

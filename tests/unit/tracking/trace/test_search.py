@@ -9,7 +9,7 @@ from bridgehead.tracking.events import EventId, TrackingEvent
 from bridgehead.tracking.log import LogFile, LogLimits
 from bridgehead.tracking.message_tracking import FIELDS, KIND, MessageTrackingLog
 from bridgehead.tracking.outcomes import Status
-from bridgehead.tracking.search import Criteria, CriteriaError, Found, FoundEvent, search
+from bridgehead.tracking.trace.search import Criteria, CriteriaError, Found, FoundEvent, search
 
 START = datetime(2026, 11, 23, 9, 0, tzinfo=UTC)
 

@@ -10,10 +10,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from bridgehead.mail.limits import TLS_REPORT_BYTES, TLS_REPORT_FAILURES, TLS_REPORT_POLICIES
-from bridgehead.tracking.tls_report import PolicyType, ResultType, TlsResult
-from bridgehead.tracking.tls_report_document import NotATlsReport, decode, encode
-from bridgehead.tracking.tls_report_mail import GZIP, ReportMail, compose, extract, is_report
-from bridgehead.tracking.tls_report_making import DAY, Destination, destinations, make_report
+from bridgehead.tracking.tls_reports.document import NotATlsReport, decode, encode
+from bridgehead.tracking.tls_reports.mail import GZIP, ReportMail, compose, extract, is_report
+from bridgehead.tracking.tls_reports.making import DAY, Destination, destinations, make_report
+from bridgehead.tracking.tls_reports.port import PolicyType, ResultType, TlsResult
 
 EXAMPLE: dict[str, Any] = {
     "organization-name": "Company-X",

@@ -14,15 +14,13 @@ from typing import Final
 
 import msgspec
 
-from bridgehead.tracking.criteria import Criteria, CriteriaError, Matcher
 from bridgehead.tracking.event_line import FoundEvent, fold
 from bridgehead.tracking.log import log_files
-from bridgehead.tracking.log_scan import Region, Scan, scan, scan_alone
-from bridgehead.tracking.log_text import LogFolder, Place, Unreadable
 from bridgehead.tracking.message_tracking import KIND
 from bridgehead.tracking.outcomes import Outcome, Status, outcomes_of, status_of
-from bridgehead.tracking.trace_candidates import Candidate, TraceCandidates
-from bridgehead.tracking.trace_index import (
+from bridgehead.tracking.trace.candidates import Candidate, TraceCandidates
+from bridgehead.tracking.trace.criteria import Criteria, CriteriaError, Matcher
+from bridgehead.tracking.trace.index import (
     CoveredFile,
     IndexDamaged,
     IndexFacts,
@@ -32,6 +30,8 @@ from bridgehead.tracking.trace_index import (
     facts_about,
     valid_files,
 )
+from bridgehead.tracking.trace.log_scan import Region, Scan, scan, scan_alone
+from bridgehead.tracking.trace.log_text import LogFolder, Place, Unreadable
 
 __all__ = [
     "Criteria", "CriteriaError", "Found", "FoundEvent", "FoundMessage", "IndexFacts", "IndexState", "Outcome", "Status",

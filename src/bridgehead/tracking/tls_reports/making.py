@@ -10,8 +10,8 @@ import msgspec
 
 from bridgehead.mail.address import parse_mailbox
 from bridgehead.mail.limits import TLS_REPORT_ADDRESSES
-from bridgehead.tracking.tls_report import ResultType, TlsResult
-from bridgehead.tracking.tls_report_document import DateRange, Failure, Policy, PolicyReport, Report, Summary
+from bridgehead.tracking.tls_reports.document import DateRange, Failure, Policy, PolicyReport, Report, Summary
+from bridgehead.tracking.tls_reports.port import ResultType, TlsResult
 
 DAY: Final = 86400
 

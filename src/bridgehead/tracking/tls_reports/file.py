@@ -14,7 +14,7 @@ from typing import Final
 import msgspec
 
 from bridgehead.mail.limits import TLS_REPORTED_DOMAINS, TLS_REPORTED_FAILURES, TLS_REPORTS_KEPT
-from bridgehead.tracking.tls_report import TlsResult
+from bridgehead.tracking.tls_reports.port import TlsResult
 
 _SCHEMA: Final = """
 CREATE TABLE IF NOT EXISTS results (

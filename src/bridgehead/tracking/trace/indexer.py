@@ -11,10 +11,8 @@ from pathlib import Path
 from typing import Final
 
 from bridgehead.tracking.log import log_files
-from bridgehead.tracking.log_scan import NO_FIELDS
-from bridgehead.tracking.log_text import BOM, LogFolder, LogText
 from bridgehead.tracking.message_tracking import KIND
-from bridgehead.tracking.trace_index import (
+from bridgehead.tracking.trace.index import (
     SCHEMA,
     CoveredFile,
     IndexDamaged,
@@ -23,8 +21,10 @@ from bridgehead.tracking.trace_index import (
     index_files,
     still_true,
 )
-from bridgehead.tracking.trace_segment import Groups, read_rows
-from bridgehead.tracking.trace_segments import Segments
+from bridgehead.tracking.trace.log_scan import NO_FIELDS
+from bridgehead.tracking.trace.log_text import BOM, LogFolder, LogText
+from bridgehead.tracking.trace.segment import Groups, read_rows
+from bridgehead.tracking.trace.segments import Segments
 
 _PROBLEMS_PER_FILE: Final = 20
 _SEGMENT_BYTES: Final = 2 * 1024 * 1024
