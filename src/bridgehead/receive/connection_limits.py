@@ -44,16 +44,16 @@ class ConnectionLimits:
     def acquire(self, connector: ReceiveConnector, source: str) -> Reply | None:
         """Count a connection from a source (normalised address), or the reply that refuses it and counts nothing.
 
-        A source may always hold one connection while any is free: a percentage that rounds to none must not shut
-        everybody off from the last connections.
+        The share of a source is of what others leave, so that 100 percent is no limit of its own. A source may always
+        hold one connection while any is free: a percentage that rounds to none must not shut everybody off.
         """
         counts = self._counts.get(connector.name)
         if counts is None:
             counts = self._counts[connector.name] = _Counts()
-        remaining = connector.max_inbound_connection - counts.total
-        if remaining <= 0:
+        if counts.total >= connector.max_inbound_connection:
             return replies.TOO_MANY_CONNECTIONS
         held = counts.by_source.get(source, 0)
+        remaining = connector.max_inbound_connection - (counts.total - held)
         share = max(1, remaining * connector.max_inbound_connection_percentage_per_source // 100)
         if held >= connector.max_inbound_connection_per_source or held >= share:
             return replies.TOO_MANY_CONNECTIONS_FROM_SOURCE

@@ -50,8 +50,9 @@ log = logging.getLogger("bridgehead.receive")
 
 def hello(session: "Session", event: Hello) -> None:
     """EHLO and HELO (RFC 5321 §4.1.1.1): a new beginning; the name is noted, never believed."""
-    if not event.domain and (event.extended or session.connector.settings.require_ehlo_domain):
+    if not event.domain and session.connector.settings.require_ehlo_domain:
         session.answer(replies.HELLO_DOMAIN_REQUIRED)
+        session.engine.close()
         return
     session.abort_transaction()
     session.helo, session.esmtp = event.domain[:255], event.extended

@@ -166,7 +166,16 @@ def _mail_with_parameters(reverse_path: Mailbox, given: dict[str, str | None], f
         elif key == "AUTH" and value:
             auth = xtext(value)
         else:
-            raise BadArgument(_refusal(key, ("SIZE", "BODY", "SMTPUTF8", "RET", "ENVID", "AUTH")))
+            offered = {
+                "SIZE": features.max_message_size is not None,
+                "BODY": features.eight_bit_mime or features.binary_mime,
+                "SMTPUTF8": features.smtputf8,
+                "REQUIRETLS": features.require_tls,
+                "RET": features.dsn,
+                "ENVID": features.dsn,
+                "AUTH": True,
+            }
+            raise BadArgument(_refusal(offered.get(key, False)))
     return Mail(reverse_path, size, body_type, smtputf8, ret, envelope_id, auth, require_tls)
 
 
@@ -178,13 +187,13 @@ def _rcpt_with_parameters(forward_path: Mailbox, given: dict[str, str | None], f
         elif key == "ORCPT" and features.dsn and value and len(value.encode()) <= ORIGINAL_RECIPIENT_OCTETS:
             original_recipient = _original_recipient(value)
         else:
-            raise BadArgument(_refusal(key, ("NOTIFY", "ORCPT")))
+            raise BadArgument(_refusal(features.dsn and key in ("NOTIFY", "ORCPT")))
     return Rcpt(forward_path, notify, original_recipient)
 
 
-def _refusal(key: str, known: tuple[str, ...]) -> Reply:
-    """501 for a known parameter with a bad value, 555 for one we do not offer (RFC 5321 §4.1.1.11)."""
-    return replies.ARGUMENTS if key in known else replies.PARAMETER_UNKNOWN
+def _refusal(offered: bool) -> Reply:
+    """501 for a bad value of a parameter that is offered here, 555 for all others (RFC 5321 §4.1.1.11)."""
+    return replies.ARGUMENTS if offered else replies.PARAMETER_UNKNOWN
 
 
 def _size(value: str | None) -> int:

@@ -41,10 +41,17 @@ def test_one_source() -> None:
 def test_share_of_what_remains_shrinks_as_others_come() -> None:
     settings = connector(total=100, percentage=10)
     alone, crowded = ConnectionLimits(), ConnectionLimits()
-    assert accepted(alone, settings, "10.0.0.1", 50) == 9
+    assert accepted(alone, settings, "10.0.0.1", 50) == 10
     for number in range(60):
         assert crowded.acquire(settings, f"10.1.0.{number}") is None
-    assert accepted(crowded, settings, "10.0.0.1", 50) == 3
+    assert accepted(crowded, settings, "10.0.0.1", 50) == 4
+
+
+def test_a_hundred_percent_is_all_that_others_leave() -> None:
+    limits, settings = ConnectionLimits(), connector(total=10)
+    assert accepted(limits, settings, "10.0.0.2", 3) == 3
+    assert accepted(limits, settings, "10.0.0.1", 50) == 7
+    assert limits.acquire(settings, "10.0.0.1") is replies.TOO_MANY_CONNECTIONS
 
 
 def test_a_share_that_rounds_to_nothing_still_lets_one_in() -> None:

@@ -350,7 +350,7 @@ def test_mail_arguments(line: bytes, code: int) -> None:
 
 
 @pytest.mark.parametrize(("parameter", "offered", "code"), [
-    (b"REQUIRETLS", True, 250), (b"requiretls", True, 250), (b"REQUIRETLS=YES", True, 555), (b"REQUIRETLS", False, 555),
+    (b"REQUIRETLS", True, 250), (b"requiretls", True, 250), (b"REQUIRETLS=YES", True, 501), (b"REQUIRETLS", False, 555),
     (b"REQUIRETLS REQUIRETLS", True, 501),
 ])  # fmt: skip
 def test_requiretls_is_taken_where_it_is_offered_and_without_a_value(
