@@ -43,7 +43,7 @@ from bridgehead.queues.store import (
 from bridgehead.receive.authentication_settings import LockoutSettings
 from bridgehead.routing.next_hop import DeliveryType, NextHop
 from bridgehead.server.devices import DeviceWatch
-from bridgehead.server.lockouts import Lockouts
+from bridgehead.server.logons.lockouts import Lockouts
 from bridgehead.tracking.message_tracking import NoTracking
 from support.diagnosed_store import DiagnosedStore
 from support.interface import Interface

@@ -2,8 +2,8 @@
 """Back pressure: from readings of resources to levels, from levels to what the server leaves off (pure).
 
 Each resource has four thresholds, two on the way up and two on the way down, so that a level once reached is not left
-by a reading just below it (Exchange's ResourceThrottling). What is measured is `server/resource_readings.py`; who acts
-on it reads `BackPressure`, which costs one comparison while every level is Low.
+by a reading just below it (Exchange's ResourceThrottling). What is measured is in `server/monitoring`; who acts on it
+reads `BackPressure`, which costs one comparison while every level is Low.
 """
 
 import math

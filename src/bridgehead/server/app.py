@@ -40,31 +40,31 @@ from bridgehead.receive.sender_exceptions import SenderExceptions
 from bridgehead.receive.server import ReceiveServer, ReceiveServices
 from bridgehead.receive.settings import ReceiveConnector
 from bridgehead.receive.submission_directory import SubmissionDirectory
-from bridgehead.server.alarm_channels import alarm_channels
 from bridgehead.server.api_process import ApiProcess
-from bridgehead.server.certificates import ServerCertificates, own_pair
 from bridgehead.server.config.file_checks import certificate_pairs
 from bridgehead.server.config.load import Loaded
 from bridgehead.server.connector_watch import ConnectorWatch
 from bridgehead.server.devices import DEVICES_FILE, DeviceWatch
 from bridgehead.server.diagnostics import ServerDiagnostics
 from bridgehead.server.early_sockets import EarlySockets
-from bridgehead.server.log_snapshots import LogSnapshots
-from bridgehead.server.logons import Logons
-from bridgehead.server.monitoring import Monitored
+from bridgehead.server.logons.logons import Logons
+from bridgehead.server.monitoring.alarm_channels import alarm_channels
+from bridgehead.server.monitoring.log_snapshots import LogSnapshots
+from bridgehead.server.monitoring.monitored import Monitored
+from bridgehead.server.monitoring.pressure import ResourceMonitor
+from bridgehead.server.monitoring.stage_flows import StageFlows
 from bridgehead.server.notify import Notifier
 from bridgehead.server.oauth import ServerOAuth
 from bridgehead.server.operations import Operations
-from bridgehead.server.outbound_tls import DomainTls
-from bridgehead.server.policy_host import PolicyHost
-from bridgehead.server.pressure import ResourceMonitor
 from bridgehead.server.queue_actions import make_actions, make_standing_rules, restore_suspensions
 from bridgehead.server.queue_store import TIDY_SECONDS, make_store, mind_safety_net
 from bridgehead.server.rooms import Rooms, secure_domains
-from bridgehead.server.stage_flows import StageFlows
 from bridgehead.server.submission_directories import submission_directories, use_directories
 from bridgehead.server.telemetry_process import TelemetryProcess
-from bridgehead.server.tls_reports import TlsReports
+from bridgehead.server.tls.certificates import ServerCertificates, own_pair
+from bridgehead.server.tls.outbound import DomainTls
+from bridgehead.server.tls.policy_host import PolicyHost
+from bridgehead.server.tls.reports import TlsReports
 from bridgehead.server.trace import Traces
 from bridgehead.server.workers.desk import WorkerDesk, own_methods
 from bridgehead.server.workers.elsewhere import Elsewhere

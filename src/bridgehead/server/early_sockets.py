@@ -6,8 +6,8 @@ import socket
 
 from bridgehead.net.acme_responders import bind
 from bridgehead.net.ip_range import Binding, parse_binding
-from bridgehead.server.acme import bind_early
 from bridgehead.server.config.schema import Configuration
+from bridgehead.server.tls.acme import bind_early
 
 
 class EarlySockets:

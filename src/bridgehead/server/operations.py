@@ -18,7 +18,6 @@ from bridgehead.directory.lookup import DirectoryUnavailable
 from bridgehead.monitoring.watch import Watch
 from bridgehead.queues.store import ItemFilter, Problem, QueuedItem, QueueKind, QueueState, QueueSummary
 from bridgehead.receive.sender_exceptions import SenderExceptions
-from bridgehead.server.certificates import ServerCertificates, own_pair
 from bridgehead.server.config.check import load_checked
 from bridgehead.server.config.file_checks import certificate_pairs
 from bridgehead.server.config.problem import ConfigurationError
@@ -26,14 +25,15 @@ from bridgehead.server.config.reloaded import reloaded
 from bridgehead.server.connector_watch import ConnectorWatch
 from bridgehead.server.devices import DeviceWatch
 from bridgehead.server.diagnostics import ServerDiagnostics
-from bridgehead.server.lockouts import Lockouts
-from bridgehead.server.monitoring import Monitored
+from bridgehead.server.logons.lockouts import Lockouts
+from bridgehead.server.monitoring.monitored import Monitored
 from bridgehead.server.oauth import ServerOAuth
 from bridgehead.server.queue_actions import queue_activity, resume_stage, suspend_stage
 from bridgehead.server.rooms import Rooms, secure_domains
 from bridgehead.server.submission_directories import changed_directories, use_directories
-from bridgehead.server.tls_policies import TlsPolicies
-from bridgehead.server.tls_reports import TlsReports
+from bridgehead.server.tls.certificates import ServerCertificates, own_pair
+from bridgehead.server.tls.policies import TlsPolicies
+from bridgehead.server.tls.reports import TlsReports
 from bridgehead.server.trace import Traces
 from bridgehead.tracking.events import EventId
 from bridgehead.tracking.settings import LogSettings

@@ -22,7 +22,7 @@ from bridgehead.monitoring.book import AlarmBook
 from bridgehead.net.resolver import DnsLookup
 from bridgehead.receive.authentication_settings import AuthServer, TokenAlgorithm
 from bridgehead.receive.issuer_keys import MIN_SECONDS
-from bridgehead.server.token_issuers import TokenIssuers
+from bridgehead.server.logons.token_issuers import TokenIssuers
 from bridgehead.smtp.sasl_oauth import TokenVerdict
 from support.certificates import Authority
 from support.openid_provider import AUDIENCE, OpenIdProvider, segment, unsigned

@@ -36,14 +36,14 @@ from bridgehead.receive.connector import ReceiveConnectors
 from bridgehead.receive.crowd import Crowd
 from bridgehead.receive.server import bind_sockets
 from bridgehead.server.api_process import ApiProcess
-from bridgehead.server.certificates import own_pair
 from bridgehead.server.config.check import load_checked
 from bridgehead.server.config.load import Loaded
 from bridgehead.server.config.problem import ConfigurationError
-from bridgehead.server.monitoring import management_troubles
+from bridgehead.server.monitoring.monitored import management_troubles
 from bridgehead.server.notify import Notifier
 from bridgehead.server.process import CANNOT_START, Bound, announce, reload_on_signal, stop_on_signals, tell_gathered
 from bridgehead.server.rooms import open_directory
+from bridgehead.server.tls.certificates import own_pair
 from bridgehead.server.workers.asking import SYSTEM, Asked, combined
 from bridgehead.server.workers.desk import WorkerDesk
 from bridgehead.server.workers.elsewhere import Trouble

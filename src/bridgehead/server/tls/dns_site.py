@@ -15,8 +15,8 @@ from bridgehead.net.certificate_chain import ChainFacts, read_chain_file
 from bridgehead.net.certificates import CertificateError
 from bridgehead.receive.settings import PermissionGroup
 from bridgehead.routing.tls_policy import name_matches
-from bridgehead.server.acme import FOLDER
-from bridgehead.server.pending_certificates import PendingCertificates
+from bridgehead.server.tls.acme import FOLDER
+from bridgehead.server.tls.pending_certificates import PendingCertificates
 
 if TYPE_CHECKING:
     from bridgehead.server.app import Application

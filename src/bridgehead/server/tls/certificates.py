@@ -21,10 +21,10 @@ from bridgehead.net.ip_range import Binding
 from bridgehead.net.resolver import Outcome
 from bridgehead.net.secure_resolver import SecureResolver
 from bridgehead.routing.dane import tlsa_record
-from bridgehead.server.acme import AcmeKeeper
 from bridgehead.server.config.file_checks import certificate_pairs
 from bridgehead.server.config.load import Loaded
-from bridgehead.server.dns_site import dns_site
+from bridgehead.server.tls.acme import AcmeKeeper
+from bridgehead.server.tls.dns_site import dns_site
 from bridgehead.tracking.alarms import Severity
 
 if TYPE_CHECKING:

@@ -27,7 +27,7 @@ from bridgehead.mail.limits import TLS_REPORTED_DOMAINS
 from bridgehead.net.https import HttpFault, HttpsClient
 from bridgehead.net.resolver import Outcome
 from bridgehead.queues.store import StoreFault
-from bridgehead.server.tls_report_inbox import ReadSource
+from bridgehead.server.tls.report_inbox import ReadSource
 from bridgehead.tracking.events import EventId, event_for
 from bridgehead.tracking.tls_reports.document import NotATlsReport, Report, decode, encode
 from bridgehead.tracking.tls_reports.file import Outgoing, Received, TlsReportFile

@@ -28,10 +28,10 @@ from bridgehead.queues.pressure import (
 )
 from bridgehead.queues.settings import BackPressureSettings
 from bridgehead.queues.store import QueueKind, StoreFault
-from bridgehead.server import resource_readings
+from bridgehead.server.monitoring import resource_readings
 from bridgehead.tracking.alarms import Alarms, Severity
 
-log = logging.getLogger("bridgehead.server.pressure")
+log = logging.getLogger("bridgehead.server.monitoring.pressure")
 
 _DRIVES: Final = (Resource.DATABASE_USED_SPACE, Resource.USED_DISK_SPACE)
 _CONSUMERS_SECONDS: Final = 60.0

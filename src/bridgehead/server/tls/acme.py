@@ -30,8 +30,8 @@ from bridgehead.net.certificates import CertificateError
 from bridgehead.net.dns_update import DnsAccess, DnsResponder
 from bridgehead.net.ip_range import Binding, parse_binding
 from bridgehead.net.secrets import read_secret
-from bridgehead.server.pending_certificates import PendingCertificates
-from bridgehead.server.renewal_times import delay_after, jitter, renewal_time
+from bridgehead.server.tls.pending_certificates import PendingCertificates
+from bridgehead.server.tls.renewal_times import delay_after, jitter, renewal_time
 from bridgehead.tracking.alarms import Severity
 
 if TYPE_CHECKING:

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from bridgehead.net.certificate_chain import read_chain_file
-from bridgehead.server.renewal_times import delay_after, renewal_time
+from bridgehead.server.tls.renewal_times import delay_after, renewal_time
 from support.certificates import Authority
 
 DAY = 86400.0

@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: MIT
 """Who judges logons in the running server: the users file, LDAP, tokens and Kerberos behind one `Authenticator`.
 
-How each of them judges is in `receive/authentication` and `receive/ldap`; their alarms are in `ldap_logins`,
+How each of them judges is in `receive/authentication` and `receive/ldap`; their alarms are in `ldap`,
 `token_issuers` and `lockouts`.
 """
 
@@ -14,9 +14,9 @@ from bridgehead.net.clock import Clock
 from bridgehead.net.resolver import DnsLookup
 from bridgehead.receive.authentication import Authenticator
 from bridgehead.server.config.load import Loaded
-from bridgehead.server.ldap_logins import LdapDesk
-from bridgehead.server.lockouts import Lockouts
-from bridgehead.server.token_issuers import TokenIssuers
+from bridgehead.server.logons.ldap import LdapDesk
+from bridgehead.server.logons.lockouts import Lockouts
+from bridgehead.server.logons.token_issuers import TokenIssuers
 from bridgehead.tracking.alarms import Alarms
 
 

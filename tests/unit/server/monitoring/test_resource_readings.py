@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from bridgehead.server.resource_readings import MemoryReader, disk, folder_size, size_text
+from bridgehead.server.monitoring.resource_readings import MemoryReader, disk, folder_size, size_text
 
 GB = 1024**3
 PAGE = os.sysconf("SC_PAGE_SIZE")
