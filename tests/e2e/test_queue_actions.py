@@ -179,7 +179,32 @@ def test_redirect_sends_by_another_connector_and_to_another_host(make_server: Ca
         )  # fmt: skip
         backup.wait(3)
         server.wait_until_empty()
+        for number, way, why in (
+            (first["id"], f"Backup/127.0.0.1:{backup.port}", ""),
+            (first["id"] + 1, "Routes/[127.0.0.1]", " (the line is down)"),
+        ):
+            story = server.ask("trace", str(number))
+            [moved] = [step for step in story["steps"] if step["event"] == "AGENTINFO"]
+            assert moved["what"].startswith(f"redirected to {way} by ")
+            assert f"{why}, action " in moved["what"]
+            routed = [step for step in story["steps"] if step["event"] == "ROUTE"][-1]
+            assert routed["reason"] == f"it was {moved['what']}"
     dead.close()
+
+
+def test_the_story_tells_who_held_a_message_and_who_let_it_go(make_server: Callable[..., Server]) -> None:
+    with Sink() as sink:
+        server = make_server(sink.port).start()
+        server.succeed(
+            "standing-rule", "add", "hold", "--filter", "{FromAddress -like '*@fabrikam.test'}", "--reason", "audit"
+        )
+        server.send("a@fabrikam.test", "x@adatum.test", b"Subject: held\r\n\r\nhello\r\n", "secured")
+        held = wait_until(lambda: server.ask("message", "list", "--filter", "{HoldReason -eq audit}"))
+        server.succeed("standing-rule", "cancel", "1")
+        sink.wait(1)
+        told = server.succeed("trace", str(held[0]["id"]))
+    assert "AGENTINFO let go by " in told
+    assert "had suspended it at 20" in told
 
 
 def test_priority_and_expiry_change_and_change_back(make_server: Callable[..., Server], closed_sink: Sink) -> None:

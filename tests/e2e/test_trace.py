@@ -102,8 +102,11 @@ def test_failures_have_their_conversation_without_verbose(make_server: Callable[
     assert (">", "RCPT TO:<x@adatum.test>") in said
     assert said[-1] == ("<", "451 4.7.1 Greylisted, try later")
     assert not any("hello" in text for _, text in said)
-    assert sent["transcript"] == []
-    [hint] = [note for note in story["notes"] if "transcript" in note]
+    assert [f"{line['event']} {line['data']}" for line in sent["transcript"] if line["data"]][-3:] == [
+        "> MAIL FROM:<a@fabrikam.test>", "> RCPT TO:<x@adatum.test>", "< 250 2.6.0 taken",
+    ]  # fmt: skip
+    assert "put together from the log" in sent["note"]
+    [hint] = [note for note in story["notes"] if "conversations" in note]
     assert 'protocol_logging_level = "Verbose" for send connector "Everything"' in hint
     assert "451 4.7.1 Greylisted" in server.succeed("trace", "quiet@fabrikam.test")
     server.stop()

@@ -30,6 +30,9 @@ class DiagnosedStore:
     def hosts(self, queue: str = "") -> list[HostFacts]:
         return self.flights.hosts(queue)
 
+    def opening(self, session: str) -> Sequence[str]:
+        return self.flights.opening(session)
+
     def refusals(self, source: str = "") -> list[RefusalFacts]:
         return self.flights.refusals(source)
 

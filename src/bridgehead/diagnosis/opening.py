@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: MIT
 """What a server said at the beginning of a session: banner and EHLO keywords out of the octets that came."""
 
+from collections.abc import Iterable
 from typing import NamedTuple
 
 from bridgehead.mail.header import clean_text
@@ -29,6 +30,25 @@ def said_in(heard: bytes) -> Said:
             answer = []
     banner = lines[0][4:] if lines else ""
     return Said(banner, answers[-1], answers[0]) if answers else Said(banner, (), ())
+
+
+def opening_lines(pieces: Iterable[tuple[bool, bytes]], tls: str) -> list[str]:
+    """A session's beginning, as lines of the protocol log.
+
+    Args:
+        pieces: what was said, in order, each with whether we said it; without secrets.
+        tls: protocol and cipher, "" for a session in clear.
+    """
+    lines: list[str] = []
+    secure = False
+    for ours, data in pieces:
+        lines += [f"{'>' if ours else '<'} {text}" for text in lines_of(data)]
+        if ours and data.upper().startswith(b"STARTTLS"):
+            secure = True
+        elif not ours and secure and data.startswith(b"220") and tls:
+            lines.append(f"* TLS negotiated: {tls}")
+            secure = False
+    return lines
 
 
 def lines_of(data: bytes) -> list[str]:

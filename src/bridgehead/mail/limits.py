@@ -213,6 +213,8 @@ FLIGHTS_PER_DESTINATION: Final = 8
 """Failures of different kinds kept for one of them."""
 FLIGHT_TRANSCRIPT_BYTES: Final = 4_096
 """Characters of one kept transcript."""
+GOOD_SESSIONS: Final = 4
+"""Sessions in which all went well whose beginning is kept for each of them."""
 REFUSED_SOURCES: Final = 512
 """Clients whose refusals at our door are kept."""
 REFUSALS_PER_SOURCE: Final = 8

@@ -74,6 +74,10 @@ class ServerDiagnostics:
         """Addresses that took mail."""
         return self._application.logs.flights.hosts(queue)
 
+    def opening(self, session: str) -> Sequence[str]:
+        """How a good session began."""
+        return self._application.logs.flights.opening(session)
+
     def refusals(self, source: str = "") -> list[RefusalFacts]:
         """What clients were refused, with what the configuration says about it now."""
         return [self._completed(one) for one in self._application.logs.flights.refusals(source)]

@@ -20,6 +20,7 @@ COPIED: Final = "DeliverToMailboxAndForward"
 class EventId(StrEnum):
     """Message tracking event ids that occur here."""
 
+    AGENTINFO = "AGENTINFO"
     BADMAIL = "BADMAIL"
     DEFER = "DEFER"
     DELIVER = "DELIVER"
@@ -70,6 +71,12 @@ class TrackingEvent(msgspec.Struct):
     original_client_ip: str = ""
     custom_data: str = ""
     original_server_ip: str = ""
+
+
+def change_context(action: int, by: str, reason: str, **facts: str) -> str:
+    """The same of a change by an action of an administrator; the reason comes last, since it may hold anything."""
+    said = "".join(f"{name}={text};" for name, text in facts.items())
+    return clean_text(f"Action={action};By={by};{said}Reason={reason}", LOGGED_TEXT)
 
 
 def handling_context(handling: Handling) -> str:

@@ -8,17 +8,19 @@ thread that writes the logs, so that a restart forgets little. Content and crede
 
 import logging
 import os
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
-from typing import Final, TypeVar
+from typing import Final, NamedTuple, TypeVar
 
 import msgspec
 
 from bridgehead.diagnosis.facts import SESSION_PHASES, AttemptFacts, HostFacts, RefusalFacts
+from bridgehead.diagnosis.opening import opening_lines
 from bridgehead.mail.limits import (
     FLIGHT_DESTINATIONS,
     FLIGHT_TRANSCRIPT_BYTES,
     FLIGHTS_PER_DESTINATION,
+    GOOD_SESSIONS,
     REFUSALS_PER_SOURCE,
     REFUSED_SOURCES,
 )
@@ -47,6 +49,14 @@ class _Saved(msgspec.Struct):
     refusals: list[list[RefusalFacts]] = []
 
 
+class _Opening(NamedTuple):
+    """How a good session began."""
+
+    session: str
+    pieces: Sequence[tuple[bool, bytes]]
+    tls: object
+
+
 class FlightRecorder:
     """Implements `tracking.ports.Flights`. All methods but `save` on the event loop.
 
@@ -61,6 +71,7 @@ class FlightRecorder:
         self._attempts: dict[_Place, list[AttemptFacts]] = {}
         self._hosts: dict[_Place, HostFacts] = {}
         self._refusals: dict[str, list[RefusalFacts]] = {}
+        self._openings: dict[_Place, list[_Opening]] = {}
         self._changed = False
         self._saved_at = 0.0
 
@@ -86,11 +97,17 @@ class FlightRecorder:
 
     def delivered(
         self, queue: str, host: str, address: str, port: int, *, messages: int, last: float, local: str,
-        encrypted: bool, heard: bytes,
+        encrypted: bool, heard: bytes, session: str = "", opening: Sequence[tuple[bool, bytes]] = (),
+        tls: object = None,
     ) -> None:  # fmt: skip
         """A session ended that took `messages`, the last of them at `last`. Failures to get a session at this address
-        are past with that."""
+        are past with that. How the last few began is kept until the process ends, as it came: lines are made of it
+        when somebody asks."""
         place = (queue, address, port)
+        if session:
+            good = _renewed(self._openings, place, FLIGHT_DESTINATIONS)
+            good[:] = [one for one in good if one.session != session][1 - GOOD_SESSIONS :]
+            good.append(_Opening(session, opening, tls))
         facts = self._hosts.pop(place, None) or HostFacts(
             queue=queue, host=host, address=address, port=port, first_good=last
         )
@@ -139,6 +156,14 @@ class FlightRecorder:
     def hosts(self, queue: str = "") -> list[HostFacts]:
         """Addresses of one queue, of all with "", that took mail."""
         return [facts for place, facts in self._hosts.items() if queue in ("", place[0])]
+
+    def opening(self, session: str) -> tuple[str, ...]:
+        """How one of the last good sessions began, as lines; none where that is not known any more."""
+        for kept in self._openings.values():
+            for one in kept:
+                if one.session == session:
+                    return _bounded(opening_lines(one.pieces, str(one.tls) if one.tls is not None else ""))
+        return ()
 
     def refusals(self, source: str = "") -> list[RefusalFacts]:
         """What one source was refused, all sources with "", oldest first."""

@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: MIT
 """What the stages need of tracking, and nothing more: somewhere to put events and transcript lines."""
 
+from collections.abc import Sequence
 from typing import Protocol
 
 from bridgehead.diagnosis.facts import AttemptFacts, RefusalFacts
@@ -45,9 +46,13 @@ class Flights(Protocol):
 
     def delivered(
         self, queue: str, host: str, address: str, port: int, *, messages: int, last: float, local: str,
-        encrypted: bool, heard: bytes,
+        encrypted: bool, heard: bytes, session: str = "", opening: Sequence[tuple[bool, bytes]] = (),
+        tls: object = None,
     ) -> None:  # fmt: skip
-        """A session is over in which so many messages were taken, the last at this Unix time."""
+        """A session is over in which so many messages were taken, the last at this Unix time.
+
+        `opening`: what was said at its beginning, without secrets; `tls`: protocol and cipher as text, or None.
+        """
 
     def refused(self, facts: RefusalFacts) -> None:
         """Our own door refused something."""
@@ -61,7 +66,8 @@ class NoFlights:
 
     def delivered(
         self, queue: str, host: str, address: str, port: int, *, messages: int, last: float, local: str,
-        encrypted: bool, heard: bytes,
+        encrypted: bool, heard: bytes, session: str = "", opening: Sequence[tuple[bool, bytes]] = (),
+        tls: object = None,
     ) -> None:  # fmt: skip
         """Forget it."""
 

@@ -9,6 +9,7 @@ from bridgehead.mail.limits import (
     FLIGHT_DESTINATIONS,
     FLIGHT_TRANSCRIPT_BYTES,
     FLIGHTS_PER_DESTINATION,
+    GOOD_SESSIONS,
     REFUSALS_PER_SOURCE,
     REFUSED_SOURCES,
 )
@@ -63,6 +64,25 @@ def test_a_success_ends_what_kept_sessions_from_being_had_and_not_what_was_said_
     }  # fmt: skip
     (host,) = one.hosts("To x/x.test")
     assert (host.good, host.sessions, host.starttls, host.encrypted) == (3, 1, 1, 1)
+
+
+def test_how_the_last_good_sessions_of_each_destination_began_is_kept(tmp_path: Path) -> None:
+    one = recorder(tmp_path, Now())
+    pieces = [(False, b"220 mx\r\n"), (True, b"EHLO us\r\n"), (False, b"250-mx\r\n250 STARTTLS\r\n"),
+              (True, b"STARTTLS\r\n"), (False, b"220 go\r\n")]  # fmt: skip
+    for address, count in (("192.0.2.1", GOOD_SESSIONS + 2), ("192.0.2.2", 1)):
+        for number in range(count):
+            for _ in range(2):  # told in the midst of a session, and at its end
+                one.delivered(
+                    "To x/x.test", "mx", address, 25, messages=1, last=1.0, local="", encrypted=True, heard=b"",
+                    session=f"{address}#{number}", opening=pieces, tls="TLSv1.3 with X",
+                )  # fmt: skip
+    kept = [number for number in range(GOOD_SESSIONS + 2) if one.opening(f"192.0.2.1#{number}")]
+    assert kept == list(range(2, GOOD_SESSIONS + 2))
+    assert one.opening("192.0.2.2#0") == (
+        "< 220 mx", "> EHLO us", "< 250-mx", "< 250 STARTTLS", "> STARTTLS", "< 220 go",
+        "* TLS negotiated: TLSv1.3 with X",
+    )  # fmt: skip
 
 
 def test_memory_is_bounded_and_the_longest_unused_makes_room(tmp_path: Path) -> None:

@@ -79,12 +79,15 @@ async def story(server: RunningServer, params: TraceIdentity, _: Caller) -> Stor
     wanted = ItemFilter(network_message_id=network_id, limit=_ENTRIES)
     queued = await list_messages(server, wanted) if network_id else []
     now, flights = datetime.fromtimestamp(server.now(), UTC), server.diagnostics.attempts()
-    return tell(found, traces.connectors, traces.revision, queued, now, traces.past, flights)
+    return tell(
+        found, traces.connectors, traces.revision, queued, now, traces.past, flights, server.diagnostics.opening
+    )  # fmt: skip
 
 
 def _owner(answers: Sequence[Story], _: TraceIdentity) -> Story:
-    """The logs tell all the same; who has the message in a queue knows until now."""
-    return max(answers, key=lambda one: one.total_seconds)
+    """The logs tell all the same; who tried to deliver the message knows what was said, who has it in a queue knows
+    until now."""
+    return max(answers, key=lambda one: (sum(len(step.transcript) for step in one.steps), one.total_seconds))
 
 
 METHODS: Final = {

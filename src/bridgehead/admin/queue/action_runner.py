@@ -10,6 +10,7 @@ means is `selection.py`; the records are kept by `action_archive.py`.
 import asyncio
 import logging
 from collections.abc import Callable, Coroutine
+from datetime import UTC, datetime
 from typing import Final, Protocol
 
 import msgspec
@@ -43,7 +44,7 @@ from bridgehead.queues.store import (
     StoreFault,
 )
 from bridgehead.routing.next_hop import NextHop
-from bridgehead.tracking.events import EventId, event_for
+from bridgehead.tracking.events import EventId, change_context, event_for
 from bridgehead.tracking.ports import Tracker
 
 log = logging.getLogger("bridgehead.admin")
@@ -51,6 +52,8 @@ log = logging.getLogger("bridgehead.admin")
 FAULT_PAUSE: Final = 5.0
 """Seconds until an action goes on after the store failed."""
 QUEUES_NAMED: Final = 100
+_TOLD_KINDS: Final = (ChangeKind.RESUBMIT, ChangeKind.REDIRECT, ChangeKind.RESUME, ChangeKind.SUSPEND)
+"""Changes that the message tracking log tells of; a suspension when it ends."""
 _TOLD: Final = "gone: its sender has been told"
 _LEFT: Final = "gone from the queues"
 
@@ -273,7 +276,7 @@ class ActionRunner:
             if original.change.kind is ChangeKind.REMOVE:
                 for entry in entries:
                     if entry.id in done:
-                        self._track(entry.item, record)
+                        self._track(entry.item, record, self.around.now())
             if not await self._moved(record, notes[-1].part if len(notes) == ACTION_BATCH else 0):
                 return
 
@@ -281,6 +284,7 @@ class ActionRunner:
         self, record: ActionRecord, entries: list[QueuedItem], decide: Decide, note_for: NoteFor, kind: ChangeKind
     ) -> set[int]:  # fmt: skip
         """Change a batch and add it up; the ids that were changed."""
+        when = self.around.now()  # what is let go may have left before the change is told of
         applied = await self.changes.apply(entries, decide, note_for, kind)
         record.done += len(applied.done)
         record.pending += applied.pending
@@ -292,10 +296,9 @@ class ActionRunner:
             if name in record.queues or len(record.queues) < QUEUES_NAMED:
                 record.queues[name] = record.queues.get(name, 0) + count
         done = set(applied.done)
-        if kind is ChangeKind.RESUBMIT:
-            for entry in entries:
-                if entry.id in done:
-                    self._track(entry.item, record)
+        for entry in entries if record.change.kind in _TOLD_KINDS else ():
+            if entry.id in done:
+                self._tell(entry, record, when)
         return done
 
     async def _moved(self, record: ActionRecord, last: int) -> bool:
@@ -306,11 +309,31 @@ class ActionRunner:
         await self.archive.save(record)
         return True
 
-    def _track(self, item: MailItem, record: ActionRecord) -> None:
+    def _tell(self, entry: QueuedItem, record: ActionRecord, when: float) -> None:
+        """Log what an action means for the way of a message, or the time that it took: sent another way, let go."""
+        change, handling = record.change, entry.item.handling
+        facts = {}
+        if change.kind is ChangeKind.RESUBMIT:
+            self._track(entry.item, record, when)
+            return
+        if change.kind is ChangeKind.REDIRECT:
+            to = change.next_hop if not record.undo_of else None
+            facts["Redirected"] = "back" if to is None else str(to).rstrip("/")
+        elif entry.status is MessageStatus.SUSPENDED and handling is not None:
+            facts["HeldBy"] = handling.by
+            facts["Since"] = f"{datetime.fromtimestamp(handling.at, UTC):%Y-%m-%dT%H:%M:%SZ}"
+        else:
+            return
+        recipients = [str(one.forward_path) for one in entry.item.envelope.recipients if not one.state]
+        event = event_for(entry.item, EventId.AGENTINFO, Source.ADMIN, when, recipients)
+        event.source_context = change_context(record.id, change.by, change.reason, **facts)
+        self._tracker.record(event)
+
+    def _track(self, item: MailItem, record: ActionRecord, when: float) -> None:
         """A message goes through the queues anew (RESUBMIT, ADMIN)."""
         recipients = [str(one.forward_path) for one in item.envelope.recipients]
-        event = event_for(item, EventId.RESUBMIT, Source.ADMIN, self.around.now(), recipients)
-        event.source_context = f"Action={record.id};By={record.change.by};Reason={record.change.reason}"
+        event = event_for(item, EventId.RESUBMIT, Source.ADMIN, when, recipients)
+        event.source_context = change_context(record.id, record.change.by, record.change.reason)
         self._tracker.record(event)
 
 

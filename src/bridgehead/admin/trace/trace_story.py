@@ -13,8 +13,8 @@ import msgspec
 from bridgehead.admin.connector.connectors import Connectors, NotChosen
 from bridgehead.admin.queue.messages import MessageView
 from bridgehead.admin.trace.trace_reasons import Past, Reason, Reasons
-from bridgehead.admin.trace.trace_transcripts import transcript
-from bridgehead.admin.trace.trace_words import END_TEXTS, note, tls, what
+from bridgehead.admin.trace.trace_transcripts import MADE_FROM_LOG, Known, Opening, nothing_known, transcript
+from bridgehead.admin.trace.trace_words import END_TEXTS, by_administrator, note, tls, what
 from bridgehead.admin.trace.tracking import RecipientStatus, TracedMessage, recipient_status, view
 from bridgehead.diagnosis.facts import AttemptFacts
 from bridgehead.tracking.outcomes import FINAL
@@ -50,7 +50,8 @@ class Step(msgspec.Struct, frozen=True, kw_only=True):
         reason: why this connector, and `others`: why not each other; `configuration`: the revision that says so.
         tls, login: of the session that brought the message.
         connection: lines of the connectivity log about it.
-        transcript: what was said, from the protocol log, of a failure else from the flight recorder, without times.
+        transcript: what was said, from the protocol log; else, without times, of a failure from the flight recorder,
+            and of what was taken as this event and the beginning of its session tell.
         note: what else is to be known of it.
     """
 
@@ -131,6 +132,7 @@ def tell(
     now: datetime,
     past: Past | None = None,
     flights: Sequence[AttemptFacts] = (),
+    opening: Opening = nothing_known,
 ) -> Story:
     """The story.
 
@@ -138,22 +140,25 @@ def tell(
         connectors: in force now; None where there is no configuration that concerns the message.
         queued: the message's entries in the queues; None where no server could be asked.
         past: configurations that were in force.
-        flights: what the flight recorder knows.
+        flights: what the flight recorder knows of failures, and `opening` of how good sessions began.
     """
-    return _Teller(evidence, Reasons(connectors, revision, past), revision, queued, now, flights).story()
+    reasons = Reasons(connectors, revision, past)
+    return _Teller(evidence, reasons, revision, queued, now, Known(flights, opening)).story()
 
 
 class _Teller:
     def __init__(
         self, evidence: Evidence, reasons: Reasons, revision: str, queued: Sequence[MessageView] | None,
-        now: datetime, flights: Sequence[AttemptFacts],
+        now: datetime, known: Known,
     ) -> None:  # fmt: skip
         self._evidence, self._reasons, self._revision = evidence, reasons, revision
-        self._queued, self._now, self._flights = queued, now, flights
+        self._queued, self._now, self._known = queued, now, known
         self._decided = evidence.message.events[0].time
         self._events = evidence.message.events
         self._last: dict[str, datetime] = {}
         self._routed: set[tuple[str, str]] = set()
+        self._redirected: dict[str, str] = {}
+        """By whom, of forks that an administrator sent another way."""
         self._steps: list[Step] = []
 
     def story(self) -> Story:
@@ -192,12 +197,14 @@ class _Teller:
             self._route(event, before or event.time)
         elif event.event_id in _DECISIONS:
             self._decided = event.time
+        elif event.event_id == "AGENTINFO" and ";Redirected=" in event.source_context:
+            self._redirected[event.internal_message_id] = by_administrator(event)
         attempt = self._attempt_seconds(event)
         if attempt is not None and before is not None:
             attempt = min(attempt, since)
         reason = self._reasons.received(event) if event.event_id == "RECEIVE" else Reason()
         session = self._session(event)
-        said, of_whom = transcript(event, session, self._flights)
+        said, of_whom = transcript(event, session, self._known)
         self._steps.append(
             Step(
                 time=event.time,
@@ -263,6 +270,8 @@ class _Teller:
             self._routed.add((domain, event.connector_id))
             recipients = [one for one in event.recipient_address if one.rpartition("@")[2] == domain]
             reason = self._reasons.sent(event, recipients[0], size, self._decided)
+            if event.internal_message_id in self._redirected:
+                reason = Reason(text=f"it was {self._redirected[event.internal_message_id]}")
             self._steps.append(
                 Step(
                     time=when,
@@ -286,6 +295,10 @@ class _Teller:
         for domain in list(dict.fromkeys(address.rpartition("@")[2] for address in pending))[:_DOMAINS]:
             recipients = [address for address in pending if address.rpartition("@")[2] == domain]
             reason = None if domain in routed else self._reasons.waits(recipients[0], entry.size, self._decided)
+            if str(entry.id) in self._redirected:
+                reason = Reason(
+                    text=f"it was {self._redirected[str(entry.id)]}", connector=entry.queue.partition("/")[0]
+                )
             if reason is None:
                 continue
             self._steps.append(
@@ -366,11 +379,11 @@ class _Teller:
         for gone in self._reasons.lost:
             present = f"the present {self._revision}".rstrip()
             notes.append(f"configuration {gone} is no longer kept; what it decided is explained by {present}")
-        silent = [step for step in self._steps if step.event in _ATTEMPTS and step.session_id and not step.transcript]
+        made = [step for step in self._steps if MADE_FROM_LOG in step.note]
         notes += [
-            f'no transcript of what was taken: set protocol_logging_level = "Verbose" for send connector "{name}",'
-            " then `bridgehead reload`"
-            for name in list(dict.fromkeys(step.connector for step in silent))[:_DOMAINS]
+            f"conversations about messages that were taken are put together from the log: with protocol_logging_level"
+            f' = "Verbose" for send connector "{name}", then `bridgehead reload`, they are kept as they were'
+            for name in list(dict.fromkeys(step.connector for step in made))[:_DOMAINS]
         ]
         return notes
 

@@ -1,11 +1,14 @@
 # SPDX-License-Identifier: MIT
 """The conversation that an event came of: from the protocol log, else from the flight recorder.
 
-The flight recorder keeps failures without having been switched on, alike ones as one record with the last of them.
+The flight recorder keeps failures without having been switched on, alike ones as one record with the last of them, and
+how the last good sessions of each destination began. What was taken in one of those is put together from its event: a
+message that was sent had its sender and recipients accepted, and the reply to its content stands in the log.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from datetime import UTC, datetime
+from typing import Final, NamedTuple
 
 from bridgehead.diagnosis.facts import AttemptFacts
 from bridgehead.tracking.event_line import FoundEvent
@@ -15,28 +18,60 @@ from bridgehead.tracking.trace.transcripts import SessionLog, TranscriptLine
 _FAILURES = frozenset({"DEFER", "FAIL"})
 _SLACK_SECONDS = 5.0
 """Between a failure and its events."""
+MADE_FROM_LOG: Final = "the conversation is put together from the log"
+_SHOWN_RECIPIENTS: Final = 5
+
+Opening = Callable[[str], Sequence[str]]
+"""How a session began, by its id."""
+
+
+def nothing_known(_: str) -> Sequence[str]:
+    """Of no session anything is known."""
+    return ()
+
+
+class Known(NamedTuple):
+    """What the flight recorder knows: failures, and how good sessions began."""
+
+    flights: Sequence[AttemptFacts] = ()
+    opening: Opening = nothing_known
 
 
 def transcript(
-    event: FoundEvent, session: SessionLog | None, flights: Sequence[AttemptFacts]
+    event: FoundEvent, session: SessionLog | None, known: Known
 ) -> tuple[list[TranscriptLine], str]:  # fmt: skip
     """Lines about an event, and what is to be known of them."""
     lines = session.about(event.time) if session is not None else []
+    if not lines and event.event_id == "SEND" and session_of(event):
+        return _of_taken(event, known.opening(session_of(event)))
     if lines or event.event_id not in _FAILURES:
         return lines, ""
-    flight = _flight_of(event, flights)
+    flight = _flight_of(event, known.flights)
     if flight is None:
         return [], ""
     if flight.session and flight.session == session_of(event):
-        return _recorded(flight), ""
+        return _lines(flight.transcript), ""
     alike = f", the last of {flight.count} that failed alike" if flight.count > 1 else ""
-    return _recorded(flight), f"the conversation is that of {_when(flight)}{alike}"
+    return _lines(flight.transcript), f"the conversation is that of {_when(flight)}{alike}"
 
 
-def _recorded(flight: AttemptFacts) -> list[TranscriptLine]:
+def _of_taken(event: FoundEvent, opening: Sequence[str]) -> tuple[list[TranscriptLine], str]:
+    """What was said about a message that was taken, as far as that is certain."""
+    people = event.recipient_address
+    said = [f"> MAIL FROM:<{event.return_path.strip('<>')}>"]
+    said += [f"> RCPT TO:<{one}>" for one in people[:_SHOWN_RECIPIENTS]]
+    if (more := len(people) - _SHOWN_RECIPIENTS) > 0:
+        said.append(f"* … and {more} recipients more")
+    said.append("* sender and recipients were accepted, and the content was sent")
+    said += [f"< {reply}" for reply in dict.fromkeys(event.recipient_status) if reply]
+    note = MADE_FROM_LOG if opening else f"{MADE_FROM_LOG}; how its session began is not known any more, or not yet"
+    return _lines([*opening, *said]), note
+
+
+def _lines(transcript: Sequence[str]) -> list[TranscriptLine]:
     """A record's lines; only the end of a session has a time."""
     lines = []
-    for line in flight.transcript:
+    for line in transcript:
         event, _, text = line.partition(" ")
         said = event in (">", "<")
         lines.append(TranscriptLine("", event, text if said else "", "" if said else text))

@@ -50,11 +50,27 @@ def what(event: FoundEvent) -> str:
             return "report written"
         case "RESUBMIT":
             return "submitted again"
+        case "AGENTINFO" if event.source == "ADMIN":
+            return by_administrator(event)
         case "POISONMESSAGE":
             return "set aside as poison"
         case "DROP":
             return "dropped"
     return event.event_id.lower()
+
+
+def by_administrator(event: FoundEvent) -> str:
+    """What an action did to the message, by whom, and why."""
+    told = event.source_context
+    number, by, reason = _fact(told, "Action="), _fact(told, ";By="), told.partition(";Reason=")[2]
+    who = f"by {by}{f' ({reason})' if reason else ''}, action {number}"
+    if to := _fact(told, ";Redirected="):
+        return f"redirected {'back to where it was' if to == 'back' else f'to {to}'} {who}"
+    return f"let go {who}; {_fact(told, ';HeldBy=')} had suspended it at {_fact(told, ';Since=')}"
+
+
+def _fact(text: str, name: str) -> str:
+    return text.partition(";Reason=")[0].partition(name)[2].partition(";")[0]
 
 
 def _host(name: str, address: str) -> str:
@@ -86,6 +102,7 @@ def note(event: FoundEvent) -> str:
     if "TlsPolicy" in event.facts:
         said.append(f"TLS policy: {event.facts['TlsPolicy']}")
     context = event.source_context
-    if context and not session_of(event) and not context.startswith("InternalMessageId="):
+    told = event.event_id == "AGENTINFO" or context.startswith("InternalMessageId=")
+    if context and not session_of(event) and not told:
         said.append(context)
     return "; ".join(said)

@@ -29,6 +29,9 @@ class Diagnostics(Protocol):
     def hosts(self, queue: str = "") -> list[HostFacts]:
         """Addresses that took mail of one queue, of all with ""."""
 
+    def opening(self, session: str) -> Sequence[str]:
+        """How a session of ours began in which all went well, as lines; nothing where that is not known any more."""
+
     def refusals(self, source: str = "") -> list[RefusalFacts]:
         """What one client was refused, all with "", completed with what the configuration says now."""
 

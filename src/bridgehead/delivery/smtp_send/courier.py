@@ -181,7 +181,7 @@ class SmtpCourier(SessionPoolCourier):
         self._factory.flights.delivered(
             self._flight.queue, target.host, target.address, target.port, messages=session.good - session.told,
             last=self._factory.clock.now(), local=client.local, encrypted=client.tls is not None,
-            heard=client.heard_at_opening,
+            heard=client.heard_at_opening, session=session.session_id, opening=client.opening, tls=client.tls,
         )  # fmt: skip
         session.told = session.good
 

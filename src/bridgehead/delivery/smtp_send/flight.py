@@ -13,7 +13,7 @@ from bridgehead.delivery.smtp_send.log_on import TokenRefused
 from bridgehead.delivery.smtp_send.prepare import Outgoing
 from bridgehead.delivery.smtp_send.security import HostUnusable
 from bridgehead.diagnosis.facts import AttemptFacts, How, Phase
-from bridgehead.diagnosis.opening import lines_of, said_in
+from bridgehead.diagnosis.opening import lines_of, opening_lines, said_in
 from bridgehead.mail.delivery_status import Action, DeliveryStatus
 from bridgehead.mail.header import clean_text
 from bridgehead.mail.limits import DIAGNOSTIC_TEXT, LOGGED_TEXT
@@ -88,7 +88,7 @@ class FlightFacts:
             facts.transcript = (f"* connecting to {target.address}:{target.port}", f"* {facts.error}")
         else:
             facts.seconds = client.seconds_open
-            facts.transcript = (*opening_lines(client), f"* {facts.error}")
+            facts.transcript = (*_opening(client), f"* {facts.error}")
         return facts
 
     def transaction(
@@ -112,7 +112,7 @@ class FlightFacts:
         facts.sender = str(transaction.reverse_path)
         facts.recipients = tuple(str(one.forward_path) for one in transaction.recipients[:_SHOWN_RECIPIENTS])
         facts.seconds = client.seconds_open
-        facts.transcript = (*opening_lines(client), *_message_lines(facts, client, transaction))
+        facts.transcript = (*_opening(client), *_message_lines(facts, client, transaction))
         return facts
 
     def _facts(
@@ -211,18 +211,8 @@ def _phase_of(transaction: Transaction, status: DeliveryStatus, ended: Connectio
 # --- transcripts ---
 
 
-def opening_lines(client: SmtpClient) -> list[str]:
-    """A session's beginning, as lines of the protocol log."""
-    lines: list[str] = []
-    secure = False
-    for ours, data in client.opening:
-        lines += [f"{'>' if ours else '<'} {text}" for text in lines_of(data)]
-        if ours and data.upper().startswith(b"STARTTLS"):
-            secure = True
-        elif not ours and secure and data.startswith(b"220") and client.tls is not None:
-            lines.append(f"* TLS negotiated: {client.tls}")
-            secure = False
-    return lines
+def _opening(client: SmtpClient) -> list[str]:
+    return opening_lines(client.opening, str(client.tls) if client.tls is not None else "")
 
 
 def _message_lines(facts: AttemptFacts, client: SmtpClient, transaction: Transaction) -> list[str]:

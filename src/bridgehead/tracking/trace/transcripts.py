@@ -46,10 +46,12 @@ class SessionLog(msgspec.Struct):
 
     def about(self, moment: datetime) -> list[TranscriptLine]:
         """The part of the conversation that a message is in whose end is tracked at `moment`: how the session began,
-        and the transaction under way then."""
+        and the transaction under way then. How the session was closed afterwards is nothing about it."""
         opening: list[TranscriptLine] = []
         transactions: list[list[TranscriptLine]] = []
         for line in self.conversation:
+            if line.event in "><" and line.data.upper() == "QUIT":
+                break
             if line.event in "><" and line.data[:10].upper() == "MAIL FROM:":
                 transactions.append([])
             (transactions[-1] if transactions else opening).append(line)
