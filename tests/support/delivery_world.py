@@ -166,6 +166,7 @@ class World:
     async def start(self) -> None:
         await self.store.open()  # type: ignore[operator]
         await self.dispatcher.start()
+        await self.dispatcher.take_up()
 
     async def stop(self) -> None:
         self.store.broken = False

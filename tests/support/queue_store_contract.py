@@ -449,9 +449,11 @@ class QueueStoreContract:
         assert here.counts_by_status == {READY: 1, RETRY: 1}
         assert here.total_bytes == sum(one.item.size for one in await store.list_items(ItemFilter(next_hop=HOP)))
         assert found[DELIVERY, OTHER_HOP].state == state
+        assert await store.queue_states() == [state]
         store.set_queue_state(QueueState(queue=DELIVERY, next_hop=OTHER_HOP))
         await store.committed(Transaction())
         assert (DELIVERY, OTHER_HOP) not in {(one.state.queue, one.state.next_hop) for one in await store.queues()}
+        assert await store.queue_states() == []
 
     async def test_an_overview_adds_up_and_names_the_largest_queues(self, store: QueueStore) -> None:
         await put(

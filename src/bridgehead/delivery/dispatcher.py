@@ -94,13 +94,12 @@ class Dispatcher:
     # --- life --------------------------------------------------------------------------------------------------------
 
     async def start(self) -> None:
-        """Take up what the store holds. Raises StoreFault."""
+        """Begin with the queues whose state is kept; `take_up` finds the others. Raises StoreFault."""
         self._running = True
         self._next_sweep = self.clock.monotonic()
         latest = self._set_back.started(self.settings)
         await self._set_back.catch_up()
-        for summary in await self.store.queues():
-            state = summary.state
+        for state in await self.store.queue_states():
             if state.next_retry > latest:
                 state.next_retry = self.clock.now()
             if state.queue is QueueKind.DELIVERY and state.next_hop is not None:
@@ -110,6 +109,13 @@ class Dispatcher:
                 queue.notice_disk()
         self._sample()
         self.look()
+
+    async def take_up(self) -> None:
+        """Deliver from every queue that the store holds, which takes a while to find out where messages are many: mail
+        may come and leave meanwhile. Raises StoreFault."""
+        for summary in await self.store.queues():
+            if self._running and summary.state.next_hop is not None:
+                self._queue(summary.state.next_hop).notice_disk()
 
     async def stop(self) -> None:
         """Begin nothing new, let couriers finish or put back, and give back what lies in memory."""

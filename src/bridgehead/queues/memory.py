@@ -261,6 +261,9 @@ class MemoryQueueStore:
         states = {(QueueKind(queue), next_hop_of(key)): state_of(one) for (queue, key), one in self._states.items()}
         return overview_of(self._entries(), {key: state.status for key, state in states.items()}, limit)
 
+    async def queue_states(self) -> list[QueueState]:
+        return [state_of(record) for record in self._states.values()]
+
     async def queues(self) -> list[QueueSummary]:
         states = {(queue, next_hop_of(key)): state_of(record) for (queue, key), record in self._states.items()}
         found: dict[tuple[int, NextHop | None], QueueSummary] = {

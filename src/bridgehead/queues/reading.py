@@ -252,6 +252,11 @@ def count_waiting(connection: sqlite3.Connection, queue: QueueKind, limit: int) 
     return sum(counts)
 
 
+def queue_states(connection: sqlite3.Connection) -> list[QueueState]:
+    """The states that are kept."""
+    return [state_of(record) for (record,) in connection.execute("SELECT record FROM queue_state").fetchall()]
+
+
 def summaries(connection: sqlite3.Connection) -> list[QueueSummary]:
     """Every queue that holds an entry or has a state, by kind and next hop."""
     found: dict[tuple[int, str], QueueSummary] = {}

@@ -379,6 +379,10 @@ class SqliteQueueStore:
         """What administrators did and ordered."""
         return await self._read(lambda connection: swapping.read_notes(connection, kind, id, after, limit))
 
+    async def queue_states(self) -> list[QueueState]:
+        """Read from their own table alone."""
+        return await self._read(reading.queue_states)
+
     async def queues(self) -> list[QueueSummary]:
         """Every queue that holds an entry or a state other than ACTIVE."""
         return await self._read(reading.summaries)

@@ -330,8 +330,12 @@ class QueueStore(Protocol):
     async def notes(self, kind: int, id: int | None = None, after: int = -1, limit: int = 1000) -> list[Note]:
         """Notes of a kind: those with part 0 of all ids > `after`, or of one id those with part > `after`, in order."""
 
+    async def queue_states(self) -> list[QueueState]:
+        """Every state that is not as if new. Takes no longer for deep queues. Raises StoreFault."""
+
     async def queues(self) -> list[QueueSummary]:
-        """Every queue that holds an entry or a state other than ACTIVE."""
+        """Every queue that holds an entry or a state other than ACTIVE; counts them, which takes its time. Raises
+        StoreFault."""
 
     async def overview(self, limit: int) -> QueueOverview:
         """All queues added up, and the `limit` largest delivery queues."""

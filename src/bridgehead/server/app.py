@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: MIT
 """The composition root: builds every room, starts and stops them in order, exchanges the configuration.
 
-Starting: store, dispatcher and categorizer, then sockets; stopping: the other way round, so that nothing is accepted
-that nobody would take further. What operators ask of the running server is in `operations.py`.
+Starting: store, dispatcher and categorizer, then sockets, then what has waited; stopping: the other way round, so that
+nothing is accepted that nobody would take further. What operators ask of the running server is in `operations.py`.
 """
 
 import asyncio
@@ -301,6 +301,7 @@ class Application:
         await self.resubmissions.open()
         self.logons.start()
         await self.receive.configure(configuration.receive_connectors, opened, configuration.devices)
+        await self.dispatcher.take_up()
         for work in (self.devices.run(), self.logons.lockouts.run(), self.tls_reports.run(send=self.place.is_first)):
             self.begin(work)
         self._every(CERTIFICATE_CHECK_SECONDS, self._refresh_certificates)

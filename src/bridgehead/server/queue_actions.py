@@ -130,6 +130,6 @@ def resume_stage(application: "Application", queue: QueueKind) -> None:
 
 async def restore_suspensions(application: "Application") -> None:
     """Suspensions of Submission and Unreachable outlive a restart. Raises StoreFault."""
-    for summary in await application.store.queues():
-        if summary.state.next_hop is None and summary.state.status is QueueStatus.SUSPENDED:
-            application.categorizer.suspend(summary.state.queue)
+    for state in await application.store.queue_states():
+        if state.next_hop is None and state.status is QueueStatus.SUSPENDED:
+            application.categorizer.suspend(state.queue)

@@ -172,6 +172,29 @@ async def test_a_queue_that_cannot_connect_climbs_the_ladder(world: World) -> No
     assert await world.stored(None) == []
 
 
+async def test_mail_passes_before_it_is_known_what_waits_and_suspended_queues_stay_so(world: World) -> None:
+    other = NextHop(DeliveryType.SMART_HOST, "other.example.net", "Other")
+    world.limit = 0
+    await world.hand_over(world.entry())
+    world.dispatcher.suspend(other, "admin")
+    await world.settle()
+    await world.dispatcher.stop()
+    world.limit = 10
+    world.dispatcher = world.new_dispatcher()
+    await world.dispatcher.start()
+    await world.settle()
+    assert world.dispatcher.queues.keys() == {other}
+    assert world.dispatcher.queues[other].status == "Suspended"
+    assert not world.events.all
+    await world.hand_over(world.entry())
+    await world.settle()
+    assert world.dispatcher.queues[HOP].status != "Suspended"
+    await world.dispatcher.take_up()
+    await world.settle()
+    assert world.events.names == ["SEND", "SEND"]
+    assert world.dispatcher.queues[other].status == "Suspended"
+
+
 async def test_the_state_of_a_queue_outlives_the_process(world: World) -> None:
     world.limit = 0
     await world.hand_over(world.entry())
@@ -534,6 +557,7 @@ async def test_nothing_waits_longer_because_the_clock_was_set_back_before_a_rest
     world.clock.set_wall_clock(world.clock.now() - 86_400)
     world.dispatcher = world.new_dispatcher()
     await world.dispatcher.start()
+    await world.dispatcher.take_up()
     await world.settle()
     assert world.events.names == ["DEFER", "DEFER"]  # tried at once, and once only
     world.courier.answer = always(RELAYED)
