@@ -24,7 +24,7 @@ from bridgehead.delivery.smtp_send.courier import SmtpCourierFactory
 from bridgehead.delivery.smtp_send.prepare import next_transaction, prepare
 from bridgehead.mail.units import Count
 from bridgehead.net.clock import SystemClock
-from bridgehead.net.resolver import Resolver
+from bridgehead.net.dns.resolver import Resolver
 from bridgehead.routing.next_hop import DeliveryType, NextHop
 from bridgehead.routing.settings import SendConnector
 from bridgehead.smtp.client import ClientConnection

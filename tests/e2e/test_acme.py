@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from bridgehead.net.certificate_chain import read_chain
+from bridgehead.net.certificates.chain import read_chain
 from support.named import Named
 from support.pebble import Pebble
 from support.ports import free_port, wait_until

@@ -20,7 +20,7 @@ from bridgehead.delivery.smtp_send.courier import SmtpCourierFactory
 from bridgehead.mail.delivery_status import Action
 from bridgehead.mail.units import Duration
 from bridgehead.net.clock import SystemClock
-from bridgehead.net.resolver import Resolver
+from bridgehead.net.dns.resolver import Resolver
 from bridgehead.routing.next_hop import DeliveryType, NextHop
 from bridgehead.routing.settings import SendConnector, TlsAuthLevel
 from bridgehead.smtp.client import ClientConnection

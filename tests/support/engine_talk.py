@@ -23,7 +23,7 @@ from bridgehead.directory.memory import MemoryDirectory
 from bridgehead.directory.recipient import Recipient
 from bridgehead.directory.user_record import User
 from bridgehead.mail.delivery_status import Action, DeliveryStatus
-from bridgehead.net.certificate_store import ServerTls
+from bridgehead.net.certificates.store import ServerTls
 from bridgehead.net.clock import SystemClock
 from bridgehead.net.ip_range import parse_binding
 from bridgehead.net.randomness import RandomBytes

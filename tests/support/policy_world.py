@@ -16,12 +16,12 @@ from bridgehead.delivery.smtp_send.tls_memory import TlsMemory
 from bridgehead.diagnosis.facts import AttemptFacts
 from bridgehead.mail.item import TlsRequirement
 from bridgehead.mail.units import Duration
+from bridgehead.net.certificates.server_trust import ServerTrust
 from bridgehead.net.clock import SystemClock
-from bridgehead.net.policy_file import PolicyFile
-from bridgehead.net.policy_host import PolicyHosts
-from bridgehead.net.secure_resolver import SecureResolver
-from bridgehead.net.server_trust import ServerTrust
-from bridgehead.net.sts_policies import StsPolicies
+from bridgehead.net.dns.secure_resolver import SecureResolver
+from bridgehead.net.sts.policies import StsPolicies
+from bridgehead.net.sts.policy_file import PolicyFile
+from bridgehead.net.sts.policy_host import PolicyHosts
 from bridgehead.routing.next_hop import DeliveryType, NextHop
 from bridgehead.routing.settings import SendConnector
 from bridgehead.tracking.ports import NoFlights

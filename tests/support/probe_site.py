@@ -8,7 +8,7 @@ from typing import Any
 from bridgehead.admin.probe.site import BY_COMMAND, Site
 from bridgehead.admin.probe.steps import Step, StepBuilder, Verdict
 from bridgehead.directory.memory import MemoryDirectory
-from bridgehead.net.certificates import CertificatePair
+from bridgehead.net.certificates.pairs import CertificatePair
 from bridgehead.net.clock import SystemClock
 from bridgehead.routing.settings import AcceptedDomain, MailboxStore
 

@@ -25,7 +25,7 @@ from bridgehead.monitoring.book import AlarmBook
 from bridgehead.monitoring.channels import LogChannel
 from bridgehead.monitoring.settings import AlarmSettings
 from bridgehead.monitoring.watch import Watch
-from bridgehead.net.resolver import Resolver
+from bridgehead.net.dns.resolver import Resolver
 from bridgehead.queues.memory import MemoryQueueStore
 from bridgehead.queues.safety_net.net import SafetyNet
 from bridgehead.queues.settings import QueueSettings

@@ -15,7 +15,7 @@ from bridgehead.delivery.smtp_send.session import SendSession, SessionPolicy
 from bridgehead.delivery.smtp_send.shared import ConnectionLimiter
 from bridgehead.net.clock import Clock
 from bridgehead.net.dialer import DialError, dial, dial_unix
-from bridgehead.net.resolver import DnsLookup, Outcome
+from bridgehead.net.dns.resolver import DnsLookup, Outcome
 from bridgehead.net.smtp_client import ConnectionLost, SmtpClient
 from bridgehead.routing.settings import MailboxStore, ProtocolLoggingLevel
 from bridgehead.smtp.client import ClientConnection

@@ -15,7 +15,7 @@ import msgspec
 
 from bridgehead.mail.header import clean_text
 from bridgehead.mail.limits import HTTP_ANSWER_BYTES, HTTP_HEADER_BYTES
-from bridgehead.net.resolver import DnsLookup
+from bridgehead.net.dns.resolver import DnsLookup
 from bridgehead.net.trust import verifying_context
 
 _ADDRESSES: Final = 4

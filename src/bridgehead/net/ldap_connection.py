@@ -20,7 +20,7 @@ from bridgehead.mail.header import clean_text
 from bridgehead.mail.limits import LDAP_ANSWER_BYTES
 from bridgehead.mail.secret import Secret
 from bridgehead.net.dialer import DialError, dial, shown
-from bridgehead.net.resolver import DnsLookup
+from bridgehead.net.dns.resolver import DnsLookup
 from bridgehead.net.tls import handshake_error
 from bridgehead.net.trust import verifying_context
 

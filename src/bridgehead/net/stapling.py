@@ -14,9 +14,9 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
-from bridgehead.net.certificate_chain import read_bounded
-from bridgehead.net.certificates import CertificateError, cipher_list
-from bridgehead.net.ocsp import STAPLE_MISSING, StapleProblem, staple_problem
+from bridgehead.net.certificates.chain import read_bounded
+from bridgehead.net.certificates.ocsp import STAPLE_MISSING, StapleProblem, staple_problem
+from bridgehead.net.certificates.pairs import CertificateError, cipher_list
 from bridgehead.routing.settings import OcspMode, TlsVersion
 
 if TYPE_CHECKING:

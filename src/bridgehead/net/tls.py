@@ -14,7 +14,7 @@ import msgspec
 from bridgehead.diagnosis.facts import CertificateFacts
 from bridgehead.mail.header import clean_text
 from bridgehead.mail.limits import CERTIFICATE_NAMES, CERTIFICATE_TEXT, TLS_SESSIONS
-from bridgehead.net.certificates import set_versions
+from bridgehead.net.certificates.pairs import set_versions
 from bridgehead.routing.settings import OcspMode, TlsVersion
 
 if TYPE_CHECKING:

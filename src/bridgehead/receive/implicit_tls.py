@@ -13,7 +13,7 @@ import ssl
 from typing import TYPE_CHECKING, Final
 
 from bridgehead.mail.limits import IMPLICIT_HANDSHAKES
-from bridgehead.net.certificates import CertificateError
+from bridgehead.net.certificates.pairs import CertificateError
 from bridgehead.net.ip_range import normalise_ip
 from bridgehead.net.tls import tls_reason
 from bridgehead.receive import refusals

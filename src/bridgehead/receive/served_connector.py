@@ -9,8 +9,8 @@ from typing import Protocol
 from bridgehead.mail.reply import Reply
 from bridgehead.mail.trace_fields import date_time
 from bridgehead.mail.units import UNLIMITED
-from bridgehead.net.certificate_store import ServerTls
-from bridgehead.net.certificates import ContextOptions
+from bridgehead.net.certificates.pairs import ContextOptions
+from bridgehead.net.certificates.store import ServerTls
 from bridgehead.net.ip_range import Binding, parse_binding
 from bridgehead.receive.authentication import mechanisms as auth_mechanisms
 from bridgehead.receive.connector import is_protected

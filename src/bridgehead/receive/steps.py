@@ -13,7 +13,7 @@ import msgspec
 from bridgehead.mail.address import Mailbox
 from bridgehead.mail.envelope import EnvelopeRecipient
 from bridgehead.mail.reply import Reply
-from bridgehead.net.certificates import CertificateError
+from bridgehead.net.certificates.pairs import CertificateError
 from bridgehead.receive import address_check, agent_log, message
 from bridgehead.receive.logon import Logon
 from bridgehead.receive.permissions import PrincipalKind, is_from_inside

@@ -3,7 +3,7 @@
 7672).
 
 Pure: over octets as DNS and the handshake gave them. Signatures within a chain are checked by whoever is handed in
-(`net/chain.py`). Nothing that a record or certificate holds raises.
+(`net/certificates/dane_anchor.py`). Nothing that a record or certificate holds raises.
 """
 
 import hashlib

@@ -23,7 +23,7 @@ from bridgehead.admin.api.orders import Orders
 from bridgehead.admin.calls.local_socket import LocalListener
 from bridgehead.admin.settings import ApiSettings
 from bridgehead.mail.limits import API_PROCESS_IDLE_SECONDS
-from bridgehead.net.certificates import CertificatePair, make_server_context
+from bridgehead.net.certificates.pairs import CertificatePair, make_server_context
 from bridgehead.net.ip_range import parse_binding
 
 log = logging.getLogger("bridgehead.server")

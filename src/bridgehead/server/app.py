@@ -24,11 +24,11 @@ from bridgehead.delivery.resubmission import Resubmissions
 from bridgehead.monitoring.book import AlarmBook
 from bridgehead.monitoring.channels import Channel, LogChannel
 from bridgehead.monitoring.watch import Watch
-from bridgehead.net.authentication_lookup import ResolverLookup
-from bridgehead.net.certificate_store import CertificateStore
-from bridgehead.net.certificates import CertificatePair
-from bridgehead.net.client_certificates import ClientCertificates
+from bridgehead.net.certificates.clients import ClientCertificates
+from bridgehead.net.certificates.pairs import CertificatePair
+from bridgehead.net.certificates.store import CertificateStore
 from bridgehead.net.clock import SystemClock
+from bridgehead.net.dns.authentication_lookup import ResolverLookup
 from bridgehead.net.ip_range import Binding
 from bridgehead.net.randomness import RandomBytes
 from bridgehead.net.signatures import check_signature

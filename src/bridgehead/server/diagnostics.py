@@ -24,8 +24,8 @@ from bridgehead.diagnosis.scheduler import Situation
 from bridgehead.directory.lookup import DirectoryUnavailable
 from bridgehead.directory.recipient import Recipient
 from bridgehead.mail.address import Mailbox, domain_key
-from bridgehead.net.certificates import chain_words
-from bridgehead.net.resolver import Resolver, system_servers
+from bridgehead.net.certificates.pairs import chain_words
+from bridgehead.net.dns.resolver import Resolver, system_servers
 from bridgehead.queues.settings import QueueSettings
 from bridgehead.queues.store import QueuedItem, QueueKind, QueueState
 from bridgehead.receive.connector import ReceiveConnectors

@@ -4,7 +4,7 @@ of the policy host, and of ACME challenges, which listen only while a name is pr
 
 import socket
 
-from bridgehead.net.acme_responders import bind
+from bridgehead.net.acme.responders import bind
 from bridgehead.net.ip_range import Binding, parse_binding
 from bridgehead.server.config.schema import Configuration
 from bridgehead.server.tls.acme import bind_early

@@ -20,7 +20,7 @@ from bridgehead.admin.faults import AdminFault
 from bridgehead.admin.ports import ReloadOutcome
 from bridgehead.directory.lookup import DirectoryUnavailable
 from bridgehead.directory.user_record import UserFileError
-from bridgehead.net.certificates import CertificateError
+from bridgehead.net.certificates.pairs import CertificateError
 from bridgehead.net.ip_range import Binding
 from bridgehead.queues.shards import gather
 from bridgehead.queues.store import StoreFault

@@ -24,12 +24,12 @@ from bridgehead.directory.file import FileDirectory
 from bridgehead.directory.lookup import Directory
 from bridgehead.directory.sqlite import SqliteDirectory
 from bridgehead.mail.address import domain_key
-from bridgehead.net.certificate_store import CertificateStore
-from bridgehead.net.certificates import CertificateError, CertificatePair
-from bridgehead.net.client_certificates import ClientCertificates
+from bridgehead.net.certificates.clients import ClientCertificates
+from bridgehead.net.certificates.pairs import CertificateError, CertificatePair
+from bridgehead.net.certificates.store import CertificateStore
 from bridgehead.net.clock import Clock
+from bridgehead.net.dns.secure_resolver import SecureResolver
 from bridgehead.net.ip_range import parse_binding
-from bridgehead.net.secure_resolver import SecureResolver
 from bridgehead.receive.settings import ReceiveConnector
 from bridgehead.routing.accepted_domain import AcceptedDomains
 from bridgehead.routing.connector_selection import ConnectorSelection

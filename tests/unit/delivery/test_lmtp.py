@@ -10,7 +10,7 @@ import pytest
 from bridgehead.delivery.lmtp import LmtpCourier
 from bridgehead.mail.delivery_status import Action
 from bridgehead.net.clock import SystemClock
-from bridgehead.net.resolver import Resolver
+from bridgehead.net.dns.resolver import Resolver
 from bridgehead.routing.settings import MailboxStore, ProtocolLoggingLevel, StoreProtocol
 from support.ports import free_port
 from support.sink import Sink

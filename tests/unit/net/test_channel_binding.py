@@ -11,7 +11,7 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec, ed25519
 from cryptography.x509.oid import NameOID
 
-from bridgehead.net.certificates import CertificatePair, make_server_context
+from bridgehead.net.certificates.pairs import CertificatePair, make_server_context
 from bridgehead.net.channel_binding import ServerContext, end_point
 
 

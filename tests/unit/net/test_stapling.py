@@ -14,8 +14,8 @@ from cryptography.hazmat.primitives import serialization
 from cryptography.x509 import ocsp
 from cryptography.x509.oid import ExtendedKeyUsageOID
 
-from bridgehead.net.certificates import CertificateError
-from bridgehead.net.ocsp import CERTIFICATE_REVOKED, STAPLE_MISSING, STAPLE_NOT_ACCEPTED
+from bridgehead.net.certificates.ocsp import CERTIFICATE_REVOKED, STAPLE_MISSING, STAPLE_NOT_ACCEPTED
+from bridgehead.net.certificates.pairs import CertificateError
 from bridgehead.net.tls import ClientContexts, ClientTls, facts, sent_chain, tls_reason
 from bridgehead.routing.settings import OcspMode, TlsVersion
 from support.certificates import Authority, Pair

@@ -19,7 +19,7 @@ from bridgehead.directory.users import UserFile
 from bridgehead.mail.limits import ISSUER_DOCUMENT_BYTES
 from bridgehead.mail.secret import Secret
 from bridgehead.monitoring.book import AlarmBook
-from bridgehead.net.resolver import DnsLookup
+from bridgehead.net.dns.resolver import DnsLookup
 from bridgehead.receive.authentication_settings import AuthServer, TokenAlgorithm
 from bridgehead.receive.issuer_keys import MIN_SECONDS
 from bridgehead.server.logons.token_issuers import TokenIssuers

@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 
 from bridgehead.admin.settings import ApiSettings
-from bridgehead.net.certificates import CertificateError, CertificatePair
+from bridgehead.net.certificates.pairs import CertificateError, CertificatePair
 from bridgehead.server import api_process
 from bridgehead.server.api_process import ApiProcess, bind
 

@@ -14,7 +14,7 @@ from bridgehead.delivery.oauth.faults import TokenFault
 from bridgehead.delivery.oauth.store import StoredToken
 from bridgehead.diagnosis.facts import How
 from bridgehead.mail.secret import Secret
-from bridgehead.net.resolver import Resolver
+from bridgehead.net.dns.resolver import Resolver
 from bridgehead.routing.oauth_settings import ConnectorOAuth
 from bridgehead.routing.settings import SendConnector, SmartHostAuthMechanism
 from bridgehead.server.config.schema import Configuration

@@ -30,7 +30,7 @@ from bridgehead.admin.api.logons import Logons
 from bridgehead.admin.api.orders import Orders
 from bridgehead.admin.api.probes import Probes, probe_app
 from bridgehead.admin.methods.table import METHODS
-from bridgehead.net.certificates import CertificateError, CertificatePair, make_server_context
+from bridgehead.net.certificates.pairs import CertificateError, CertificatePair, make_server_context
 
 log = logging.getLogger("bridgehead.api")
 

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from bridgehead.delivery.settings import DeliverySettings
     from bridgehead.directory.settings import DirectorySettings
     from bridgehead.directory.user_record import User
-    from bridgehead.net.settings import Certificate, TlsSettings
+    from bridgehead.net.certificates.settings import Certificate, TlsSettings
     from bridgehead.queues.settings import QueueSettings
     from bridgehead.receive.ldap.settings import LdapSettings
     from bridgehead.receive.settings import Device, ReceiveConnector, SenderException
@@ -162,7 +162,7 @@ class CliContext:
         from bridgehead.delivery.oauth.keeper import TokenKeeper, uses_oauth
         from bridgehead.delivery.oauth.store import TokenStore
         from bridgehead.net.clock import SystemClock
-        from bridgehead.net.resolver import Resolver
+        from bridgehead.net.dns.resolver import Resolver
 
         configuration, clock = self.configuration, SystemClock()
         if not any(map(uses_oauth, configuration.send_connectors)):

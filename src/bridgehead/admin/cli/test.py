@@ -160,7 +160,7 @@ def ldap(context: click.Context, name: str, password_stdin: bool, verbose: bool,
     from bridgehead.admin.faults import INVALID, AdminFault
     from bridgehead.admin.probe.ldap import run_ldap_test
     from bridgehead.net.clock import SystemClock
-    from bridgehead.net.resolver import Resolver
+    from bridgehead.net.dns.resolver import Resolver
 
     cli: CliContext = context.obj
     settings = cli.configuration.ldap_logins

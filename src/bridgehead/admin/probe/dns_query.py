@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: MIT
 """One question to one DNS server over UDP or TCP (RFC 1035, RFC 7766), for tests: each server and transport by itself.
 
-Delivery asks through `net/resolver.py`, which falls back among servers; a test wants to see each fall.
+Delivery asks through `net/dns/resolver.py`, which falls back among servers; a test wants to see each fall.
 """
 
 import ipaddress
@@ -18,7 +18,7 @@ import dns.resolver
 import msgspec
 
 from bridgehead.mail.limits import MX_RECORDS
-from bridgehead.net.resolver import server_text
+from bridgehead.net.dns.resolver import server_text
 
 
 class DnsReply(msgspec.Struct, frozen=True, kw_only=True):

@@ -17,7 +17,7 @@ from bridgehead.delivery.lmtp import LMTP_PORT
 from bridgehead.delivery.smtp_send.destination import split_smart_host
 from bridgehead.directory.lookup import DirectoryUnavailable
 from bridgehead.mail.address import AddressError, Mailbox, domain_key, parse_domain
-from bridgehead.net.resolver import Resolver
+from bridgehead.net.dns.resolver import Resolver
 from bridgehead.net.smtp_client import ConnectionLost
 from bridgehead.routing.connector_selection import ConnectorSelection, Outcome
 from bridgehead.routing.settings import AcceptedDomain, DomainType, ForeignConnector, SendConnector, StoreProtocol

@@ -13,8 +13,8 @@ from typing import Final
 from bridgehead.admin.probe.site import BY_COMMAND
 from bridgehead.admin.probe.steps import ProbeResult, StepBuilder, Verdict, result_of
 from bridgehead.mail.secret import Secret
+from bridgehead.net.dns.resolver import DnsLookup
 from bridgehead.net.ldap_connection import LdapConnection, LdapFault, LdapServer, connect
-from bridgehead.net.resolver import DnsLookup
 from bridgehead.net.secrets import read_secret
 from bridgehead.receive.ldap.logins import LdapLogins
 from bridgehead.receive.ldap.servers import LoginsUnavailable

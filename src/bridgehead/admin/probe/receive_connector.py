@@ -15,8 +15,8 @@ from bridgehead.admin.probe.site import Site
 from bridgehead.admin.probe.steps import StepBuilder
 from bridgehead.admin.probe.vantage import Vantage, entry_points, vantages
 from bridgehead.mail.reply import Reply
-from bridgehead.net.certificate_store import ServerTls
-from bridgehead.net.certificates import CertificateError
+from bridgehead.net.certificates.pairs import CertificateError
+from bridgehead.net.certificates.store import ServerTls
 from bridgehead.net.dialer import shown
 from bridgehead.net.ip_range import Binding, parse_binding
 from bridgehead.net.smtp_client import ConnectionLost, SmtpClient, TlsFailed

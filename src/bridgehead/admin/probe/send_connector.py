@@ -26,7 +26,7 @@ from bridgehead.delivery.smtp_send.destination import (
 )
 from bridgehead.mail.address import AddressError, Mailbox, domain_key, parse_mailbox
 from bridgehead.mail.limits import PROBE_ADDRESSES
-from bridgehead.net.resolver import Resolver, read_hosts_file
+from bridgehead.net.dns.resolver import Resolver, read_hosts_file
 from bridgehead.routing.address_space import first_domain
 from bridgehead.routing.next_hop import DeliveryType, NextHop
 from bridgehead.routing.settings import SendConnector

@@ -19,13 +19,13 @@ from bridgehead.delivery.smtp_send.security import client_pair
 from bridgehead.directory.lookup import Directory
 from bridgehead.directory.user_record import User
 from bridgehead.mail.address import NULL, Mailbox, domain_key
-from bridgehead.net.certificate_folder import CertificateFolder
-from bridgehead.net.certificate_store import CertificateStore
-from bridgehead.net.certificates import CertificatePair, self_signed_pair
+from bridgehead.net.certificates.folder import CertificateFolder
+from bridgehead.net.certificates.pairs import CertificatePair, self_signed_pair
+from bridgehead.net.certificates.settings import Certificate, TlsSettings
+from bridgehead.net.certificates.store import CertificateStore
 from bridgehead.net.clock import Clock
 from bridgehead.net.ip_range import parse_binding
 from bridgehead.net.own_connections import OwnConnections
-from bridgehead.net.settings import Certificate, TlsSettings
 from bridgehead.receive.ldap.settings import LdapSettings
 from bridgehead.receive.served_connector import server_tls
 from bridgehead.receive.settings import Device, ReceiveConnector, SenderException

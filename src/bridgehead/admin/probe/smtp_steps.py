@@ -34,7 +34,7 @@ from bridgehead.delivery.smtp_send.security import (
 from bridgehead.diagnosis.replies import advice
 from bridgehead.mail.address import NULL, Mailbox
 from bridgehead.mail.envelope import EnvelopeRecipient
-from bridgehead.net.certificates import CertificateError, CertificatePair
+from bridgehead.net.certificates.pairs import CertificateError, CertificatePair
 from bridgehead.net.dialer import shown, source_for
 from bridgehead.net.smtp_client import ConnectionLost, SmtpClient
 from bridgehead.net.tls import ClientContexts

@@ -13,8 +13,8 @@ from bridgehead.admin.tls.certificate_site import CertificateSite
 from bridgehead.admin.tls.certificate_views import CertificateBound, CertificateCheck, RenewalView
 from bridgehead.admin.tls.dns_check import DnsRecords, DnsSite
 from bridgehead.msgauth.lookup import AuthenticationLookup
-from bridgehead.net.certificate_chain import read_bounded
-from bridgehead.net.certificates import CertificateError, CertificatePair
+from bridgehead.net.certificates.chain import read_bounded
+from bridgehead.net.certificates.pairs import CertificateError, CertificatePair
 
 
 class DnsResolver(DnsRecords, Protocol):

@@ -3,7 +3,7 @@
 asks none of this).
 
 Who would show it is found by choosing with it in its place; what speaks against it are the rules of
-`net/certificate_change.py`, a handshake in memory with each connector's own versions and ciphers, and the TLSA records
+`net/certificates/change.py`, a handshake in memory with each connector's own versions and ciphers, and the TLSA records
 that DNS has for the old key.
 """
 
@@ -20,10 +20,10 @@ from bridgehead.admin.probe.steps import Verdict, worst
 from bridgehead.admin.tls.certificate_site import Certificates, CertificateSite, CertificateUser
 from bridgehead.admin.tls.certificate_views import CertificateCheck, CheckFinding
 from bridgehead.admin.tls.certificates import chain_warnings, how_chosen
-from bridgehead.net.certificate_chain import ChainFacts, check_key, read_chain
-from bridgehead.net.certificate_change import change_problems
-from bridgehead.net.certificate_folder import folder_name
-from bridgehead.net.certificates import CertificateError, CertificatePair, in_memory, make_server_context
+from bridgehead.net.certificates.chain import ChainFacts, check_key, read_chain
+from bridgehead.net.certificates.change import change_problems
+from bridgehead.net.certificates.folder import folder_name
+from bridgehead.net.certificates.pairs import CertificateError, CertificatePair, in_memory, make_server_context
 from bridgehead.routing.dane import TlsaRecord
 from bridgehead.routing.tls_policy import name_matches
 

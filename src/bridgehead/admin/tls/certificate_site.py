@@ -6,10 +6,10 @@ from pathlib import Path
 
 import msgspec
 
-from bridgehead.net.certificate_chain import ChainFacts, read_chain_file
-from bridgehead.net.certificate_folder import CertificateFolder
-from bridgehead.net.certificate_store import KnownCertificate, ServerTls, choose
-from bridgehead.net.certificates import CertificateError, CertificatePair
+from bridgehead.net.certificates.chain import ChainFacts, read_chain_file
+from bridgehead.net.certificates.folder import CertificateFolder
+from bridgehead.net.certificates.pairs import CertificateError, CertificatePair
+from bridgehead.net.certificates.store import KnownCertificate, ServerTls, choose
 from bridgehead.net.ip_range import parse_binding
 from bridgehead.receive.served_connector import server_tls
 from bridgehead.receive.settings import AuthMechanism, ReceiveConnector

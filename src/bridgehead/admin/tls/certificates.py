@@ -8,9 +8,9 @@ from typing import Final
 from bridgehead.admin.faults import NOT_FOUND, AdminFault
 from bridgehead.admin.tls.certificate_site import Certificates, CertificateSite, CertificateUser
 from bridgehead.admin.tls.certificate_views import CertificateReport, CertificateUse, CertificateView
-from bridgehead.net.certificate_chain import ChainFacts, check_key, read_bounded
-from bridgehead.net.certificate_change import names_shown
-from bridgehead.net.certificates import CertificateError, CertificatePair
+from bridgehead.net.certificates.chain import ChainFacts, check_key, read_bounded
+from bridgehead.net.certificates.change import names_shown
+from bridgehead.net.certificates.pairs import CertificateError, CertificatePair
 from bridgehead.routing.tls_policy import name_matches
 
 SOON_DAYS: Final = 30

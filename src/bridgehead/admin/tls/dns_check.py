@@ -18,8 +18,8 @@ from bridgehead.admin.tls.dns_records import DnsRecordCheck, DnsReport, PolicyFi
 from bridgehead.admin.tls.own_policies import POLICY_HOST, policy_record, policy_text
 from bridgehead.msgauth.lookup import AuthenticationLookup
 from bridgehead.msgauth.spf import SpfVerdict, check_spf
-from bridgehead.net.certificate_chain import ChainFacts
-from bridgehead.net.resolver import Outcome, Records
+from bridgehead.net.certificates.chain import ChainFacts
+from bridgehead.net.dns.resolver import Outcome, Records
 from bridgehead.routing.dane import TlsaRecord, tlsa_record
 from bridgehead.routing.mta_sts import StsMode, StsPolicy, policy_id
 

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from typing import Final
 
 from bridgehead.mail.address import domain_key
-from bridgehead.net.sts_settings import MtaStsSettings
+from bridgehead.net.sts.settings import MtaStsSettings
 from bridgehead.receive.settings import PermissionGroup, ReceiveConnector
 from bridgehead.routing.mta_sts import StsPolicy
 from bridgehead.routing.settings import AcceptedDomain

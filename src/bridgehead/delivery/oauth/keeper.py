@@ -23,8 +23,8 @@ from bridgehead.diagnosis.facts import How
 from bridgehead.diagnosis.replies import advice
 from bridgehead.mail.secret import Secret
 from bridgehead.net.clock import Clock
+from bridgehead.net.dns.resolver import DnsLookup
 from bridgehead.net.https import HttpsClient
-from bridgehead.net.resolver import DnsLookup
 from bridgehead.routing.oauth_settings import KEEPS_REFRESH_TOKEN, endpoints
 from bridgehead.routing.settings import SendConnector, SmartHostAuthMechanism
 

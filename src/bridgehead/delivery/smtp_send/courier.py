@@ -19,9 +19,9 @@ from bridgehead.delivery.smtp_send.security import TlsMaker
 from bridgehead.delivery.smtp_send.session import SendSession, SessionPolicy
 from bridgehead.delivery.smtp_send.shared import ConnectionLimiter, HostMemory
 from bridgehead.mail.address import domain_key
-from bridgehead.net.certificates import CertificatePair
+from bridgehead.net.certificates.pairs import CertificatePair
 from bridgehead.net.clock import Clock
-from bridgehead.net.resolver import DnsLookup
+from bridgehead.net.dns.resolver import DnsLookup
 from bridgehead.net.smtp_client import ConnectionLost
 from bridgehead.net.tls import ClientContexts
 from bridgehead.routing.domain_tls import DomainTlsPolicy, PolicySource

@@ -14,7 +14,7 @@ import msgspec
 from bridgehead.mail.address import domain_key
 from bridgehead.mail.limits import DESTINATION_ADDRESSES
 from bridgehead.net.dialer import is_local_address
-from bridgehead.net.resolver import DnsLookup, MxAnswer, NameAnswer, Outcome
+from bridgehead.net.dns.resolver import DnsLookup, MxAnswer, NameAnswer, Outcome
 from bridgehead.routing.mx import MailExchanger, before_ourselves, in_order, is_null_mx, shuffled
 from bridgehead.routing.next_hop import DeliveryType, NextHop
 from bridgehead.routing.settings import ErrorPolicy, SendConnector

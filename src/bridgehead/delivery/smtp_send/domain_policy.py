@@ -10,13 +10,13 @@ from bridgehead.delivery.smtp_send.destination import Target
 from bridgehead.delivery.smtp_send.tls_memory import TlsMemory
 from bridgehead.mail.address import domain_key
 from bridgehead.mail.item import TlsRequirement
+from bridgehead.net.certificates.server_trust import ServerTrust
 from bridgehead.net.clock import Clock
-from bridgehead.net.dane_lookup import DaneLookup
-from bridgehead.net.resolver import Resolver
-from bridgehead.net.secure_resolver import SecureResolver
-from bridgehead.net.server_trust import ServerTrust
+from bridgehead.net.dns.dane_lookup import DaneLookup
+from bridgehead.net.dns.resolver import Resolver
+from bridgehead.net.dns.secure_resolver import SecureResolver
 from bridgehead.net.smtp_client import SmtpClient
-from bridgehead.net.sts_policies import StsPolicies
+from bridgehead.net.sts.policies import StsPolicies
 from bridgehead.routing.domain_tls import (
     NO_DANE,
     NO_STS,

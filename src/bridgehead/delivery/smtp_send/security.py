@@ -7,9 +7,9 @@ from datetime import UTC, datetime
 
 from bridgehead.diagnosis.facts import How, Phase
 from bridgehead.mail.reply import Reply
-from bridgehead.net.certificate_store import CertificateStore, ServerTls
-from bridgehead.net.certificates import CertificateError, CertificatePair
-from bridgehead.net.chain import anchor_check, server_names
+from bridgehead.net.certificates.dane_anchor import anchor_check, server_names
+from bridgehead.net.certificates.pairs import CertificateError, CertificatePair
+from bridgehead.net.certificates.store import CertificateStore, ServerTls
 from bridgehead.net.smtp_client import SmtpClient, TlsFailed
 from bridgehead.net.tls import ClientContexts, ClientTls
 from bridgehead.routing.dane import judge

@@ -13,7 +13,7 @@ from typing import Final
 import msgspec
 
 from bridgehead.mail.limits import DOWNGRADE_ALARMS, POLICY_DOMAINS
-from bridgehead.net.policy_file import PolicyFile
+from bridgehead.net.sts.policy_file import PolicyFile
 from bridgehead.routing.domain_tls import TlsLevel
 from bridgehead.tracking.alarms import Alarms, Severity
 

@@ -21,8 +21,8 @@ from bridgehead.mail.address import AddressError, parse_mailbox
 from bridgehead.mail.header import clean_text
 from bridgehead.mail.limits import LDAP_ADDRESSES, LDAP_LOGINS_KEPT, LOGIN_NAME_CHARACTERS
 from bridgehead.mail.secret import Secret
+from bridgehead.net.dns.resolver import DnsLookup
 from bridgehead.net.ldap_connection import LdapConnection, LdapFault, Tell, words
-from bridgehead.net.resolver import DnsLookup
 from bridgehead.receive.ldap.own_logon import OwnLogon
 from bridgehead.receive.ldap.servers import LdapServers, LoginsUnavailable, servers_of
 from bridgehead.receive.ldap.settings import LdapMode, LdapSettings

@@ -12,8 +12,8 @@ from collections.abc import Awaitable, Callable, Sequence
 from typing import TypeVar
 
 from bridgehead.mail.limits import LDAP_IDLE_SECONDS, LDAP_RETRY_SECONDS_MAX, LDAP_RETRY_SECONDS_MIN, LDAP_WAITING
+from bridgehead.net.dns.resolver import DnsLookup
 from bridgehead.net.ldap_connection import LdapConnection, LdapFault, LdapServer, connect
-from bridgehead.net.resolver import DnsLookup
 from bridgehead.receive.ldap.settings import LdapSettings, server_address
 
 T = TypeVar("T")

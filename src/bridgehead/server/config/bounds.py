@@ -16,8 +16,8 @@ from bridgehead.delivery.settings import DeliverySettings
 from bridgehead.mail.limits import WORKERS
 from bridgehead.mail.units import UNLIMITED, ByteSize, Duration
 from bridgehead.monitoring.settings import AlarmSettings, MonitoringSettings
-from bridgehead.net.acme_settings import AcmeSettings
-from bridgehead.net.sts_settings import MtaStsSettings
+from bridgehead.net.acme.settings import AcmeSettings
+from bridgehead.net.sts.settings import MtaStsSettings
 from bridgehead.queues.settings import (
     BackPressureSettings,
     DatabaseUsedSpace,

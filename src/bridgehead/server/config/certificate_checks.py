@@ -4,8 +4,8 @@
 from urllib.parse import urlsplit
 
 from bridgehead.mail.address import AddressError, parse_domain, parse_mailbox
-from bridgehead.net.acme_settings import AcmeChallenge, AcmeSettings
-from bridgehead.net.dns_update import ALGORITHMS
+from bridgehead.net.acme.dns_update import ALGORITHMS
+from bridgehead.net.acme.settings import AcmeChallenge, AcmeSettings
 from bridgehead.net.ip_range import RangeError, parse_binding
 from bridgehead.routing.mta_sts import StsMode
 from bridgehead.server.config.positions import KeyPath

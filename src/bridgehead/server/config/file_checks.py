@@ -8,9 +8,9 @@ from pathlib import Path
 from bridgehead.directory.file import DirectoryFileError, read_recipients
 from bridgehead.directory.user_record import UserFileError
 from bridgehead.directory.users import UserFile
-from bridgehead.net.certificate_folder import CertificateFolder
-from bridgehead.net.certificate_store import CertificateStore, ServerTls
-from bridgehead.net.certificates import CertificateError, CertificatePair, self_signed_pair
+from bridgehead.net.certificates.folder import CertificateFolder
+from bridgehead.net.certificates.pairs import CertificateError, CertificatePair, self_signed_pair
+from bridgehead.net.certificates.store import CertificateStore, ServerTls
 from bridgehead.net.secrets import credential_file
 from bridgehead.routing.oauth_settings import ConnectorOAuth
 from bridgehead.server.config.kerberos_checks import check_keytab

@@ -9,9 +9,9 @@ from bridgehead.categorizer.settings import CategorizerSettings
 from bridgehead.delivery.settings import DeliverySettings
 from bridgehead.directory.settings import DirectorySettings
 from bridgehead.monitoring.settings import AlarmSettings, MonitoringSettings
-from bridgehead.net.acme_settings import AcmeSettings
-from bridgehead.net.settings import Certificate, TlsSettings
-from bridgehead.net.sts_settings import MtaStsSettings
+from bridgehead.net.acme.settings import AcmeSettings
+from bridgehead.net.certificates.settings import Certificate, TlsSettings
+from bridgehead.net.sts.settings import MtaStsSettings
 from bridgehead.queues.settings import BackPressureSettings, QueueSettings
 from bridgehead.receive.authentication_settings import AuthServer, KerberosSettings, LockoutSettings
 from bridgehead.receive.ldap.settings import LdapSettings

@@ -5,9 +5,9 @@ import ipaddress
 import ssl
 
 from bridgehead.mail.address import AddressError, parse_domain
-from bridgehead.net.certificates import CertificateError, set_versions
-from bridgehead.net.resolver import system_servers
-from bridgehead.net.secure_resolver import is_believed
+from bridgehead.net.certificates.pairs import CertificateError, set_versions
+from bridgehead.net.dns.resolver import system_servers
+from bridgehead.net.dns.secure_resolver import is_believed
 from bridgehead.net.stapling import MISSING_LIBRARY, has_library
 from bridgehead.receive.permissions import CAPABILITY_RIGHTS, capabilities_of
 from bridgehead.receive.settings import AuthMechanism, PermissionGroup, ReceiveConnector

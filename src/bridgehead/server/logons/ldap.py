@@ -4,7 +4,7 @@
 from collections.abc import Callable
 from typing import Final
 
-from bridgehead.net.resolver import DnsLookup
+from bridgehead.net.dns.resolver import DnsLookup
 from bridgehead.net.secrets import read_secret
 from bridgehead.receive.ldap.logins import LdapLogins
 from bridgehead.server.config.load import Loaded

@@ -11,7 +11,7 @@ from pathlib import Path
 
 from bridgehead.directory.users import UserFile
 from bridgehead.net.clock import Clock
-from bridgehead.net.resolver import DnsLookup
+from bridgehead.net.dns.resolver import DnsLookup
 from bridgehead.receive.authentication import Authenticator
 from bridgehead.server.config.load import Loaded
 from bridgehead.server.logons.ldap import LdapDesk

@@ -5,8 +5,8 @@ from collections.abc import Callable, Sequence
 
 from bridgehead.mail.limits import ISSUER_SECONDS
 from bridgehead.net.clock import Clock
+from bridgehead.net.dns.resolver import DnsLookup
 from bridgehead.net.https import HttpFault, HttpsClient
-from bridgehead.net.resolver import DnsLookup
 from bridgehead.receive.authentication_settings import AuthServer
 from bridgehead.receive.issuer_keys import Fetch, IssuerFault
 from bridgehead.receive.token_check import Logins, TokenChecker

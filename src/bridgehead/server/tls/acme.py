@@ -21,13 +21,13 @@ from bridgehead.admin.tls.certificate_binding import CertificateDesk, bind_candi
 from bridgehead.admin.tls.certificate_check import read_candidate
 from bridgehead.admin.tls.certificate_views import RenewalView
 from bridgehead.mail.limits import ACME_STEPS
-from bridgehead.net.acme_client import AcmeAuthority, AcmeFailed, AcmeOrder, obtain
-from bridgehead.net.acme_responders import HttpResponder, Listener, Responder, TlsAlpnResponder, bind
-from bridgehead.net.acme_settings import AcmeCertificate, AcmeChallenge, AcmeSettings
-from bridgehead.net.certificate_chain import ChainFacts, read_chain, read_chain_file
-from bridgehead.net.certificate_folder import CertificateFolder, folder_name
-from bridgehead.net.certificates import CertificateError
-from bridgehead.net.dns_update import DnsAccess, DnsResponder
+from bridgehead.net.acme.client import AcmeAuthority, AcmeFailed, AcmeOrder, obtain
+from bridgehead.net.acme.dns_update import DnsAccess, DnsResponder
+from bridgehead.net.acme.responders import HttpResponder, Listener, Responder, TlsAlpnResponder, bind
+from bridgehead.net.acme.settings import AcmeCertificate, AcmeChallenge, AcmeSettings
+from bridgehead.net.certificates.chain import ChainFacts, read_chain, read_chain_file
+from bridgehead.net.certificates.folder import CertificateFolder, folder_name
+from bridgehead.net.certificates.pairs import CertificateError
 from bridgehead.net.ip_range import Binding, parse_binding
 from bridgehead.net.secrets import read_secret
 from bridgehead.server.tls.pending_certificates import PendingCertificates

@@ -13,13 +13,13 @@ from typing import TYPE_CHECKING
 from bridgehead.admin.tls.certificate_check import PublishedKeys
 from bridgehead.admin.tls.certificate_site import CertificateSite, CertificateUser, users_of
 from bridgehead.admin.tls.dns_check import DnsSite
-from bridgehead.net.authentication_lookup import ResolverLookup
-from bridgehead.net.certificate_folder import folder_name
-from bridgehead.net.certificate_store import ServerTls
-from bridgehead.net.certificates import CertificatePair, ensure_self_signed
+from bridgehead.net.certificates.folder import folder_name
+from bridgehead.net.certificates.pairs import CertificatePair, ensure_self_signed
+from bridgehead.net.certificates.store import ServerTls
+from bridgehead.net.dns.authentication_lookup import ResolverLookup
+from bridgehead.net.dns.resolver import Outcome
+from bridgehead.net.dns.secure_resolver import SecureResolver
 from bridgehead.net.ip_range import Binding
-from bridgehead.net.resolver import Outcome
-from bridgehead.net.secure_resolver import SecureResolver
 from bridgehead.routing.dane import tlsa_record
 from bridgehead.server.config.file_checks import certificate_pairs
 from bridgehead.server.config.load import Loaded

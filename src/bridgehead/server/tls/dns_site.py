@@ -11,8 +11,8 @@ from bridgehead.admin.tls.certificate_site import Certificates, CertificateSite,
 from bridgehead.admin.tls.dns_check import DnsSite, HostKeys
 from bridgehead.admin.tls.own_policies import mail_hosts, own_policy, policy_domains
 from bridgehead.mail.address import domain_key
-from bridgehead.net.certificate_chain import ChainFacts, read_chain_file
-from bridgehead.net.certificates import CertificateError
+from bridgehead.net.certificates.chain import ChainFacts, read_chain_file
+from bridgehead.net.certificates.pairs import CertificateError
 from bridgehead.receive.settings import PermissionGroup
 from bridgehead.routing.tls_policy import name_matches
 from bridgehead.server.tls.acme import FOLDER

@@ -10,12 +10,12 @@ from typing import Final
 
 from bridgehead.delivery.smtp_send.domain_policy import OutboundTls
 from bridgehead.delivery.smtp_send.tls_memory import TlsMemory
+from bridgehead.net.certificates.server_trust import ServerTrust
+from bridgehead.net.certificates.settings import TlsSettings
 from bridgehead.net.clock import Clock
-from bridgehead.net.policy_file import PolicyFile
-from bridgehead.net.policy_host import PolicyHosts
-from bridgehead.net.server_trust import ServerTrust
-from bridgehead.net.settings import TlsSettings
-from bridgehead.net.sts_policies import StsPolicies
+from bridgehead.net.sts.policies import StsPolicies
+from bridgehead.net.sts.policy_file import PolicyFile
+from bridgehead.net.sts.policy_host import PolicyHosts
 from bridgehead.routing.tls_result import PolicyType, ResultType
 from bridgehead.tracking.alarms import Alarms, Severity
 from bridgehead.tracking.tls_reports.port import NoTlsResults, TlsResult, TlsResults

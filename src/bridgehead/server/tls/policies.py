@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING, Final
 from bridgehead.admin.tls.tls_policy import HostPolicyView, StsView, TlsPolicyView, moment
 from bridgehead.delivery.smtp_send.destination import Ourselves, Target, Unresolvable, resolve_destination
 from bridgehead.delivery.smtp_send.domain_policy import DomainPolicies
-from bridgehead.net.resolver import Resolver
-from bridgehead.net.secure_resolver import SecureResolver
+from bridgehead.net.dns.resolver import Resolver
+from bridgehead.net.dns.secure_resolver import SecureResolver
 from bridgehead.routing.domain_tls import DomainTlsPolicy
 from bridgehead.routing.next_hop import NextHop
 from bridgehead.routing.settings import MtaStsMode, SendConnector

@@ -7,8 +7,8 @@ import ssl
 from typing import TYPE_CHECKING, Final
 
 from bridgehead.admin.tls.own_policies import POLICY_HOST, mail_hosts, own_policy, policy_domains, policy_text
-from bridgehead.net.certificate_store import ServerTls
-from bridgehead.net.policy_server import PolicyServer
+from bridgehead.net.certificates.store import ServerTls
+from bridgehead.net.sts.policy_server import PolicyServer
 
 if TYPE_CHECKING:
     from bridgehead.server.app import Application

@@ -4,7 +4,7 @@
 import random
 from typing import Final
 
-from bridgehead.net.certificate_chain import ChainFacts
+from bridgehead.net.certificates.chain import ChainFacts
 
 _FIRST_DELAY: Final = 3600.0
 _LONGEST_DELAY: Final = 86400.0

@@ -24,8 +24,8 @@ from bridgehead.mail.header import clean_text
 from bridgehead.mail.identity import network_message_id
 from bridgehead.mail.item import Directionality, MailItem, Source, TlsRequirement
 from bridgehead.mail.limits import TLS_REPORTED_DOMAINS
+from bridgehead.net.dns.resolver import Outcome
 from bridgehead.net.https import HttpFault, HttpsClient
-from bridgehead.net.resolver import Outcome
 from bridgehead.queues.store import StoreFault
 from bridgehead.server.tls.report_inbox import ReadSource
 from bridgehead.tracking.events import EventId, event_for

@@ -27,7 +27,7 @@ from bridgehead.admin.queue.action_record import ACTION
 from bridgehead.admin.queue.standing_rules import RULE
 from bridgehead.delivery.resubmit_request import RESUBMIT_REQUEST
 from bridgehead.directory.lookup import DirectoryUnavailable
-from bridgehead.net.certificates import CertificatePair
+from bridgehead.net.certificates.pairs import CertificatePair
 from bridgehead.net.clock import SystemClock
 from bridgehead.net.ip_range import Binding
 from bridgehead.queues import shards

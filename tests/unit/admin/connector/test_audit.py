@@ -14,7 +14,7 @@ from bridgehead.admin.connector.receive_rights import class_sentence, client_cla
 from bridgehead.admin.probe.certificate import read_file
 from bridgehead.admin.probe.steps import Verdict
 from bridgehead.directory.user_record import User
-from bridgehead.net.certificates import ensure_self_signed
+from bridgehead.net.certificates.pairs import ensure_self_signed
 from bridgehead.receive.settings import (
     AuthMechanism,
     Device,

@@ -12,7 +12,7 @@ import pytest
 from bridgehead.delivery.oauth.keeper import TokenKeeper
 from bridgehead.delivery.oauth.store import TokenStore
 from bridgehead.net.clock import SystemClock
-from bridgehead.net.resolver import Resolver
+from bridgehead.net.dns.resolver import Resolver
 from bridgehead.routing.oauth_settings import ConnectorOAuth
 from bridgehead.routing.settings import SendConnector, SmartHostAuthMechanism
 from support.certificates import Authority

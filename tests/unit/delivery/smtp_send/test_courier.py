@@ -15,7 +15,7 @@ from bridgehead.mail.delivery_status import Action
 from bridgehead.mail.envelope import BodyType
 from bridgehead.mail.units import Count, Duration
 from bridgehead.net.clock import SystemClock
-from bridgehead.net.resolver import Resolver
+from bridgehead.net.dns.resolver import Resolver
 from bridgehead.routing.next_hop import DeliveryType, NextHop
 from bridgehead.routing.settings import (
     ErrorPolicy,

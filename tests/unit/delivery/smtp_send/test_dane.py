@@ -9,7 +9,7 @@ import pytest
 from bridgehead.diagnosis.engine import diagnose
 from bridgehead.diagnosis.facts import Evidence, Owner, Phase
 from bridgehead.mail.item import TlsRequirement
-from bridgehead.net.secure_resolver import SecureResolver
+from bridgehead.net.dns.secure_resolver import SecureResolver
 from bridgehead.net.tls import ClientContexts, ClientTls
 from bridgehead.routing.settings import SmtpDaneMode, TlsAuthLevel
 from bridgehead.tracking.tls_reports.port import PolicyType, ResultType

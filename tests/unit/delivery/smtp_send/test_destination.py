@@ -10,7 +10,7 @@ from bridgehead.delivery.smtp_send.destination import (
     split_smart_host,
 )
 from bridgehead.net.clock import SystemClock
-from bridgehead.net.resolver import Resolver
+from bridgehead.net.dns.resolver import Resolver
 from bridgehead.routing.next_hop import DeliveryType, NextHop
 from bridgehead.routing.settings import ErrorPolicy, SendConnector
 from support.dns_server import ScriptedDns

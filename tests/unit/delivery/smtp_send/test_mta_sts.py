@@ -11,8 +11,8 @@ from bridgehead.diagnosis.engine import diagnose
 from bridgehead.diagnosis.facts import Evidence
 from bridgehead.mail.item import TlsRequirement
 from bridgehead.mail.limits import STS_POLICY_BYTES
-from bridgehead.net.policy_host import FetchError, PolicyHosts
-from bridgehead.net.sts_policies import StsPolicies
+from bridgehead.net.sts.policies import StsPolicies
+from bridgehead.net.sts.policy_host import FetchError, PolicyHosts
 from bridgehead.routing.domain_tls import TlsLevel
 from bridgehead.routing.next_hop import DeliveryType, NextHop
 from bridgehead.routing.settings import MtaStsMode, TlsDowngradeMode

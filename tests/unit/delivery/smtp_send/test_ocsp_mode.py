@@ -10,7 +10,7 @@ from bridgehead.delivery.settings import DeliverySettings
 from bridgehead.delivery.smtp_send.courier import SmtpCourierFactory
 from bridgehead.mail.units import Duration
 from bridgehead.net.clock import SystemClock
-from bridgehead.net.resolver import Resolver
+from bridgehead.net.dns.resolver import Resolver
 from bridgehead.routing.next_hop import DeliveryType, NextHop
 from bridgehead.routing.settings import OcspMode, SendConnector, TlsAuthLevel
 from support.certificates import Authority

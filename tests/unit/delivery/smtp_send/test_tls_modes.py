@@ -10,10 +10,10 @@ from bridgehead.delivery.settings import DeliverySettings
 from bridgehead.delivery.smtp_send.courier import SmtpCourierFactory
 from bridgehead.delivery.smtp_send.security import client_pair
 from bridgehead.mail.units import Duration
-from bridgehead.net.certificate_store import CertificateStore
-from bridgehead.net.certificates import CertificatePair
+from bridgehead.net.certificates.pairs import CertificatePair
+from bridgehead.net.certificates.store import CertificateStore
 from bridgehead.net.clock import SystemClock
-from bridgehead.net.resolver import Resolver
+from bridgehead.net.dns.resolver import Resolver
 from bridgehead.routing.next_hop import DeliveryType, NextHop
 from bridgehead.routing.settings import SendConnector, TlsAuthLevel, TlsVersion
 from support.certificates import Authority

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from bridgehead.mail.secret import Secret
 from bridgehead.mail.units import Duration
 from bridgehead.net.clock import SystemClock
-from bridgehead.net.resolver import Resolver
+from bridgehead.net.dns.resolver import Resolver
 from bridgehead.receive.ldap.logins import LdapLogins, Verdict
 from bridgehead.receive.ldap.settings import LdapMode, LdapSettings
 from support.directory_service import Account, DirectoryService

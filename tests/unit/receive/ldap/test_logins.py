@@ -14,8 +14,8 @@ from bridgehead.ldap import ber
 from bridgehead.mail.secret import Secret
 from bridgehead.mail.units import Duration
 from bridgehead.net.clock import SystemClock
+from bridgehead.net.dns.resolver import Resolver
 from bridgehead.net.ldap_connection import LdapFault
-from bridgehead.net.resolver import Resolver
 from bridgehead.receive.ldap.logins import LdapLogins
 from bridgehead.receive.ldap.servers import LoginsUnavailable
 from bridgehead.receive.ldap.settings import LdapMode, LdapSettings

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from bridgehead.net.certificate_chain import read_chain_file
+from bridgehead.net.certificates.chain import read_chain_file
 from bridgehead.server.tls.renewal_times import delay_after, renewal_time
 from support.certificates import Authority
 

@@ -12,7 +12,7 @@ from cryptography.x509 import ocsp
 from cryptography.x509.oid import ExtendedKeyUsageOID
 
 from bridgehead.mail.limits import OCSP_BYTES
-from bridgehead.net.ocsp import (
+from bridgehead.net.certificates.ocsp import (
     CERTIFICATE_REVOKED,
     STAPLE_MISSING,
     STAPLE_NOT_ACCEPTED,

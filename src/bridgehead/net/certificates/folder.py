@@ -16,7 +16,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Final
 
-from bridgehead.net.certificates import CertificateError, CertificatePair
+from bridgehead.net.certificates.pairs import CertificateError, CertificatePair
 from bridgehead.net.durable_files import create_file, sync_folder
 
 FOLDER: Final = "certificates"

@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Final
 import msgspec
 
 from bridgehead.mail.limits import CERTIFICATE_FILE_BYTES, CHAIN_CERTIFICATES
-from bridgehead.net.certificates import CertificateError, CertificateSummary, summary_of
+from bridgehead.net.certificates.pairs import CertificateError, CertificateSummary, summary_of
 
 if TYPE_CHECKING:
     from cryptography import x509

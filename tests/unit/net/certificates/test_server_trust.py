@@ -7,8 +7,8 @@ from pathlib import Path
 import pytest
 
 from bridgehead.mail.limits import JUDGED_CERTIFICATES
-from bridgehead.net import server_trust
-from bridgehead.net.server_trust import ServerTrust, would_pass
+from bridgehead.net.certificates import server_trust
+from bridgehead.net.certificates.server_trust import ServerTrust, would_pass
 from support.certificates import Authority, Pair, intermediate
 
 

@@ -15,9 +15,9 @@ import msgspec
 
 from bridgehead.mail.limits import POLICY_DOMAINS
 from bridgehead.net.clock import Clock
-from bridgehead.net.policy_file import PolicyFile
-from bridgehead.net.policy_host import FetchError, PolicyHosts
-from bridgehead.net.resolver import DnsLookup, Outcome, TextAnswer
+from bridgehead.net.dns.resolver import DnsLookup, Outcome, TextAnswer
+from bridgehead.net.sts.policy_file import PolicyFile
+from bridgehead.net.sts.policy_host import FetchError, PolicyHosts
 from bridgehead.routing.domain_tls import StsAnswer
 from bridgehead.routing.mta_sts import StsError, StsPolicy, parse_policy, policy_id
 from bridgehead.routing.tls_result import ResultType

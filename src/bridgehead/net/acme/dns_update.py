@@ -24,8 +24,8 @@ import msgspec
 
 from bridgehead.mail.header import clean_text
 from bridgehead.mail.secret import Secret
-from bridgehead.net.acme_responders import ChallengeFailed
-from bridgehead.net.resolver import server_text
+from bridgehead.net.acme.responders import ChallengeFailed
+from bridgehead.net.dns.resolver import server_text
 
 ALGORITHMS: Final = ("hmac-sha256", "hmac-sha384", "hmac-sha512", "hmac-sha224", "hmac-sha1")
 _TTL: Final = 60

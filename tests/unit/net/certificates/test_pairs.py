@@ -8,8 +8,8 @@ from pathlib import Path
 import pytest
 from cryptography import x509
 
-from bridgehead.net.certificate_store import CertificateStore, ServerTls
-from bridgehead.net.certificates import CertificateError, CertificatePair, ensure_self_signed
+from bridgehead.net.certificates.pairs import CertificateError, CertificatePair, ensure_self_signed
+from bridgehead.net.certificates.store import CertificateStore, ServerTls
 
 
 def handshake(server: ssl.SSLContext, client: ssl.SSLContext | None = None) -> tuple[str, x509.Certificate]:

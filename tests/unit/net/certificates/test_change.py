@@ -7,11 +7,11 @@ from pathlib import Path
 
 import pytest
 
-from bridgehead.net.certificate_chain import check_key, read_chain, read_chain_file
-from bridgehead.net.certificate_change import change_problems
-from bridgehead.net.certificate_folder import CertificateFolder, folder_name
-from bridgehead.net.certificate_store import CertificateStore, ServerTls
-from bridgehead.net.certificates import CertificateError, CertificatePair
+from bridgehead.net.certificates.chain import check_key, read_chain, read_chain_file
+from bridgehead.net.certificates.change import change_problems
+from bridgehead.net.certificates.folder import CertificateFolder, folder_name
+from bridgehead.net.certificates.pairs import CertificateError, CertificatePair
+from bridgehead.net.certificates.store import CertificateStore, ServerTls
 from support.certificates import Authority, Pair, intermediate
 
 NAME = "mx.test"

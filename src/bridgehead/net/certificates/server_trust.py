@@ -15,7 +15,7 @@ from typing import Final
 import msgspec
 
 from bridgehead.mail.limits import CHAIN_CERTIFICATES, JUDGED_CERTIFICATES
-from bridgehead.net.certificate_chain import trust_anchors
+from bridgehead.net.certificates.chain import trust_anchors
 
 _SECONDS: Final = 86_400.0
 """How long an answer holds: certificates expire, and trust anchors change."""

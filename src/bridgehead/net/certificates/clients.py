@@ -1,9 +1,9 @@
 # SPDX-License-Identifier: MIT
 """The certificates that send connectors show to servers, each as it was last found good.
 
-A changed file that is worse for a connector than the one before (`certificate_change.py`), or whose key does not belong
+A changed file that is worse for a connector than the one before (`change.py`), or whose key does not belong
 to it, is not taken: what was read before is kept in memory and stays in use. Which pair a connector shows is chosen in
-`certificate_store.py`.
+`store.py`.
 """
 
 import logging
@@ -13,10 +13,10 @@ from collections.abc import Callable, Collection, Sequence
 from pathlib import Path
 from typing import Final
 
-from bridgehead.net.certificate_chain import check_key, read_chain
-from bridgehead.net.certificate_change import change_problems
-from bridgehead.net.certificate_store import PairFiles, ServerTls, read_pair, stamp_of
-from bridgehead.net.certificates import CertificateError, CertificatePair
+from bridgehead.net.certificates.chain import check_key, read_chain
+from bridgehead.net.certificates.change import change_problems
+from bridgehead.net.certificates.pairs import CertificateError, CertificatePair
+from bridgehead.net.certificates.store import PairFiles, ServerTls, read_pair, stamp_of
 
 log = logging.getLogger("bridgehead.net")
 

@@ -24,8 +24,8 @@ import msgspec
 from bridgehead.mail.header import clean_text
 from bridgehead.mail.limits import DNS_TTL_SECONDS_MAX, LOGGED_TEXT, MX_RECORDS
 from bridgehead.net.clock import Clock
-from bridgehead.net.dns_exchange import NoAnswer, exchange
-from bridgehead.net.resolver import (
+from bridgehead.net.dns.exchange import NoAnswer, exchange
+from bridgehead.net.dns.resolver import (
     FAILURE_TTL_SECONDS,
     NEGATIVE_TTL_SECONDS,
     SERVER_TIMEOUT_SECONDS,

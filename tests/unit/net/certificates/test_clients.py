@@ -8,9 +8,9 @@ import pytest
 from cryptography import x509
 from cryptography.x509.oid import ExtendedKeyUsageOID
 
-from bridgehead.net.certificate_store import CertificateStore, ServerTls
-from bridgehead.net.certificates import CertificateError, CertificatePair
-from bridgehead.net.client_certificates import ClientCertificates
+from bridgehead.net.certificates.clients import ClientCertificates
+from bridgehead.net.certificates.pairs import CertificateError, CertificatePair
+from bridgehead.net.certificates.store import CertificateStore, ServerTls
 from support.certificates import Authority, Pair
 
 PIN = ServerTls(owner="Out", pin="relay.test")

@@ -18,8 +18,8 @@ import msgspec
 from bridgehead.mail.header import clean_text
 from bridgehead.mail.limits import LOGGED_TEXT
 from bridgehead.mail.secret import Secret
-from bridgehead.net.acme_responders import ChallengeFailed, Responder
-from bridgehead.net.acme_settings import AcmeChallenge, AcmeKeyType
+from bridgehead.net.acme.responders import ChallengeFailed, Responder
+from bridgehead.net.acme.settings import AcmeChallenge, AcmeKeyType
 from bridgehead.net.durable_files import replace_file
 
 if TYPE_CHECKING:

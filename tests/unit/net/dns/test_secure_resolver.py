@@ -11,9 +11,9 @@ import dns.rdatatype
 import pytest
 
 from bridgehead.net.clock import SystemClock
-from bridgehead.net.dane_lookup import DaneLookup
-from bridgehead.net.resolver import Outcome
-from bridgehead.net.secure_resolver import SecureResolver, is_believed
+from bridgehead.net.dns.dane_lookup import DaneLookup
+from bridgehead.net.dns.resolver import Outcome
+from bridgehead.net.dns.secure_resolver import SecureResolver, is_believed
 from bridgehead.routing.domain_tls import DaneOutcome
 
 _AD, _TC = 0x0020, 0x0200
@@ -135,7 +135,7 @@ async def test_a_name_that_dns_cannot_hold_does_not_exist(odd, name):
 
 def test_what_is_no_server_in_resolv_conf_is_left_out(monkeypatch):
     listed = ["nonsense", "127.0.0.53", "fe80::1%eth0", "300.1.1.1"]
-    monkeypatch.setattr("bridgehead.net.secure_resolver.system_servers", lambda: listed)
+    monkeypatch.setattr("bridgehead.net.dns.secure_resolver.system_servers", lambda: listed)
     resolver = SecureResolver(clock=SystemClock())
     assert resolver._endpoints == [("127.0.0.53", 53), ("fe80::1%eth0", 53)]
     assert resolver.is_trusted

@@ -7,7 +7,7 @@ Implements `msgauth.lookup.AuthenticationLookup` on the resolver and its cache.
 from collections.abc import Callable, Sequence
 
 from bridgehead.msgauth.lookup import LookupFailed
-from bridgehead.net.resolver import MxAnswer, NameAnswer, Outcome, Resolver, TextAnswer
+from bridgehead.net.dns.resolver import MxAnswer, NameAnswer, Outcome, Resolver, TextAnswer
 
 
 class ResolverLookup:

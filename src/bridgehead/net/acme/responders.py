@@ -18,7 +18,7 @@ from http.server import BaseHTTPRequestHandler
 from typing import Any, Final, Protocol
 
 from bridgehead.mail.limits import ACME_RESPONDER_CONNECTIONS, ACME_RESPONDER_SECONDS
-from bridgehead.net.certificates import CertificatePair, in_memory
+from bridgehead.net.certificates.pairs import CertificatePair, in_memory
 from bridgehead.net.ip_range import Binding
 
 _PATH: Final = "/.well-known/acme-challenge/"

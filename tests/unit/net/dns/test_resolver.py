@@ -3,7 +3,7 @@
 
 import pytest
 
-from bridgehead.net.resolver import MxRecord, Outcome, Resolver, read_hosts_file, server_text
+from bridgehead.net.dns.resolver import MxRecord, Outcome, Resolver, read_hosts_file, server_text
 from support.dns_server import ScriptedDns
 
 
@@ -87,7 +87,7 @@ async def test_positive_answers_live_as_long_as_their_ttl(dns, resolver, clock):
 
 
 async def test_the_cache_is_bounded(dns, resolver, monkeypatch):
-    monkeypatch.setattr("bridgehead.net.resolver.DNS_CACHE_ENTRIES", 10)
+    monkeypatch.setattr("bridgehead.net.dns.resolver.DNS_CACHE_ENTRIES", 10)
     for number in range(30):
         dns.add(f"n{number}.example", "MX", "10 mx.example.")
         await resolver.mx(f"n{number}.example")

@@ -13,7 +13,7 @@ from collections.abc import Callable
 from typing import Final, cast
 
 from bridgehead.mail.limits import POLICY_CONNECTIONS, POLICY_REQUEST_BYTES, POLICY_REQUEST_SECONDS
-from bridgehead.net.certificates import CertificateError
+from bridgehead.net.certificates.pairs import CertificateError
 
 log = logging.getLogger("bridgehead.net")
 

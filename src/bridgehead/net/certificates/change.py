@@ -8,8 +8,8 @@ refused by the second.
 from collections.abc import Sequence
 from datetime import UTC, datetime
 
-from bridgehead.net.certificate_chain import ChainFacts
-from bridgehead.net.certificates import CertificateSummary
+from bridgehead.net.certificates.chain import ChainFacts
+from bridgehead.net.certificates.pairs import CertificateSummary
 from bridgehead.routing.tls_policy import name_matches
 
 EXCHANGE_PIN = "<I>"

@@ -6,7 +6,7 @@ import pytest
 from bridgehead.delivery.smtp_send import tls_memory
 from bridgehead.delivery.smtp_send.tls_memory import TlsMemory
 from bridgehead.mail.limits import DOWNGRADE_ALARMS
-from bridgehead.net.policy_file import PolicyFile
+from bridgehead.net.sts.policy_file import PolicyFile
 from bridgehead.routing.domain_tls import TlsLevel
 from support.policy_world import Alarms
 

@@ -2,7 +2,7 @@
 """Certificates: PEM pairs as TLS contexts of the server side, what they say of themselves, a self-signed pair.
 
 TLS 1.2 is the oldest version unless a connector allows less (RFC 8996). Which connector shows which certificate is in
-`certificate_store.py`, contexts of the client side in `tls.py`.
+`store.py`, contexts of the client side in `net/tls.py`.
 """
 
 import ipaddress

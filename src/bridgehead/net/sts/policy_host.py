@@ -11,7 +11,7 @@ from typing import Final
 
 from bridgehead.mail.header import clean_text
 from bridgehead.mail.limits import STS_FETCH_SECONDS, STS_HEADER_BYTES, STS_POLICY_BYTES
-from bridgehead.net.resolver import DnsLookup
+from bridgehead.net.dns.resolver import DnsLookup
 from bridgehead.net.trust import verifying_context
 from bridgehead.routing.tls_result import ResultType
 

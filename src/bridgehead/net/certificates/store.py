@@ -2,7 +2,7 @@
 """Which certificate a connector shows: its own pair, one pinned by name, the best for its FQDN or for the name that the
 client asked for (SNI, RFC 6066 §3), else the server's. Pairs are read anew when a file changes.
 
-A pair that is worse for a connector than the one before (`certificate_change.py`) is not taken: the one before is kept
+A pair that is worse for a connector than the one before (`change.py`) is not taken: the one before is kept
 in memory and stays in use. Each connector has contexts of its own, so that a session taken up again never crosses
 connectors (RFC 5077 tickets).
 """
@@ -15,9 +15,9 @@ from pathlib import Path
 
 import msgspec
 
-from bridgehead.net.certificate_chain import read_bounded, read_chain
-from bridgehead.net.certificate_change import change_problems, fits_pin, is_successor
-from bridgehead.net.certificates import (
+from bridgehead.net.certificates.chain import read_bounded, read_chain
+from bridgehead.net.certificates.change import change_problems, fits_pin, is_successor
+from bridgehead.net.certificates.pairs import (
     CertificateError,
     CertificatePair,
     CertificateSummary,

@@ -9,14 +9,14 @@ import pytest
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
 
-from bridgehead.net.certificate_store import CertificateStore, ServerTls
-from bridgehead.net.certificates import (
+from bridgehead.net.certificates.pairs import (
     CertificateError,
     CertificatePair,
     ContextOptions,
     ensure_self_signed,
     read_summary,
 )
+from bridgehead.net.certificates.store import CertificateStore, ServerTls
 from bridgehead.net.tls import certificate_names
 from bridgehead.routing.settings import TlsVersion
 from support.certificates import Authority, Pair

@@ -9,8 +9,8 @@ alias leads to, then under its own (§2.2.2). Bogus and unanswered questions are
 from typing import Final
 
 from bridgehead.net.clock import Clock
-from bridgehead.net.resolver import Outcome, Records
-from bridgehead.net.secure_resolver import SecureResolver
+from bridgehead.net.dns.resolver import Outcome, Records
+from bridgehead.net.dns.secure_resolver import SecureResolver
 from bridgehead.routing.dane import TlsaRecord, tlsa_record, usable_records
 from bridgehead.routing.domain_tls import DaneAnswer, DaneOutcome
 
