@@ -49,7 +49,28 @@ def test_a_field_as_the_rfc_has_it(value: str, address: str) -> None:
         ("<eve@evil.example> anna@contoso.com", FromFault.MALFORMED, ["eve@evil.example", "anna@contoso.com"]),
         ("anna@contoso.com, <eve@evil.example", FromFault.MALFORMED, ["anna@contoso.com", "eve@evil.example"]),
         ("Scanner scanner@contoso.com", FromFault.MALFORMED, ["scanner@contoso.com"]),
-        ("anna @contoso.com", FromFault.MALFORMED, []),
+        ("anna @contoso.com", FromFault.MALFORMED, ["anna@contoso.com"]),
+        ("anna@(x)contoso . com", FromFault.MALFORMED, ["anna@contoso.com"]),
+        ("anna(x)@contoso.com", FromFault.MALFORMED, ["anna@contoso.com"]),
+        ("anna\uff20contoso.com", FromFault.MALFORMED, ["anna@contoso.com"]),
+        ("anna\u200b @\u00ad contoso.com", FromFault.MALFORMED, ["anna@contoso.com"]),
+        ("eve@evil.example (x <anna@contoso.com>", FromFault.MALFORMED, ["eve@evil.example", "anna@contoso.com"]),
+        ("eve@evil.example ( , anna@contoso.com", FromFault.MALFORMED, ["eve@evil.example", "anna@contoso.com"]),
+        ('"<anna@contoso.com>"@evil.example', FromFault.MALFORMED, ["anna@contoso.com"]),
+        ('"x\\" <anna@contoso.com>" <eve@evil.example>', FromFault.MALFORMED, ["anna@contoso.com", "eve@evil.example"]),
+        ("=?utf-8?b?YW5uYUBjb250b3NvLmNvbQ==?=", FromFault.MALFORMED, ["anna@contoso.com"]),
+        ("<=?x?q?anna=40contoso.com?=>", FromFault.MALFORMED, ["anna@contoso.com"]),
+        ("=?utf-16?b?YQBuAG4AYQBAAGMAbwBuAHQAbwBzAG8ALgBjAG8AbQA=?=", FromFault.MALFORMED, ["anna@contoso.com"]),
+        (
+            "=?utf-8?q?anna=40contoso.com=00?=@evil.example",
+            FromFault.ENCODED_ADDRESS,
+            ["=?utf-8?q?anna=40contoso.com=00?=@evil.example", "anna@contoso.com"],
+        ),
+        (
+            "=?utf-8?q?anna=40contoso.com=00?= <eve@evil.example>",
+            FromFault.CONTROL_CHARACTER,
+            ["eve@evil.example", "anna@contoso.com"],
+        ),
         ("anna@contoso.com;", FromFault.MALFORMED, ["anna@contoso.com"]),
         ("Scanner", FromFault.MALFORMED, []),
         ("", FromFault.MALFORMED, []),
@@ -62,6 +83,18 @@ def test_d7_an_odd_field_gives_every_author_that_somebody_could_see(
     addresses, faults = read(value)
     assert fault in faults
     assert addresses == seen
+
+
+@pytest.mark.parametrize("name", [b"\xef\xbb\xbfFrom", b"From\0", b"\0From", b"From\xc2\xa0"])
+def test_d7_a_line_that_some_reader_takes_for_the_author_counts(name: bytes) -> None:
+    for more in (b"", b"From: eve@evil.example\r\n"):
+        author = read_author(HeaderBlock(more + name + b": anna@contoso.com\r\n"))
+        assert "anna@contoso.com" in map(str, author.addresses)
+        assert FromFault.CONTROL_CHARACTER in author.faults
+
+
+def test_a_name_with_a_line_end_behind_it_is_a_mistake_and_no_forgery() -> None:
+    assert read("=?utf-8?b?Sm9obgo=?= <anna@contoso.com>") == (["anna@contoso.com"], [])
 
 
 def test_several_fields_several_authors_and_none() -> None:
