@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: MIT
 """Reads entries and contents from the database: what is due, one entry, listings, counts."""
 
+import re
 import sqlite3
 import zlib
 from collections.abc import Iterable, Iterator, Sequence
@@ -38,6 +39,15 @@ from bridgehead.queues.store import (
 )  # fmt: skip
 from bridgehead.routing.next_hop import NextHop
 
+_FOLDED: Final = {
+    "EFAC": frozenset("fflist"), "E1BA": frozenset("htwyas"), "C39F": frozenset("s"), "C4B0": frozenset("i"),
+    "C4B1": frozenset("i"), "C589": frozenset("n"), "C5BF": frozenset("s"), "C7B0": frozenset("j"),
+    "E284AA": frozenset("k"),
+}  # fmt: skip
+"""How characters begin in UTF-8 that are ASCII letters without case, and which."""
+_PARTED: Final = re.compile(r"[*@<>]")
+"""Addresses are stored in two parts."""
+_SHORTEST_TEXT: Final = 3
 RETRIES_SORTED: Final = 5_000
 """Of more due RETRY entries than this, those due for the longest and those whose turn is next are looked at."""
 
@@ -230,14 +240,29 @@ def conditions(wanted: ItemFilter) -> tuple[str, Sequence[object]]:
         conditions.append(("status = ?", int(wanted.status)))
     if wanted.internal_message_id is not None:
         conditions.append(("id = ?", wanted.internal_message_id))
-    # Ids stand in records as they are: SQLite finds them ten times faster than records are taken apart.
-    conditions += [
-        ("instr(lower(CAST(record AS TEXT)), ?) > 0", text.lower())
-        for text in (wanted.network_message_id, wanted.message_id)
-        if text and text.isascii() and "*" not in text
-    ]
+    conditions += [(f"{column} {operator} ?", value) for column, operator, value in wanted.ranges]
+    # Texts stand in records as they are: SQLite finds them ten times faster than records are taken apart.
+    ids = (wanted.network_message_id, wanted.message_id)
+    texts = [text for text in ids if text and text.isascii() and "*" not in text]
+    patterns = (wanted.sender, wanted.recipient, wanted.subject)
+    texts += filter(None, (longest_text(_PARTED.split(pattern)) for pattern in patterns))
+    conditions += [(_mentioned(text.lower()), text.lower()) for text in (*texts, *wanted.mentions)]
     where = " WHERE " + " AND ".join(text for text, _ in conditions) if conditions else ""
     return where, [value for _, value in conditions]
+
+
+def longest_text(parts: Iterable[str]) -> str:
+    """The part by which most entries can be told from those that fit, "" where none is fit for that."""
+    plain = (part for part in parts if part.isascii() and '"' not in part and "\\" not in part)
+    found = max(plain, key=len, default="")
+    return found if len(found) >= _SHORTEST_TEXT else ""
+
+
+def _mentioned(text: str) -> str:
+    """The condition that a record may hold an ASCII text without case; its letters may be of another script, as the
+    Kelvin sign is a k and ß two s."""
+    others = "".join(f" OR instr(record, x'{octets}')" for octets, letters in _FOLDED.items() if letters & set(text))
+    return f"(instr(lower(CAST(record AS TEXT)), ?){others})"
 
 
 def count_waiting(connection: sqlite3.Connection, queue: QueueKind, limit: int) -> int:

@@ -231,7 +231,13 @@ class QueueOverview(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class ItemFilter(msgspec.Struct, kw_only=True, frozen=True):
-    """Which entries a listing wants; all given parts must hold. Text is compared as `*` pattern, without case."""
+    """Which entries a listing wants; all given parts must hold. Text is compared as `*` pattern, without case.
+
+    Attributes:
+        mentions: ASCII texts that stand somewhere in what is stored of an item, without case. A hint for the store,
+            which may show entries that do not hold them: whoever gives it looks at each entry besides.
+        ranges: the same for numbers of an item: (size, received_at or retry_count; =, <, <=, > or >=; value).
+    """
 
     queue: QueueKind | None = None
     next_hop: NextHop | None = None
@@ -242,6 +248,8 @@ class ItemFilter(msgspec.Struct, kw_only=True, frozen=True):
     sender: str = ""
     recipient: str = ""
     subject: str = ""
+    mentions: tuple[str, ...] = ()
+    ranges: tuple[tuple[str, str, float], ...] = ()
     limit: int = 1000
 
 

@@ -5,15 +5,17 @@ They read a `QueuedItem` as the store lists it. What the store can decide by its
 the rest is compared entry by entry as pages of the listing stream by, so that a filter costs time and no memory.
 """
 
+import re
 from collections.abc import Callable, Mapping, Sequence
 from typing import Final, Protocol
 
 import msgspec
 
 from bridgehead.admin.faults import INVALID, AdminFault
-from bridgehead.admin.queue.filter import Expression, FilterError, Kind, Property, parse_filter, required
+from bridgehead.admin.queue.filter import Comparison, Expression, FilterError, Kind, Property, parse_filter, required
 from bridgehead.admin.queue.queue_names import queue_identity
 from bridgehead.mail.item import Directionality, Priority
+from bridgehead.queues.reading import longest_text
 from bridgehead.queues.store import ItemFilter, MessageStatus, QueuedItem, QueueKind, QueueSummary
 from bridgehead.routing.next_hop import DeliveryType
 
@@ -118,9 +120,10 @@ def read_filter(text: str, properties: Mapping[str, Property], now: float) -> Ex
 
 
 def narrowed(expression: Expression, summaries: Sequence[QueueSummary], limit: int) -> ItemFilter:
-    """What the columns of the store can decide of a filter."""
+    """What the store can decide of a filter by itself: by its columns, and by texts that a message must hold."""
     wanted = ItemFilter(limit=limit)
     for one in required(expression):
+        wanted = _hinted(wanted, one)
         if one.operator != "-eq" or one.value is None:
             continue
         match one.property.name:
@@ -137,6 +140,33 @@ def narrowed(expression: Expression, summaries: Sequence[QueueSummary], limit: i
                     if queue_identity(state.queue, state.next_hop).casefold() == one.value.casefold():
                         wanted = msgspec.structs.replace(wanted, queue=state.queue, next_hop=state.next_hop)
     return wanted
+
+
+_COLUMNS: Final = {"Size": "size", "DateReceived": "received_at", "RetryCount": "retry_count"}
+_OPERATORS: Final = {"-eq": "=", "-gt": ">", "-ge": ">=", "-lt": "<", "-le": "<="}
+_STORED_AS_SHOWN: Final = frozenset(
+    {"InternetMessageId", "SourceIP", "Subject", "Connector", "NetworkMessageId", "Principal"}
+)  # fmt: skip
+_ADDRESSES: Final = frozenset({"FromAddress", "OriginalFromAddress", "Recipients"})
+"""Stored in two parts."""
+
+
+def _hinted(wanted: ItemFilter, one: Comparison) -> ItemFilter:
+    """With what the store may leave out early."""
+    name, value = one.property.name, one.value
+    if name in _COLUMNS and one.operator in _OPERATORS and isinstance(value, int | float):
+        hint = (_COLUMNS[name], _OPERATORS[one.operator], value)
+        return msgspec.structs.replace(wanted, ranges=(*wanted.ranges, hint))
+    if one.operator not in ("-eq", "-like", "-contains") or not isinstance(value, str):
+        return wanted
+    if name in _ADDRESSES:
+        parts = re.split(r"[*@<>]" if one.operator == "-like" else r"[@<>]", value)
+    elif name in _STORED_AS_SHOWN:
+        parts = value.split("*") if one.operator == "-like" else [value]
+    else:
+        return wanted
+    text = longest_text(parts)
+    return msgspec.structs.replace(wanted, mentions=(*wanted.mentions, text)) if text else wanted
 
 
 def names_a_queue(expression: Expression) -> bool:

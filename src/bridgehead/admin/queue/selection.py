@@ -34,6 +34,7 @@ class Selection:
         for name in ("queue", "next_hop", "status", "internal_message_id"):
             if getattr(wanted, name) is None:
                 wanted = msgspec.structs.replace(wanted, **{name: getattr(narrow, name)})
+        wanted = msgspec.structs.replace(wanted, mentions=narrow.mentions, ranges=narrow.ranges)
         found: list[QueuedItem] = []
         cursor = 0
         while len(found) < wanted.limit:
