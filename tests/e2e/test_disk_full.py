@@ -89,6 +89,7 @@ def test_full_disk_refuses_and_recovers(make_server: Callable[..., Server], smal
                 if refused == 1:
                     status = server.command("status")
                     assert (status.returncode, b"mail cannot be stored" in status.stdout) == (1, True), status
+                    assert b"make room on the queue's disk" in b" ".join(status.stdout.split()), status
         talk.expect("NOOP", "250 *")
     assert refused > 0
     assert server.process is not None

@@ -27,7 +27,7 @@ def pickup_reader(max_header_size: int, max_recipients: int) -> Reader:
     def read(data: bytes, arrival: Arrival) -> Submission:
         header, body = open_file(data)
         if len(header.block) > max_header_size:
-            raise BadSubmission(f"the header is larger than {max_header_size} octets")
+            raise BadSubmission(f"the header is larger than {max_header_size}")
         sender = originator(header)
         values = [value for name in (b"to", b"cc", b"bcc") for value in header.raw_values(name)]
         recipients = list({mailbox.key: mailbox for mailbox in address_list(values)}.values())

@@ -178,7 +178,9 @@ class Monitored:
         closed = ", ".join(self.closed_bindings())
         text = f"nobody listens on {closed}" if closed else ""
         yield _condition("listeners", text, Severity.CRITICAL, "see the log for why, then start the server again")
-        yield _condition("store", self.store_trouble(), Severity.CRITICAL, "bridgehead queue verify")
+        trouble = self.store_trouble()
+        remedy = "make room on the queue's disk" if "is full" in trouble else "bridgehead queue verify"
+        yield _condition("store", trouble, Severity.CRITICAL, remedy)
         yield _condition("outcomes", self.outcomes_trouble(), Severity.CRITICAL, "make room on the queue's disk")
         if app.api is not None and app.audit is not None:
             for id, text in management_troubles(app.api, app.audit).items():
