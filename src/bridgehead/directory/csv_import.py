@@ -134,7 +134,7 @@ def read_table(table: TextIO) -> tuple[list[tuple[int, Recipient]], list[BadRow]
     header = next((row for row in reader if row), [])
     fields, problems = _header(header)
     rows: list[tuple[int, list[tuple[str, str]]]] = []
-    bad = problems
+    bad = list(problems)
     line = reader.line_num + 1
     try:
         for cells in reader:

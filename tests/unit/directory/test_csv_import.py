@@ -87,6 +87,15 @@ def test_an_export_with_everything(directory: SqliteDirectory, tmp_path: Path) -
     }
 
 
+def test_a_row_with_too_few_cells_hides_no_other_and_stops_no_other(directory: SqliteDirectory, tmp_path: Path) -> None:
+    text = HEADER + "Anna,UserMailbox,anna@a.example\nBob,UserMailbox\nEve,Foo,eve@a.example\n"
+    result = load(directory, tmp_path, text)
+    assert (result.imported, [row.line for row in result.bad_rows]) == (0, [3, 4])
+    result = load(directory, tmp_path, text, skip_bad_rows=True)
+    assert (result.imported, [row.line for row in result.bad_rows]) == (1, [3, 4])
+    assert [recipient.name for recipient in directory] == ["Anna"]
+
+
 @pytest.mark.parametrize(
     ("text", "line", "field", "words"),
     [
