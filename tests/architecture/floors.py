@@ -46,10 +46,10 @@ PURE_FILES = frozenset(
         "queues/states.py",
         "receive/connector.py",
         "receive/connector_check.py",
-        "receive/device_check.py",
-        "receive/device_policy.py",
+        "receive/devices/check.py",
+        "receive/devices/policy.py",
         "receive/header_firewall.py",
-        "receive/lockout.py",
+        "receive/logons/lockout.py",
         "receive/permissions.py",
     }
 )

@@ -12,8 +12,8 @@ from pathlib import Path
 
 import pytest
 
-from bridgehead.receive.authentication_settings import KerberosSettings
-from bridgehead.receive.kerberos import KerberosAcceptor
+from bridgehead.receive.logons.kerberos import KerberosAcceptor
+from bridgehead.receive.logons.settings import KerberosSettings
 from bridgehead.receive.settings import ExtendedProtectionPolicy
 from bridgehead.smtp.sasl_gssapi import GssAnswer, GssFault
 from support.kdc import REALM, Kdc

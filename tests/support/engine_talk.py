@@ -30,9 +30,9 @@ from bridgehead.net.randomness import RandomBytes
 from bridgehead.net.signatures import check_signature
 from bridgehead.queues.memory import MemoryQueueStore
 from bridgehead.receive.acceptance import Acceptance
-from bridgehead.receive.authentication import Authenticator
-from bridgehead.receive.authentication_settings import LockoutSettings
-from bridgehead.receive.lockout import LockoutTable
+from bridgehead.receive.logons.authentication import Authenticator
+from bridgehead.receive.logons.lockout import LockoutTable
+from bridgehead.receive.logons.settings import LockoutSettings
 from bridgehead.receive.server import Listener, ReceiveServer, ReceiveServices
 from bridgehead.receive.session import Session
 from bridgehead.routing.accepted_domain import AcceptedDomains

@@ -40,7 +40,7 @@ from bridgehead.queues.store import (
     QueueSummary,
     Transaction,
 )  # fmt: skip
-from bridgehead.receive.authentication_settings import LockoutSettings
+from bridgehead.receive.logons.settings import LockoutSettings
 from bridgehead.routing.next_hop import DeliveryType, NextHop
 from bridgehead.server.devices import DeviceWatch
 from bridgehead.server.logons.lockouts import Lockouts

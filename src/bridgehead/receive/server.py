@@ -20,13 +20,13 @@ from bridgehead.queues.pressure import BackPressure
 from bridgehead.queues.store import ContentWriter, StoreFault
 from bridgehead.receive.acceptance import Acceptance
 from bridgehead.receive.address_check import AcceptedDomains
-from bridgehead.receive.authentication import Authenticator
 from bridgehead.receive.connection_limits import ConnectionLimits
 from bridgehead.receive.connector import ReceiveConnectors
 from bridgehead.receive.crowd import Crowd, SharedAccepting
-from bridgehead.receive.device_book import DeviceBook
-from bridgehead.receive.devices import DeviceIdentity, Devices
+from bridgehead.receive.devices.book import DeviceBook
+from bridgehead.receive.devices.devices import DeviceIdentity, Devices
 from bridgehead.receive.implicit_tls import ImplicitTlsDoor
+from bridgehead.receive.logons.authentication import Authenticator
 from bridgehead.receive.sender_exceptions import SenderExceptions
 from bridgehead.receive.served_connector import Certificates, DeviceConnectors, ServedConnector
 from bridgehead.receive.session import Session

@@ -21,8 +21,8 @@ from bridgehead.net.tls import certificate_names, tls_reason
 from bridgehead.net.tls_stream import TlsStream
 from bridgehead.receive import agent_log, refusals, session_record
 from bridgehead.receive.content import ContentRules
-from bridgehead.receive.device_steps import DEVICE_STEPS
-from bridgehead.receive.logon import Logon
+from bridgehead.receive.devices.steps import DEVICE_STEPS
+from bridgehead.receive.logons.logon import Logon
 from bridgehead.receive.permissions import ANONYMOUS, Principal, PrincipalKind
 from bridgehead.receive.served_connector import partner_of
 from bridgehead.receive.settings import Right

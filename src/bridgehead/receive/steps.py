@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: MIT
 """What each event of a session does: check, decide, take effect, answer. One function for each event.
 
-Decisions about addresses are in `address_check.py`, about logins in `authentication.py`, about content in `content.py`.
+Decisions about addresses are in `address_check.py`, about logins in `logons`, about content in `content.py`.
 """
 
 import logging
@@ -15,7 +15,7 @@ from bridgehead.mail.envelope import EnvelopeRecipient
 from bridgehead.mail.reply import Reply
 from bridgehead.net.certificates.pairs import CertificateError
 from bridgehead.receive import address_check, agent_log, message
-from bridgehead.receive.logon import Logon
+from bridgehead.receive.logons.logon import Logon
 from bridgehead.receive.permissions import PrincipalKind, is_from_inside
 from bridgehead.receive.transaction import Transaction
 from bridgehead.smtp import replies

@@ -36,10 +36,10 @@ from bridgehead.queues.pressure import BackPressure
 from bridgehead.queues.safety_net.net import FLUSH_SECONDS
 from bridgehead.receive.acceptance import Acceptance
 from bridgehead.receive.crowd import Crowd
+from bridgehead.receive.directories.directory import SubmissionDirectory
 from bridgehead.receive.sender_exceptions import SenderExceptions
 from bridgehead.receive.server import ReceiveServer, ReceiveServices
 from bridgehead.receive.settings import ReceiveConnector
-from bridgehead.receive.submission_directory import SubmissionDirectory
 from bridgehead.server.api_process import ApiProcess
 from bridgehead.server.config.file_checks import certificate_pairs
 from bridgehead.server.config.load import Loaded

@@ -13,7 +13,7 @@ from bridgehead.monitoring.keeping import read_state
 from bridgehead.monitoring.rules import Verdict
 from bridgehead.monitoring.spans import span
 from bridgehead.net.durable_files import replace_file
-from bridgehead.receive.device_book import BookState, DeviceBook, DeviceUse
+from bridgehead.receive.devices.book import BookState, DeviceBook, DeviceUse
 from bridgehead.receive.settings import Device
 from bridgehead.tracking.alarms import Severity
 

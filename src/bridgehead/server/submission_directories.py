@@ -3,9 +3,9 @@
 
 from typing import TYPE_CHECKING
 
-from bridgehead.receive.pickup import pickup_reader
-from bridgehead.receive.replay import read_replay
-from bridgehead.receive.submission_directory import SubmissionDirectory
+from bridgehead.receive.directories.directory import SubmissionDirectory
+from bridgehead.receive.directories.pickup import pickup_reader
+from bridgehead.receive.directories.replay import read_replay
 from bridgehead.server.config.load import Loaded
 
 if TYPE_CHECKING:

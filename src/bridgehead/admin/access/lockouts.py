@@ -11,7 +11,7 @@ from bridgehead.admin.faults import INVALID, NOT_FOUND, AdminFault
 from bridgehead.admin.times import moment
 from bridgehead.mail.header import clean_text
 from bridgehead.mail.limits import LOGIN_NAME_CHARACTERS
-from bridgehead.receive.lockout import Lockout
+from bridgehead.receive.logons.lockout import Lockout
 
 
 class LockoutView(msgspec.Struct, frozen=True, kw_only=True):

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from bridgehead.directory.user_record import User
     from bridgehead.net.certificates.settings import Certificate, TlsSettings
     from bridgehead.queues.settings import QueueSettings
-    from bridgehead.receive.ldap.settings import LdapSettings
+    from bridgehead.receive.logons.ldap.settings import LdapSettings
     from bridgehead.receive.settings import Device, ReceiveConnector, SenderException
     from bridgehead.routing.settings import AcceptedDomain, ForeignConnector, MailboxStore, SendConnector
     from bridgehead.tracking.settings import LogSettings

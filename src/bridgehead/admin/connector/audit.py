@@ -30,7 +30,7 @@ from bridgehead.admin.probe.vantage import is_loopback_only
 from bridgehead.mail.units import UNLIMITED
 from bridgehead.net.certificates.pairs import CertificateError
 from bridgehead.receive.connector import is_internet_facing, is_protected
-from bridgehead.receive.devices import is_known_on
+from bridgehead.receive.devices.devices import is_known_on
 from bridgehead.receive.permissions import PrincipalKind
 from bridgehead.receive.settings import (
     AuthMechanism,

@@ -14,7 +14,7 @@ from bridgehead.admin.probe.vantage import is_loopback_only
 from bridgehead.directory.user_record import User
 from bridgehead.mail.units import UNLIMITED
 from bridgehead.net.ip_range import RangeError, is_wide, parse_range
-from bridgehead.receive.devices import principal_of
+from bridgehead.receive.devices.devices import principal_of
 from bridgehead.receive.settings import (
     Device,
     DeviceTls,

@@ -6,7 +6,7 @@ from typing import Final
 
 from bridgehead.admin.connector.audit_report import Exposure
 from bridgehead.admin.probe.steps import Verdict
-from bridgehead.receive.ldap.settings import LdapSettings, goes_in_clear, server_address
+from bridgehead.receive.logons.ldap.settings import LdapSettings, goes_in_clear, server_address
 
 _WHO: Final = "logins of LDAP"
 _ANYBODY: Final = LdapSettings().user_filter

@@ -20,8 +20,8 @@ from bridgehead.mail.address import AddressError, domain_key, parse_mailbox
 from bridgehead.mail.header import clean_text
 from bridgehead.mail.limits import UNKNOWN_SENDERS_SHOWN
 from bridgehead.net.ip_range import parse_ip
-from bridgehead.receive.device_book import DeviceUse
-from bridgehead.receive.devices import is_known_on
+from bridgehead.receive.devices.book import DeviceUse
+from bridgehead.receive.devices.devices import is_known_on
 from bridgehead.receive.settings import Device
 from bridgehead.routing.accepted_domain import AcceptedDomains
 from bridgehead.routing.settings import AcceptedDomain

@@ -11,8 +11,8 @@ import msgspec
 
 from bridgehead.mail.address import Mailbox
 from bridgehead.receive.address_check import check_recipient
-from bridgehead.receive.authentication import mechanisms
 from bridgehead.receive.connector import is_protected
+from bridgehead.receive.logons.authentication import mechanisms
 from bridgehead.receive.permissions import (
     ALL_RIGHTS,
     ANONYMOUS,

@@ -16,9 +16,9 @@ from bridgehead.mail.secret import Secret
 from bridgehead.net.dns.resolver import DnsLookup
 from bridgehead.net.ldap_connection import LdapConnection, LdapFault, LdapServer, connect
 from bridgehead.net.secrets import read_secret
-from bridgehead.receive.ldap.logins import LdapLogins
-from bridgehead.receive.ldap.servers import LoginsUnavailable
-from bridgehead.receive.ldap.settings import LdapSettings
+from bridgehead.receive.logons.ldap.logins import LdapLogins
+from bridgehead.receive.logons.ldap.servers import LoginsUnavailable
+from bridgehead.receive.logons.ldap.settings import LdapSettings
 
 _KIND: Final = "ldap"
 _REMEDY: Final = "docs/howto/ldap.md tells what each fault means"

@@ -26,7 +26,7 @@ from bridgehead.net.certificates.store import CertificateStore
 from bridgehead.net.clock import Clock
 from bridgehead.net.ip_range import parse_binding
 from bridgehead.net.own_connections import OwnConnections
-from bridgehead.receive.ldap.settings import LdapSettings
+from bridgehead.receive.logons.ldap.settings import LdapSettings
 from bridgehead.receive.served_connector import server_tls
 from bridgehead.receive.settings import Device, ReceiveConnector, SenderException
 from bridgehead.routing.accepted_domain import AcceptedDomains

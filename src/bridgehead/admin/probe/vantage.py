@@ -14,7 +14,7 @@ import msgspec
 from bridgehead.net.dialer import is_local_address
 from bridgehead.net.ip_range import Binding, IPAddress, IPRange, parse_binding, parse_ip, parse_range
 from bridgehead.receive.connector import ReceiveConnectors
-from bridgehead.receive.devices import Devices
+from bridgehead.receive.devices.devices import Devices
 from bridgehead.receive.settings import Device, ReceiveConnector
 
 _LOOPBACK = {4: parse_range("127.0.0.1-127.255.255.254"), 6: parse_range("::1")}

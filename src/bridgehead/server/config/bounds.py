@@ -28,8 +28,8 @@ from bridgehead.queues.settings import (
     SystemMemory,
     UsedDiskSpace,
 )
-from bridgehead.receive.authentication_settings import AuthServer, LockoutSettings
-from bridgehead.receive.ldap.settings import LdapSettings
+from bridgehead.receive.logons.ldap.settings import LdapSettings
+from bridgehead.receive.logons.settings import AuthServer, LockoutSettings
 from bridgehead.receive.settings import Device, PickupSettings, ReceiveConnector
 from bridgehead.routing.settings import ForeignConnector, MailboxStore, SendConnector
 from bridgehead.server.config.schema import ServerSettings

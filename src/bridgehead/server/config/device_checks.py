@@ -1,10 +1,10 @@
 # SPDX-License-Identifier: MIT
-"""Checks of devices beyond `receive.device_check`: what concerns other tables, and warnings."""
+"""Checks of devices beyond `receive.devices.check`: what concerns other tables, and warnings."""
 
 from bridgehead.mail.address import AddressError, domain_key, parse_mailbox
 from bridgehead.net.ip_range import RangeError, parse_range
-from bridgehead.receive import device_check
-from bridgehead.receive.devices import is_known_on
+from bridgehead.receive.devices import check as device_check
+from bridgehead.receive.devices.devices import is_known_on
 from bridgehead.receive.settings import Device
 from bridgehead.routing.accepted_domain import AcceptedDomains
 from bridgehead.routing.settings import TlsVersion

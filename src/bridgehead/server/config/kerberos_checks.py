@@ -5,7 +5,7 @@ import re
 from typing import Final
 
 from bridgehead.mail.limits import LOGIN_NAME_CHARACTERS
-from bridgehead.receive.kerberos import KerberosUnavailable, missing_key, require_library
+from bridgehead.receive.logons.kerberos import KerberosUnavailable, missing_key, require_library
 from bridgehead.receive.settings import AuthMechanism, ExtendedProtectionPolicy, ReceiveConnector
 from bridgehead.server.config.load import Loaded
 from bridgehead.server.config.positions import KeyPath

@@ -2,7 +2,7 @@
 """Checks of logins from an LDAP directory."""
 
 from bridgehead.ldap import filters, names
-from bridgehead.receive.ldap.settings import LdapMode, LdapSettings, ServerAddress, goes_in_clear, server_address
+from bridgehead.receive.logons.ldap.settings import LdapMode, LdapSettings, ServerAddress, goes_in_clear, server_address
 from bridgehead.receive.settings import AuthMechanism, ReceiveConnector
 from bridgehead.server.config.positions import KeyPath
 from bridgehead.server.config.problem import Findings

@@ -13,8 +13,8 @@ from bridgehead.net.acme.settings import AcmeSettings
 from bridgehead.net.certificates.settings import Certificate, TlsSettings
 from bridgehead.net.sts.settings import MtaStsSettings
 from bridgehead.queues.settings import BackPressureSettings, QueueSettings
-from bridgehead.receive.authentication_settings import AuthServer, KerberosSettings, LockoutSettings
-from bridgehead.receive.ldap.settings import LdapSettings
+from bridgehead.receive.logons.ldap.settings import LdapSettings
+from bridgehead.receive.logons.settings import AuthServer, KerberosSettings, LockoutSettings
 from bridgehead.receive.settings import Device, PickupSettings, ReceiveConnector, SenderException
 from bridgehead.routing.settings import AcceptedDomain, ForeignConnector, MailboxStore, SendConnector
 from bridgehead.tracking.settings import LogSettings

@@ -6,7 +6,7 @@ from typing import Final
 
 from bridgehead.net.dns.resolver import DnsLookup
 from bridgehead.net.secrets import read_secret
-from bridgehead.receive.ldap.logins import LdapLogins
+from bridgehead.receive.logons.ldap.logins import LdapLogins
 from bridgehead.server.config.load import Loaded
 from bridgehead.tracking.alarms import Alarms, Severity
 

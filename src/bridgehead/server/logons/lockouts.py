@@ -10,8 +10,8 @@ from typing import Final
 import msgspec
 
 from bridgehead.directory.user_record import canonical_name
-from bridgehead.receive.authentication_settings import LockoutSettings
-from bridgehead.receive.lockout import Lockout, LockoutTable
+from bridgehead.receive.logons.lockout import Lockout, LockoutTable
+from bridgehead.receive.logons.settings import LockoutSettings
 from bridgehead.tracking.alarms import Alarms, Severity
 
 LOOK_SECONDS: Final = 10.0

@@ -1,8 +1,7 @@
 # SPDX-License-Identifier: MIT
 """Who judges logons in the running server: the users file, LDAP, tokens and Kerberos behind one `Authenticator`.
 
-How each of them judges is in `receive/authentication` and `receive/ldap`; their alarms are in `ldap`,
-`token_issuers` and `lockouts`.
+How each of them judges is in `receive/logons`; their alarms are in `ldap`, `token_issuers` and `lockouts`.
 """
 
 import os
@@ -12,7 +11,7 @@ from pathlib import Path
 from bridgehead.directory.users import UserFile
 from bridgehead.net.clock import Clock
 from bridgehead.net.dns.resolver import DnsLookup
-from bridgehead.receive.authentication import Authenticator
+from bridgehead.receive.logons.authentication import Authenticator
 from bridgehead.server.config.load import Loaded
 from bridgehead.server.logons.ldap import LdapDesk
 from bridgehead.server.logons.lockouts import Lockouts

@@ -7,9 +7,9 @@ from bridgehead.mail.limits import ISSUER_SECONDS
 from bridgehead.net.clock import Clock
 from bridgehead.net.dns.resolver import DnsLookup
 from bridgehead.net.https import HttpFault, HttpsClient
-from bridgehead.receive.authentication_settings import AuthServer
-from bridgehead.receive.issuer_keys import Fetch, IssuerFault
-from bridgehead.receive.token_check import Logins, TokenChecker
+from bridgehead.receive.logons.issuer_keys import Fetch, IssuerFault
+from bridgehead.receive.logons.settings import AuthServer
+from bridgehead.receive.logons.token_check import Logins, TokenChecker
 from bridgehead.tracking.alarms import Alarms, Severity
 
 _ALARM = "auth_server"

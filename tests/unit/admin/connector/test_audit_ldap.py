@@ -7,7 +7,7 @@ import pytest
 
 from bridgehead.admin.connector.audit_ldap import ldap_exposures
 from bridgehead.admin.probe.steps import Verdict
-from bridgehead.receive.ldap.settings import LdapSettings
+from bridgehead.receive.logons.ldap.settings import LdapSettings
 
 GROUP = {"required_group": "cn=mail,dc=contoso,dc=com"}
 

@@ -1,0 +1,2 @@
+# SPDX-License-Identifier: MIT
+"""Directories that messages are picked up from: pickup and replay."""
