@@ -39,6 +39,19 @@ class TlsUser(Protocol):
         """As `asyncio.Protocol`."""
 
 
+class _Nobody(asyncio.Protocol):
+    """Above a connection that is gone."""
+
+    def handshake_done(self) -> None:
+        pass
+
+    def handshake_failed(self, error: Exception) -> None:
+        pass
+
+
+_NOBODY: Final = _Nobody()
+
+
 class TlsStream(asyncio.Transport, asyncio.Protocol):
     """The transport that the protocol above has from now on. The handshake begins at once.
 
@@ -48,8 +61,8 @@ class TlsStream(asyncio.Transport, asyncio.Protocol):
     """
 
     __slots__ = (
-        "_closing", "_error", "_incoming", "_object", "_open", "_outgoing", "_server_side", "_ticket_waits",
-        "_transport", "_unsent", "_user",
+        "_closing", "_error", "_gathering", "_incoming", "_object", "_open", "_outgoing", "_server_side",
+        "_ticket_waits", "_transport", "_unsent", "_user",
     )  # fmt: skip
 
     def __init__(
@@ -57,7 +70,7 @@ class TlsStream(asyncio.Transport, asyncio.Protocol):
         server_hostname: str = "",
     ) -> None:  # fmt: skip
         self._transport = transport
-        self._user = user
+        self._user: TlsUser = user
         self._server_side = server_side
         self._incoming = ssl.MemoryBIO()
         self._outgoing = ssl.MemoryBIO()
@@ -66,6 +79,8 @@ class TlsStream(asyncio.Transport, asyncio.Protocol):
         )
         self._open = False
         self._closing = False
+        self._gathering = False
+        """What is written waits for the end of the turn."""
         self._ticket_waits = False
         """Only a session ticket of TLS 1.3 is due: it goes with the first answer."""
         self._unsent = b""
@@ -74,7 +89,7 @@ class TlsStream(asyncio.Transport, asyncio.Protocol):
         transport.set_protocol(self)
         if not server_side:
             self._shake_hands()
-            self._flush()
+            self._transport.write(self._outgoing.read())
 
     # --- the protocol of the connection below -----------------------------------------------------------------------
 
@@ -83,10 +98,14 @@ class TlsStream(asyncio.Transport, asyncio.Protocol):
         if self._closing:
             self._await_goodbye()
             return
-        if self._open or (self._shake_hands() and (self._incoming.pending or not self._server_side)):
-            self._read()
-        if not self._ticket_waits:
-            self._flush()
+        self._gathering = True
+        try:
+            if self._open or (self._shake_hands() and (self._incoming.pending or not self._server_side)):
+                self._read()
+        finally:
+            self._gathering = False
+            if not self._ticket_waits:
+                self._flush()
 
     def eof_received(self) -> bool:
         if self._open and not self._closing:
@@ -98,7 +117,8 @@ class TlsStream(asyncio.Transport, asyncio.Protocol):
         error = self._error or exc
         if not self._open and self._error is None:
             self._user.handshake_failed(exc or ConnectionResetError("the other side closed the connection"))
-        self._user.connection_lost(error)
+        user, self._user = self._user, _NOBODY  # so that both go without waiting for the garbage collector
+        user.connection_lost(error)
 
     def pause_writing(self) -> None:
         self._user.pause_writing()
@@ -190,7 +210,8 @@ class TlsStream(asyncio.Transport, asyncio.Protocol):
             self._break(error)
             return
         self._ticket_waits = False
-        self._transport.write(self._outgoing.read())
+        if not self._gathering:
+            self._flush()
 
     def close(self) -> None:
         """Say that nothing more comes, and close when the other side said so too."""

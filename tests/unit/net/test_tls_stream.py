@@ -3,7 +3,11 @@
 
 import asyncio
 import contextlib
+import gc
+import socket
 import ssl
+import struct
+import weakref
 from collections.abc import AsyncIterator, Callable
 from pathlib import Path
 
@@ -35,9 +39,9 @@ class End(asyncio.Protocol):
 
     def __init__(
         self, context: ssl.SSLContext, *, server_side: bool, first: bytes = b"",
-        answer: Callable[[bytes], bytes] | None = None,
+        answer: Callable[[bytes], bytes] | None = None, bye: bytes = b"",
     ) -> None:  # fmt: skip
-        self.context, self.server_side, self.first, self.answer = context, server_side, first, answer
+        self.context, self.server_side, self.first, self.answer, self.bye = context, server_side, first, answer, bye
         self.heard = b""
         self.reads = 0
         self.failure: Exception | None = None
@@ -64,6 +68,8 @@ class End(asyncio.Protocol):
         self.reads += 1
         if self.answer is not None:
             self.stream.write(self.answer(data))
+        if self.bye and data.endswith(self.bye):
+            self.stream.close()
 
     def eof_received(self) -> None:
         self.ended = True
@@ -136,6 +142,11 @@ class Hand:
             else:
                 return self.outgoing.read()
 
+    def segments(self) -> int:
+        """How many have brought octets so far (tcpi_data_segs_in, include/uapi/linux/tcp.h)."""
+        info = self.writer.get_extra_info("socket").getsockopt(socket.IPPROTO_TCP, socket.TCP_INFO, 192)
+        return int(struct.unpack_from("=I", info, 152)[0])
+
     def sealed(self, data: bytes) -> bytes:
         self.tls.write(data)
         return self.outgoing.read()
@@ -148,6 +159,16 @@ class Hand:
             except ssl.SSLWantReadError:
                 await self.hear()
         return data
+
+    async def goodbye(self) -> None:
+        """Wait for close_notify."""
+        while True:
+            try:
+                assert self.tls.read() == b""
+            except ssl.SSLWantReadError:
+                await self.hear()
+            else:
+                return
 
 
 @pytest.mark.parametrize("version", VERSIONS)
@@ -171,7 +192,6 @@ async def test_what_is_said_arrives_whole_both_ways(pair: Pair, version: ssl.TLS
 async def test_octet_by_octet(pair: Pair, version: ssl.TLSVersion) -> None:
     async with listening(pair, answer=bytes.swapcase) as (port, ends):
         hand = await Hand.connect(port, trusting(version))
-        hand.writer.transport.get_extra_info("socket").setsockopt(6, 1, 1)
         write = hand.writer.write
 
         def slowly(data: bytes) -> None:
@@ -325,6 +345,38 @@ async def test_the_end_is_said_with_the_last_words(pair: Pair, version: ssl.TLSV
         hand.writer.write(hand.outgoing.read())
         assert await asyncio.wait_for(ends[0].lost, PATIENCE) is None
         hand.writer.transport.abort()
+
+
+async def test_a_short_session_takes_three_segments_of_ours(pair: Pair) -> None:
+    """The handshake; the ticket with the first answer; the last answer with close_notify."""
+    async with listening(pair, answer=bytes.swapcase, bye=b"quit") as (port, ends):
+        hand = await Hand.connect(port, trusting())
+        hand.writer.write(await hand.shake_hands() + hand.sealed(b"hello"))
+        assert await hand.said(5) == b"HELLO"
+        assert hand.segments() == 2
+        hand.writer.write(hand.sealed(b"quit"))
+        assert await hand.said(4) == b"QUIT"
+        await hand.goodbye()
+        assert hand.segments() == 3
+        hand.writer.transport.abort()
+        await asyncio.wait_for(ends[0].lost, PATIENCE)
+
+
+async def test_nothing_waits_for_the_garbage_collector(pair: Pair) -> None:
+    async with listening(pair, answer=bytes.swapcase, bye=b"quit") as (port, ends):
+        gc.collect()
+        gc.disable()
+        try:
+            hand = await Hand.connect(port, trusting())
+            hand.writer.write(await hand.shake_hands() + hand.sealed(b"quit"))
+            assert await hand.said(4) == b"QUIT"
+            hand.writer.transport.abort()
+            await asyncio.wait_for(ends[0].lost, PATIENCE)
+            stream = weakref.ref(ends[0].stream.get_extra_info("ssl_object"))
+            ends.clear()
+            await until(lambda: stream() is None)
+        finally:
+            gc.enable()
 
 
 async def test_data_after_our_goodbye_ends_the_connection(pair: Pair) -> None:
