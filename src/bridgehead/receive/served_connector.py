@@ -53,6 +53,7 @@ class ServedConnector:
         """The connectors of its devices, None where it has none."""
         self.first_principal = session_principal(settings) if device is None else device.principal
         """As whom sessions begin."""
+        self.first_rights = rights_of(settings, self.first_principal)
         self.counters = counters or ReceiveCounters()
         self.fqdn = settings.fqdn or server_fqdn
         self.connector_id = f"{server_fqdn}\\{settings.name}"
@@ -67,6 +68,9 @@ class ServedConnector:
         self._certificates = certificates
         self._rights: dict[Principal, frozenset[Right]] = {}
         self._hello: dict[str, Reply] = {}
+        self._greeting = replies.greeting(settings.banner, self.fqdn, "")
+        self._greeted = -1
+        """For which second the greeting was made."""
         self.offers_auth = bool(auth_mechanisms(settings, True))
         self._starttls = AuthMechanism.TLS in settings.auth_mechanism and not settings.implicit_tls
         self.offers_binding = not {AuthMechanism.SCRAM_SHA_256, AuthMechanism.INTEGRATED}.isdisjoint(
@@ -96,7 +100,11 @@ class ServedConnector:
 
     def greeting(self, now: float) -> Reply:
         """The 220 that begins a session."""
-        return replies.greeting(self.settings.banner, self.fqdn, date_time(now))
+        second = int(now)
+        if second != self._greeted:
+            self._greeted = second
+            self._greeting = replies.greeting(self.settings.banner, self.fqdn, date_time(now))
+        return self._greeting
 
     def hello_reply(self, client_ip: str) -> Reply:
         """The first line of the answer to EHLO."""

@@ -14,7 +14,7 @@ from bridgehead.directory.lookup import Directory
 from bridgehead.msgauth.dkim.verify import CheckSignature
 from bridgehead.msgauth.lookup import AuthenticationLookup
 from bridgehead.net.clock import Clock
-from bridgehead.net.ip_range import Binding, IPRange, parse_binding, parse_ip, parse_range
+from bridgehead.net.ip_range import Binding, IPRange, normalise_ip, parse_binding, parse_ip, parse_range
 from bridgehead.net.own_connections import OwnConnections
 from bridgehead.queues.pressure import BackPressure
 from bridgehead.queues.store import ContentWriter, StoreFault
@@ -138,6 +138,10 @@ class Listener:
         self.services = server.services
         self.sessions = server.sessions
         self.port: int = listening.getsockname()[1]
+        self.local_ip = "" if binding.is_wildcard else normalise_ip(str(binding.address))
+        """Where its clients arrive, "" for any address."""
+        self.tls_first = False
+        """Sessions begin when TLS is there."""
         self._asyncio: asyncio.Server | SharedAccepting | None = None
         self._door: ImplicitTlsDoor | None = None
 
@@ -146,6 +150,7 @@ class Listener:
         connector = self.server.implicit_tls_on(self.binding)
         if connector is not None:
             connector.tls_context()  # a certificate that cannot be used is told now
+            self.tls_first = True
             self._door = ImplicitTlsDoor(self)
             self._door.open()
             return

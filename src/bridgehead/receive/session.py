@@ -108,17 +108,19 @@ class Session(asyncio.Protocol):
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         # uvloop's transport is no subclass of asyncio's.
         self.transport = cast(asyncio.Transport, transport)
+        listener = self.listener
         peer = transport.get_extra_info("peername")
-        local = transport.get_extra_info("sockname")
+        local = listener.local_ip or transport.get_extra_info("sockname")
         if not peer or not local:
             self.transport.abort()
             return
         self.client_port = peer[1]
-        self.local_ip = normalise_ip(local[0])
-        self._note_tls(self.transport)
-        self.listener.sessions.add(self)
+        self.local_ip = listener.local_ip or normalise_ip(local[0])
+        if listener.tls_first:
+            self._note_tls(self.transport)
+        listener.sessions.add(self)
         client_ip = normalise_ip(peer[0])
-        if self.listener.expects_proxy_header(client_ip):
+        if listener.expects_proxy_header(client_ip):
             self._proxy = ProxyProtocolParser()
         else:
             self._begin(client_ip)
@@ -204,16 +206,19 @@ class Session(asyncio.Protocol):
             return
         self.connector = connector
         self.session_id = self.services.new_session_id()
-        self.become(self._principal_by_certificate() or connector.first_principal)
+        self.principal, self.rights = connector.first_principal, connector.first_rights
+        if (partner := self._principal_by_certificate()) is not None:
+            self.become(partner)
         self.engine = ServerConnection(self._features(), repair_bare_lf=connector.settings.bare_linefeed_repair)
         if connector.device is not None:
             self._steps = DEVICE_STEPS
             connector.device.use.came(self.services.clock.now(), client_ip, connector.settings.name)
         self._started = True
         connector.counters.connected(tls=bool(self.tls_info))
-        session_record.line(self, "+", "", "")
-        if self.tls_info:
-            session_record.line(self, "*", "", f"TLS protocol {self.tls_info}")
+        if connector.verbose:
+            session_record.line(self, "+", "", "")
+            if self.tls_info:
+                session_record.line(self, "*", "", f"TLS protocol {self.tls_info}")
         self.engine.greet(connector.greeting(self.services.clock.now()))
         self._advance()
 

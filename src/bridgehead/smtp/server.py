@@ -52,6 +52,12 @@ def wire(reply: Reply, enhanced: bool) -> bytes:
     return reply.to_wire(enhanced)
 
 
+@lru_cache(maxsize=256)
+def _with_extensions(reply: Reply, features: Features) -> Reply:
+    """The answer to EHLO. Most sessions of a connector get the same."""
+    return Reply(reply.code, "", "\n".join([reply.text, *ehlo_lines(features)]))
+
+
 class ServerConnection:
     """One conversation, seen from the server.
 
@@ -403,15 +409,14 @@ class ServerConnection:
 
     def greet(self, reply: Reply) -> None:
         """The greeting; a negative one closes the conversation after it is sent (RFC 5321 §3.1)."""
-        self._out.append(reply.to_wire(False))
+        self._out.append(wire(reply, False))
         if not reply.is_positive:
             self.state = State.CLOSED
 
     def hello(self, reply: Reply, extended: bool) -> None:
         """Answer `Hello` positively: the first line is the reply's text, the extensions follow it."""
         self.abort_transaction()
-        lines = [reply.text, *ehlo_lines(self.features)] if extended else [reply.text]
-        self.reply(Reply(reply.code, "", "\n".join(lines)))
+        self.reply(_with_extensions(reply, self.features) if extended else reply)
 
     def reply(self, reply: Reply) -> None:
         """Answer the event under way; a positive reply moves the state as the table says.
