@@ -8,7 +8,7 @@ import msgspec
 import rich_click as click
 from click.testing import CliRunner, Result
 
-from bridgehead.admin.cli import register
+from bridgehead.admin.cli import COMMANDS, command
 from bridgehead.admin.cli.context import CliContext
 from bridgehead.server.config.schema import Configuration, ServerSettings
 
@@ -24,8 +24,7 @@ class Commands:
     def __init__(self, folder: Path, **settings: Any) -> None:
         self.configuration = Configuration(server=ServerSettings(data_directory=str(folder)), **settings)
         self.control_socket = folder / self.configuration.server.control_socket
-        self._group = click.Group("bridgehead")
-        register(self._group)
+        self._group = click.Group("bridgehead", {name: command(name) for name in COMMANDS})
 
     def __call__(self, *arguments: str, given: str | None = None, code: int | None = 0) -> Result:
         """Run a command; `code` is the exit code that is expected, None for any. `given`: its standard input."""

@@ -6,13 +6,13 @@ What a command needs beyond its own options is imported when it runs, so that ea
 
 import os
 import sys
-from collections.abc import MutableMapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 import rich_click as click
 
 from bridgehead import __version__
+from bridgehead.admin.cli import COMMANDS, command
 from bridgehead.admin.cli.output import HelpfulCommand
 
 if TYPE_CHECKING:
@@ -67,23 +67,13 @@ def find_configuration() -> Path | None:
 
 
 class _Commands(click.RichGroup):
-    """Our own commands, and those of the admin room once another is asked for."""
+    """Our own commands and those of the admin room, of which each is imported when it is asked for."""
 
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
-        return super().get_command(ctx, cmd_name) or self._all().get(cmd_name)
+        return super().get_command(ctx, cmd_name) or (command(cmd_name) if cmd_name in COMMANDS else None)
 
     def list_commands(self, ctx: click.Context) -> list[str]:
-        return sorted(self._all())
-
-    def _all(self) -> MutableMapping[str, click.Command]:
-        if not self._registered:
-            from bridgehead.admin.cli import register
-
-            register(self)
-            self._registered = True
-        return self.commands
-
-    _registered = False
+        return sorted((*self.commands, *COMMANDS))
 
 
 @click.group(
