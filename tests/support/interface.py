@@ -33,7 +33,7 @@ class Interface:
         self, methods: Mapping[str, Method], server: Any, path: Path, settings: ApiSettings | None = None,
         audit: AuditLog | None = None,
     ) -> None:  # fmt: skip
-        self.control = ControlServer(methods, server, channel_path(path), audit, os.getpid)
+        self.control = ControlServer(lambda: methods, server, channel_path(path), audit, os.getpid)
         self.core = Core(channel_path(path))
         self.administrators_file = path.with_name("administrators.json")
         self._app = make_app(methods, self.core, LocalRoles(settings or ApiSettings()), self._logons())

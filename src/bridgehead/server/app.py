@@ -15,7 +15,7 @@ from pathlib import Path
 
 from bridgehead.admin.access.audit_log import AuditLogFile
 from bridgehead.admin.calls.control import ControlServer, channel_path
-from bridgehead.admin.methods.table import METHODS
+from bridgehead.admin.methods import every_method
 from bridgehead.categorizer.worker import Categorizer
 from bridgehead.delivery.dispatcher import Dispatcher
 from bridgehead.delivery.notify import NotifyReporter
@@ -185,8 +185,10 @@ class Application:
         configuration = self.loaded.configuration
         supervisor = channel_path(self.loaded.within(configuration.server.control_socket))
         self.telemetry = TelemetryProcess(self.loaded, supervisor, self.fqdn)
-        methods = {**METHODS, **own_methods(WorkerDesk(self))}
-        self.control = ControlServer(methods, self.operations, channel, interface_pid=os.getppid)
+        own = own_methods(WorkerDesk(self))
+        self.control = ControlServer(
+            lambda: {**every_method(), **own}, self.operations, channel, interface_pid=os.getppid
+        )
 
     def _make_management(self) -> None:
         """The internal channel, the process of the interface that speaks it, and the record of what they change."""
@@ -200,7 +202,7 @@ class Application:
             CertificatePair(loaded.within(settings.tls_certificate_file), loaded.within(settings.tls_key_file))
             if settings.tls_certificate_file else own_pair(loaded, self.fqdn),
         )  # fmt: skip
-        self.control = ControlServer(METHODS, self.operations, channel, self.audit, lambda: api.pid)
+        self.control = ControlServer(every_method, self.operations, channel, self.audit, lambda: api.pid)
         self.telemetry = TelemetryProcess(loaded, channel, self.fqdn)
 
     def _make_pipeline(self) -> None:

@@ -4,6 +4,7 @@
 What a command needs beyond its own options is imported when it runs, so that each starts quickly.
 """
 
+import gc
 import os
 import sys
 from pathlib import Path
@@ -108,6 +109,7 @@ def run(context: click.Context) -> None:
       bridgehead run
       bridgehead -c /etc/bridgehead/bridgehead.toml run
     """
+    gc.disable()  # until the event loop runs: nothing that is imported is garbage, only looked through again and again
     from bridgehead.server.config.problem import ConfigurationError
 
     invocation: Invocation = context.meta[_INVOCATION]

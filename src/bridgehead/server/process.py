@@ -85,6 +85,8 @@ def run_loop(main: Coroutine[Any, Any, int], name: str = "") -> int:
     logging.captureWarnings(True)
     # The hot path makes few cycles; rarer collections keep them from stopping a loaded server.
     gc.set_threshold(20_000, 50, 100)
+    gc.freeze()  # what is imported stays: no collection is to look through it
+    gc.enable()
     # The loop lets go of the interpreter's lock many times in a millisecond, each time only for a moment. A thread that
     # waits for the lock wakes up in vain until its own patience ends: with the usual 5 ms, dozens of times a commit.
     sys.setswitchinterval(0.0001)

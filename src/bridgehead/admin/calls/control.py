@@ -53,7 +53,7 @@ class ControlServer:
     """The end of the process that moves mail.
 
     Args:
-        methods: what may be called, by name.
+        methods: gives what may be called, by name; asked once, in a thread, when the first question comes.
         server: what the methods act on.
         path: of the socket; its folder must exist.
         audit: where changes and refusals are recorded.
@@ -61,10 +61,12 @@ class ControlServer:
     """
 
     def __init__(
-        self, methods: Mapping[str, Method], server: RunningServer, path: Path, audit: AuditLog | None = None,
+        self, methods: Callable[[], Mapping[str, Method]], server: RunningServer, path: Path,
+        audit: AuditLog | None = None,
         interface_pid: Callable[[], int] = lambda: 0,
     ) -> None:  # fmt: skip
-        self._methods, self._running, self._path = methods, server, path
+        self._give_methods, self._running, self._path = methods, server, path
+        self._methods: Mapping[str, Method] | None = None
         self._audit, self._interface_pid = audit or NoAuditLog(), interface_pid
         self._requests = msgspec.json.Decoder(Request)
         self._server: asyncio.AbstractServer | None = None
@@ -163,6 +165,8 @@ class ControlServer:
         if request.method == LOG_ON and request.caller is not None:
             await self._logged_on(request.params, caller)
             return msgspec.Raw(b"null"), ""
+        if self._methods is None:
+            self._methods = await asyncio.to_thread(self._give_methods)
         method = self._methods.get(request.method)
         if method is None:
             name = clean_text(request.method, 100)

@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: MIT
 """The commands of operators. Each is a thin translation of arguments to a use case of the admin room, and of its result
-to text or JSON; what a command needs beyond that is imported when it runs, and a command when it is asked for, so that all
+to text or JSON. A command is imported when it is asked for, and what it needs beyond that when it runs, so that all
 start quickly.
 """
 

@@ -21,7 +21,7 @@ from bridgehead.admin.calls.channel import Request
 from bridgehead.admin.calls.control import ControlServer, channel_path
 from bridgehead.admin.faults import AdminFault
 from bridgehead.admin.health.alarms import AlarmReport
-from bridgehead.admin.methods.table import METHODS
+from bridgehead.admin.methods import every_method
 from bridgehead.admin.ports import ReloadOutcome
 from bridgehead.admin.queue.action_record import ACTION
 from bridgehead.admin.queue.standing_rules import RULE
@@ -99,7 +99,9 @@ class Supervisor:
         }
         self._asked = Asked(self.workers, own, self._together)
         asked: Any = self._asked
-        self._control = ControlServer(combined(METHODS), asked, self._channel, self._audit, lambda: self._api.pid)
+        self._control = ControlServer(
+            lambda: combined(every_method()), asked, self._channel, self._audit, lambda: self._api.pid
+        )
         self._reloading = asyncio.Lock()
         self._tasks: list[asyncio.Task[None]] = []
 

@@ -48,7 +48,7 @@ def path(tmp_path: Path) -> Path:
 
 @pytest.fixture
 async def server(path: Path) -> Any:
-    server = ControlServer(METHODS, NO_SERVER, path, interface_pid=os.getpid)
+    server = ControlServer(lambda: METHODS, NO_SERVER, path, interface_pid=os.getpid)
     await server.start()
     yield server
     await server.close()
@@ -192,7 +192,7 @@ async def test_the_socket_of_a_dead_server_is_replaced(path: Path) -> None:
     dead = socket.socket(socket.AF_UNIX)
     dead.bind(str(path))
     dead.close()
-    server = ControlServer(METHODS, NO_SERVER, path)
+    server = ControlServer(lambda: METHODS, NO_SERVER, path)
     await server.start()
     assert await call(path, "on") == ["ON"]
     await server.close()
@@ -200,19 +200,19 @@ async def test_the_socket_of_a_dead_server_is_replaced(path: Path) -> None:
 
 async def test_a_living_servers_socket_is_left_alone(server: ControlServer, path: Path) -> None:
     with pytest.raises(AdminFault, match="another server"):
-        await ControlServer(METHODS, NO_SERVER, path).start()
+        await ControlServer(lambda: METHODS, NO_SERVER, path).start()
     assert await call(path, "on") == ["ON"]
 
 
 async def test_a_file_in_the_sockets_place_is_left_alone(path: Path) -> None:
     path.write_text("precious")
     with pytest.raises(AdminFault, match="not a socket"):
-        await ControlServer(METHODS, NO_SERVER, path).start()
+        await ControlServer(lambda: METHODS, NO_SERVER, path).start()
     assert path.read_text() == "precious"
 
 
 async def test_close_removes_the_socket_and_ends_idle_connections(path: Path) -> None:
-    server = ControlServer(METHODS, NO_SERVER, path)
+    server = ControlServer(lambda: METHODS, NO_SERVER, path)
     await server.start()
     reader, writer = await asyncio.open_unix_connection(str(path))
     writer.write(b'{"id":1,"method":"shout"}\n')
@@ -227,7 +227,7 @@ async def test_close_removes_the_socket_and_ends_idle_connections(path: Path) ->
 async def test_a_path_too_long_for_a_socket_address_works(tmp_path: Path) -> None:
     folder = tmp_path / ("x" * 120)
     folder.mkdir()
-    server = ControlServer(METHODS, NO_SERVER, folder / "control.sock")
+    server = ControlServer(lambda: METHODS, NO_SERVER, folder / "control.sock")
     await server.start()
     assert await call(folder / "control.sock", "on") == ["ON"]
     await server.close()
@@ -275,7 +275,7 @@ async def test_the_http_interface_names_the_caller_it_speaks_for(server: Control
 
 
 async def test_only_the_process_of_the_interface_names_callers(path: Path) -> None:
-    server = ControlServer(METHODS, NO_SERVER, path, interface_pid=lambda: os.getpid() + 1)
+    server = ControlServer(lambda: METHODS, NO_SERVER, path, interface_pid=lambda: os.getpid() + 1)
     await server.start()
     request = b'{"id":1,"method":"shout","caller":{"name":"anna","role":4}}\n{"id":2,"method":"shout"}\n'
     refused, own = await raw(path, request)
@@ -305,7 +305,7 @@ async def test_a_dead_servers_socket_is_replaced_while_its_heir_still_ends(path:
         assert heir.stdout is not None
         assert await asyncio.to_thread(heir.stdout.readline) == b"inherited\n"
         await asyncio.to_thread(heir.wait)
-        server = ControlServer(METHODS, NO_SERVER, path)
+        server = ControlServer(lambda: METHODS, NO_SERVER, path)
         await server.start()
         assert await call(path, "on") == ["ON"]
         await server.close()

@@ -1,0 +1,42 @@
+# SPDX-License-Identifier: MIT
+"""What a process must not import when it starts: what it may never need, and what has time until somebody asks."""
+
+import subprocess
+import sys
+
+import pytest
+
+SERVER = "import bridgehead.server.main, bridgehead.server.config.check, bridgehead.server.process"
+"""What `bridgehead run` imports before its sockets are open."""
+COMMAND = "import bridgehead.server.main; from bridgehead.admin.cli import command; command('queue')"
+INDEXER = "import bridgehead.tracking.trace.indexer_process"
+NEVER = ["litestar", "uvicorn", "acme", "josepy", "gssapi", "prometheus_client", "fast_mail_parser"]
+"""Other processes, or extras."""
+
+CASES = [
+    *((SERVER, name) for name in NEVER),
+    (SERVER, "bridgehead.admin.methods.table"),
+    (SERVER, "bridgehead.admin.why.answer"),
+    (SERVER, "bridgehead.admin.cli.queue"),
+    (SERVER, "bridgehead.diagnosis.engine"),
+    *((COMMAND, name) for name in [*NEVER, "asyncio", "dns", "cryptography", "msgspec", "bridgehead.server.process"]),
+    (COMMAND, "bridgehead.admin.cli.trace"),
+    *((INDEXER, name) for name in [*NEVER, "asyncio", "dns", "cryptography", "click", "bridgehead.server"]),
+]
+
+
+@pytest.fixture(scope="module")
+def imported() -> dict[str, set[str]]:
+    """Modules and packages that are there after each of the statements, in a process of its own."""
+
+    def after(statement: str) -> set[str]:
+        program = f"{statement}\nimport sys\nprint(*sys.modules)"
+        return set(subprocess.check_output([sys.executable, "-c", program], text=True, timeout=60).split())
+
+    return {statement: after(statement) for statement in (SERVER, COMMAND, INDEXER)}
+
+
+@pytest.mark.parametrize(("statement", "name"), CASES)
+def test_a_start_does_without(statement: str, name: str, imported: dict[str, set[str]]) -> None:
+    assert "bridgehead" in imported[statement]
+    assert name not in imported[statement]
