@@ -9,6 +9,8 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import pytest
+
 from support.certificates import Authority
 from support.configuration import (
     ANONYMOUS,
@@ -268,12 +270,16 @@ def test_the_audit_tries_every_connector_on_the_wire(make_server: Callable[..., 
         server.send("a@fabrikam.test", "bob@contoso.test", connector="limited")
 
 
-def test_the_audit_leaves_no_trace_in_logs_and_counters(make_server: Callable[..., Server]) -> None:
-    """A hundred refusals at each start would bury those of real clients."""
+@pytest.mark.parametrize("workers", [1, 2])
+def test_the_audit_leaves_no_trace_in_logs_and_counters(make_server: Callable[..., Server], workers: int) -> None:
+    """A hundred refusals at each start would bury those of real clients. With several workers the connections of a test
+    come to all of them."""
     listen = f"127.0.0.1:{free_port()}"
     connector = receive_connector("anonymous", free_port(), **ANONYMOUS, protocol_logging_level="Verbose")
     server = make_server(
-        receive_connectors=[{**connector, "max_inbound_connection": 4}], monitoring={"probe_listen": listen}
+        receive_connectors=[{**connector, "max_inbound_connection": 4}],
+        monitoring={"probe_listen": listen},
+        server={"workers": workers},
     ).start()
     [report] = asked(server, "audit")["connectors"]
     assert report["tricks_on_the_wire"] == report["tricks_tried"] > 50

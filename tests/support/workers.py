@@ -43,21 +43,27 @@ def target(link: Path) -> str:
 
 
 @contextmanager
+def alone(server: Server, chosen: int) -> Iterator[None]:
+    """The others sleep: who connects now comes to the worker with this process id."""
+    others = [pid for pid in workers(server, server.settings["server"]["workers"]) if pid != chosen]
+    for pid in others:
+        os.kill(pid, signal.SIGSTOP)
+    try:
+        yield
+    finally:
+        for pid in others:
+            os.kill(pid, signal.SIGCONT)
+
+
+@contextmanager
 def sessions(server: Server) -> Iterator[list[Talk]]:
-    """A session with each worker, the first worker's first: the others sleep while it is opened."""
-    pids = workers(server, server.settings["server"]["workers"])
+    """A session with each worker, the first worker's first."""
     with ExitStack() as stack:
         talks = []
-        for chosen in pids:
-            others = [pid for pid in pids if pid != chosen]
-            for pid in others:
-                os.kill(pid, signal.SIGSTOP)
-            try:
+        for pid in workers(server, server.settings["server"]["workers"]):
+            with alone(server, pid):
                 talks.append(stack.enter_context(Talk(server.port("secured"))))
                 talks[-1].hello()
-            finally:
-                for pid in others:
-                    os.kill(pid, signal.SIGCONT)
         yield talks
 
 

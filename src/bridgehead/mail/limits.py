@@ -74,6 +74,12 @@ LDAP_LOGINS_KEPT: Final = 10_000
 """Logons that succeeded and are remembered for cache_time."""
 RATE_CLIENTS: Final = 100_000
 """Clients whose message rate a connector remembers."""
+SHARED_SLOTS: Final = 65_536
+"""Names of connections, two for each, that one of several workers tells the others."""
+TOLD_FAILURES: Final = 1024
+TOLD_MESSAGES: Final = 32_768
+"""Logons, and messages of clients with a rate, that others find told of one worker. They look before they judge, and
+for messages once a second at least."""
 
 # --- addresses and parameters (RFC 5321 §4.5.3.1, RFC 3461 §4.2, RFC 6531) ----------------------------------------
 LOCAL_PART_OCTETS: Final = 315

@@ -6,11 +6,14 @@ What has left the minute counts for up to five seconds longer. Constant time and
 """
 
 from collections import OrderedDict
-from typing import Final
+from collections.abc import Hashable
+from typing import Final, Generic, Protocol, TypeVar
 
 from bridgehead.mail.limits import RATE_CLIENTS
 from bridgehead.mail.units import UNLIMITED
 from bridgehead.receive.settings import MessageRateSource, ReceiveConnector
+
+Key = TypeVar("Key", bound=Hashable)
 
 _SLOT_SECONDS: Final = 5.0
 _SLOTS: Final = 13
@@ -42,7 +45,7 @@ class _Window:
         self.slot = slot
 
 
-class SlidingWindows:
+class SlidingWindows(Generic[Key]):
     """Events counted by key within the past minute, for the keys used last.
 
     Args:
@@ -53,12 +56,12 @@ class SlidingWindows:
 
     def __init__(self, capacity: int = RATE_CLIENTS) -> None:
         self._capacity = capacity
-        self._windows: OrderedDict[str, _Window] = OrderedDict()
+        self._windows: OrderedDict[Key, _Window] = OrderedDict()
 
     def __len__(self) -> int:
         return len(self._windows)
 
-    def count(self, key: str, now: float) -> int:
+    def count(self, key: Key, now: float) -> int:
         """Events of a key within the sixty seconds before `now`, and up to five more."""
         window = self._windows.get(key)
         if window is None:
@@ -66,7 +69,7 @@ class SlidingWindows:
         window.move_to(int(now // _SLOT_SECONDS))
         return window.total
 
-    def add(self, key: str, now: float) -> None:
+    def add(self, key: Key, now: float) -> None:
         """Count one event now."""
         slot = int(now // _SLOT_SECONDS)
         window = self._windows.get(key)
@@ -81,14 +84,27 @@ class SlidingWindows:
         window.total += 1
 
 
+class CountedElsewhere(Protocol):
+    """What other processes of this server counted; `scope` says of whose clients a key is."""
+
+    def count(self, scope: str, key: str, now: float) -> int: ...
+    def add(self, scope: str, key: str, now: float) -> None: ...
+
+
 class MessageRate:
     """The message rate of one connector's clients."""
 
-    __slots__ = ("_by_ip", "_by_user", "_limit", "_windows")
+    __slots__ = ("_by_ip", "_by_user", "_elsewhere", "_limit", "_scope", "_windows")
 
     def __init__(self, connector: ReceiveConnector) -> None:
-        self._windows = SlidingWindows()
+        self._windows: SlidingWindows[str] = SlidingWindows()
+        self._elsewhere: CountedElsewhere | None = None
+        self._scope = ""
         self.configure(connector)
+
+    def count_with(self, elsewhere: CountedElsewhere, scope: str) -> None:
+        """Count together with other processes."""
+        self._elsewhere, self._scope = elsewhere, scope
 
     def configure(self, connector: ReceiveConnector) -> None:
         """Take over the limits of a reloaded connector; what was counted stays."""
@@ -113,8 +129,13 @@ class MessageRate:
         if self._by_user and user:
             keys.append(f"user:{user}")
         for key in keys:
-            if self._windows.count(key, now) + 1 > self._limit:
+            counted = self._windows.count(key, now)
+            if self._elsewhere is not None:
+                counted += self._elsewhere.count(self._scope, key, now)
+            if counted + 1 > self._limit:
                 return False
         for key in keys:
             self._windows.add(key, now)
+            if self._elsewhere is not None:
+                self._elsewhere.add(self._scope, key, now)
         return True

@@ -20,9 +20,10 @@ from bridgehead.queues.pressure import BackPressure
 from bridgehead.queues.store import ContentWriter, StoreFault
 from bridgehead.receive.acceptance import Acceptance
 from bridgehead.receive.address_check import AcceptedDomains
+from bridgehead.receive.company import Company
 from bridgehead.receive.connection_limits import ConnectionLimits
 from bridgehead.receive.connector import ReceiveConnectors
-from bridgehead.receive.crowd import Crowd, SharedAccepting
+from bridgehead.receive.crowd import SharedAccepting
 from bridgehead.receive.devices.book import DeviceBook
 from bridgehead.receive.devices.devices import DeviceIdentity, Devices
 from bridgehead.receive.implicit_tls import ImplicitTlsDoor
@@ -73,6 +74,7 @@ class ReceiveServices:
         device_book: DeviceBook | None = None,
         authentication_lookup: AuthenticationLookup,
         check_signature: CheckSignature,
+        company: Company | None = None,
     ) -> None:
         self.sender_exceptions = sender_exceptions or SenderExceptions()
         self.device_book = device_book or DeviceBook(None, clock.now())
@@ -96,8 +98,10 @@ class ReceiveServices:
         self.agent_log: AgentLog = agent_log or NoAgentLog()
         self.revision = revision
         self.flights: Flights = flights or NoFlights()
-        self.limits = ConnectionLimits()
-        self.own_connections = OwnConnections()
+        self.company = company
+        """The other processes that accept on the same sockets."""
+        self.limits = ConnectionLimits(company.connections if company is not None else None)
+        self.own_connections = OwnConnections(company.own_tests if company is not None else None)
         """The server's tests of its own connectors that are under way."""
         self._tasks: set[asyncio.Task[None]] = set()
         self._session_numbers = itertools.count(int.from_bytes(random_bytes(6), "big") << 16)
@@ -182,10 +186,11 @@ class Listener:
 
 
 class ReceiveServer:
-    """All receive connectors of the server. `crowd`: the other processes that accept on the same sockets."""
+    """All receive connectors of the server."""
 
-    def __init__(self, services: ReceiveServices, crowd: Crowd | None = None) -> None:
-        self.services, self.crowd = services, crowd
+    def __init__(self, services: ReceiveServices) -> None:
+        self.services = services
+        self.crowd = services.company.crowd if services.company is not None else None
         self.sessions: set[Session] = set()
         self.listeners: dict[Binding, Listener] = {}
         self._connectors = ReceiveConnectors([])
@@ -238,6 +243,7 @@ class ReceiveServer:
             for one in connectors
         }  # fmt: skip
         self.devices = Devices(devices, self.services.device_book.use, self.devices)
+        self._count_with_others()
         for one in connectors:
             if self.devices.any_on(one.name):
                 self._served[one.name].devices = DeviceConnectors(self.devices, self._maker(one))
@@ -258,6 +264,15 @@ class ReceiveServer:
             await listener.start()
         if self._sweeper is None:
             self._sweeper = asyncio.get_running_loop().create_task(self._sweep())
+
+    def _count_with_others(self) -> None:
+        """Let message rates be those of all processes."""
+        if self.services.company is not None:
+            rates = self.services.company.rates
+            for served in self._served.values():
+                served.rate.count_with(rates, f"connector {served.settings.name}")
+            for device in self.devices.identities:
+                device.rate.count_with(rates, f"device {device.settings.name}")
 
     def _maker(self, connector: ReceiveConnector) -> Callable[[DeviceIdentity], ServedConnector]:
         """Makes of a connector what it is for a device."""
@@ -293,6 +308,8 @@ class ReceiveServer:
         while True:
             await asyncio.sleep(_SWEEP_SECONDS)
             now = self.services.clock.monotonic()
+            if self.services.company is not None:
+                self.services.company.rates.learn()
             for session in list(self.sessions):
                 try:
                     session.check_time(now)

@@ -35,7 +35,7 @@ from bridgehead.net.signatures import check_signature
 from bridgehead.queues.pressure import BackPressure
 from bridgehead.queues.safety_net.net import FLUSH_SECONDS
 from bridgehead.receive.acceptance import Acceptance
-from bridgehead.receive.crowd import Crowd
+from bridgehead.receive.company import Company
 from bridgehead.receive.directories.directory import SubmissionDirectory
 from bridgehead.receive.sender_exceptions import SenderExceptions
 from bridgehead.receive.server import ReceiveServer, ReceiveServices
@@ -92,12 +92,12 @@ class Application:
         place: which of several workers this is.
         channel: path of the internal channel's socket, where it is not that of the only process.
         open_sockets: opens those that other receive connectors need, by default itself. Raises OSError.
-        crowd: the workers that accept on the same sockets.
+        company: the workers that accept on the same sockets.
     """
 
     def __init__(
         self, loaded: Loaded, path: Path | None, early: EarlySockets, place: Place = ALONE,
-        channel: Path | None = None, open_sockets: OpenSockets | None = None, crowd: Crowd | None = None,
+        channel: Path | None = None, open_sockets: OpenSockets | None = None, company: Company | None = None,
     ) -> None:  # fmt: skip
         self.place, loaded = place, place.share(loaded)
         configuration = loaded.configuration
@@ -142,7 +142,7 @@ class Application:
         self._tasks: set[asyncio.Task[None]] = set()
         self.directories: list[SubmissionDirectory] = []
         self._make_pipeline()
-        self._make_receive(crowd)
+        self._make_receive(company)
         self.snapshots = LogSnapshots(
             self.logs, loaded.within(configuration.logs.log_directory), configuration, self.fqdn, self.clock,
             self.store.queues,
@@ -239,7 +239,7 @@ class Application:
             self.store, self.safety_net, self.tracker, self.clock, self.categorizer, self.pressure
         )
 
-    def _make_receive(self, crowd: Crowd | None) -> None:
+    def _make_receive(self, company: Company | None) -> None:
         """The SMTP listeners and the directories that messages are picked up from."""
         loaded, configuration = self.loaded, self.loaded.configuration
         self.acceptance = Acceptance(self.store, self.tracker, self.categorizer)
@@ -250,7 +250,10 @@ class Application:
             loaded.data_directory, self.server_pair, log.error, certificate_pairs(loaded),
             lambda pair, reason: self.certificate_desk.refused(pair, reason),
         )  # fmt: skip
-        self.logons = Logons(loaded, own_folder, self.clock, self.alarms, lambda: self.rooms.resolver)
+        self.logons = Logons(
+            loaded, loaded.data_directory, self.clock, self.alarms, lambda: self.rooms.resolver,
+            company.failures if company is not None else None, self.place.is_first,
+        )  # fmt: skip
         self.devices = DeviceWatch(configuration.devices, own_folder / DEVICES_FILE, self.clock.now)
         self.receive = ReceiveServer(
             ReceiveServices(
@@ -273,9 +276,9 @@ class Application:
                 device_book=self.devices.book,
                 authentication_lookup=ResolverLookup(lambda: self.rooms.resolver),
                 check_signature=check_signature,
+                company=company,
                 flights=self.logs.flights,
-            ),
-            crowd,
+            )
         )
 
     # --- life -----------------------------------------------------------------------------------------------------

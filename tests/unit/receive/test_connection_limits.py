@@ -4,6 +4,7 @@ from typing import Any
 import pytest
 
 from bridgehead.mail.units import Count
+from bridgehead.net.shared_slots import SharedSlots
 from bridgehead.receive.connection_limits import ConnectionLimits
 from bridgehead.receive.settings import ReceiveConnector
 from bridgehead.smtp import replies
@@ -76,3 +77,40 @@ def test_nothing_is_left_behind_and_nothing_goes_below_zero() -> None:
     assert limits.open_connections("One") == 0
     with pytest.raises(ValueError, match=r"10\.0\.0\.1"):
         limits.release("One", "10.0.0.1")
+
+
+# --- several processes ------------------------------------------------------------------------------------------------
+
+
+def of_processes(count: int) -> tuple[int, list[ConnectionLimits]]:
+    memory = SharedSlots.make(count)
+    return memory, [ConnectionLimits(SharedSlots(memory, count, place)) for place in range(count)]
+
+
+def test_a_source_has_its_limit_once_whichever_process_it_comes_to() -> None:
+    _, (one, other) = of_processes(2)
+    settings = connector(per_source=5)
+    assert accepted(one, settings, "10.0.0.1", 3) == 3
+    assert accepted(other, settings, "10.0.0.1", 10) == 2
+    assert accepted(one, settings, "10.0.0.1", 10) == 0
+    assert accepted(other, settings, "10.0.0.2", 1) == 1
+    assert (one.held("One", "10.0.0.1"), other.held("One", "10.0.0.1"), one.open_connections("One")) == (5, 5, 6)
+    one.release("One", "10.0.0.1")
+    assert accepted(other, settings, "10.0.0.1", 10) == 1
+
+
+def test_all_connections_together_are_those_of_all_processes() -> None:
+    _, (one, other, third) = of_processes(3)
+    settings = connector(total=4)
+    for limits, source in ((one, "10.0.0.1"), (other, "10.0.0.2"), (third, "10.0.0.3"), (one, "10.0.0.4")):
+        assert limits.acquire(settings, source) is None
+    assert other.acquire(settings, "10.0.0.5") is replies.TOO_MANY_CONNECTIONS
+
+
+def test_what_a_process_that_died_held_is_free() -> None:
+    memory, (one, other) = of_processes(2)
+    settings = connector(per_source=2)
+    assert accepted(one, settings, "10.0.0.1", 2) == 2
+    assert accepted(other, settings, "10.0.0.1", 1) == 0
+    SharedSlots(memory, 2).clear(0)
+    assert accepted(other, settings, "10.0.0.1", 3) == 2

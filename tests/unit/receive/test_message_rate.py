@@ -1,13 +1,35 @@
 # SPDX-License-Identifier: MIT
 import pytest
 
+from bridgehead.mail.limits import TOLD_MESSAGES
 from bridgehead.mail.units import UNLIMITED, Count
+from bridgehead.net.shared_journal import SharedJournal
 from bridgehead.receive.message_rate import MessageRate, SlidingWindows
 from bridgehead.receive.settings import MessageRateSource, ReceiveConnector
+from bridgehead.receive.shared_rates import RECORD_OCTETS, SharedRates
+from support.in_turn import InTurn
+
+
+@pytest.fixture(autouse=True, params=["alone", "of two processes"])
+def processes(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Every test also asks two processes in turn that count together."""
+    if request.param != "alone":
+        monkeypatch.setitem(globals(), "rate", rate_of_two)
 
 
 def rate(limit: int, source: MessageRateSource = MessageRateSource.IP_ADDRESS) -> MessageRate:
     return MessageRate(connector(limit, source))
+
+
+def rate_of_two(limit: int, source: MessageRateSource = MessageRateSource.IP_ADDRESS) -> MessageRate:
+    memory = SharedJournal.make(2, records=TOLD_MESSAGES, octets=RECORD_OCTETS)
+    rates = []
+    for place in range(2):
+        journal = SharedJournal(memory, 2, place, records=TOLD_MESSAGES, octets=RECORD_OCTETS)
+        one = MessageRate(connector(limit, source))
+        one.count_with(SharedRates(journal), "connector One")
+        rates.append(one)
+    return InTurn(*rates, to_all=["configure"])  # type: ignore[return-value]
 
 
 def connector(limit: int, source: MessageRateSource = MessageRateSource.IP_ADDRESS) -> ReceiveConnector:

@@ -58,7 +58,7 @@ def test_limits_of_the_server_are_divided_and_those_of_a_client_are_not() -> Non
     assert part.queues.max_per_domain_low_priority_connections == 1
     assert part.back_pressure.submission_queue_length.medium_to_high == 5000
     for before, after in zip(whole.receive_connectors, part.receive_connectors, strict=True):
-        assert after.max_inbound_connection == before.max_inbound_connection // 3
+        assert after.max_inbound_connection == before.max_inbound_connection
         assert after.max_inbound_connection_per_source == before.max_inbound_connection_per_source
         assert after.message_rate_limit == before.message_rate_limit
     unlimited = msgspec.structs.replace(

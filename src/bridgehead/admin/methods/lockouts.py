@@ -7,7 +7,7 @@ from typing import Final
 import msgspec
 
 from bridgehead.admin.access.lockouts import LockoutLift, LockoutView, lift_lockouts, list_lockouts
-from bridgehead.admin.merge import Ask, Merge, in_order
+from bridgehead.admin.merge import FIRST, Ask, Merge
 from bridgehead.admin.method import Caller, Method, NoParameters, Role
 from bridgehead.admin.ports import RunningServer
 
@@ -31,7 +31,8 @@ async def lift(server: RunningServer, params: LiftOrder, _: Caller) -> LockoutLi
 
 
 def _lifted(answers: Sequence[LockoutLift], _: LiftOrder) -> LockoutLift:
-    return LockoutLift(lifted=sum(one.lifted for one in answers))
+    """Every worker has the same table."""
+    return LockoutLift(lifted=max(one.lifted for one in answers))
 
 
 METHODS: Final = {
@@ -41,7 +42,7 @@ METHODS: Final = {
         answer=list_,
         role=Role.HELP_DESK,
         route="GET /lockouts",
-        merge=in_order(lambda one: one.until, reverse=True),
+        merge=FIRST,
     ),
     "lockouts.lift": Method(
         params=LiftOrder,
@@ -49,6 +50,6 @@ METHODS: Final = {
         answer=lift,
         role=Role.OPERATOR,
         route="POST /lockouts/lift",
-        merge=Merge(Ask.ALL, _lifted),
+        merge=Merge(Ask.KNOWING, _lifted),
     ),
 }

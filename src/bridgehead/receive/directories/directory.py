@@ -75,7 +75,7 @@ class SubmissionDirectory:
         self._clock = clock
         self._random_bytes = random_bytes
         self._pressure = pressure or BackPressure()
-        self._rate = SlidingWindows(1)
+        self._rate: SlidingWindows[str] = SlidingWindows(1)
         self._seen: dict[str, _Seen] = {}
         self._stop = asyncio.Event()
         self._failing = False

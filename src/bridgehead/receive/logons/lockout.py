@@ -84,6 +84,7 @@ class _Saved(msgspec.Struct):
 
 
 class _File(msgspec.Struct):
+    at: float = 0.0
     locked: list[_Saved] = []
     familiar: list[_Key] = []
 
@@ -96,6 +97,8 @@ class LockoutTable:
         self._familiar: OrderedDict[_Key, None] = OrderedDict()
         self.changed = False
         """A lock began or was lifted since this was last set to False."""
+        self.kept_at = -math.inf
+        """When that was written which `restore` took up."""
         self.configure(settings)
 
     def configure(self, settings: LockoutSettings) -> None:
@@ -186,11 +189,12 @@ class LockoutTable:
             for (account, source), one in self._failures.items()
             if one.strikes and now - one.until < self._forgotten_after
         ]
-        return msgspec.json.encode(_File(held, list(self._familiar)))
+        return msgspec.json.encode(_File(now, held, list(self._familiar)))
 
     def restore(self, data: bytes) -> None:
         """Take up what `dump` gave. Raises msgspec.DecodeError."""
         file = msgspec.json.decode(data, type=_File)
+        self.kept_at = file.at
         for one in file.locked[-LOCKOUTS_KEPT:]:
             self._failures[one.account, one.source] = one.failures
         self._familiar.update(dict.fromkeys(file.familiar[-FAMILIAR_SOURCES_KEPT:]))

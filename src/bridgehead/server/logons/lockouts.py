@@ -10,8 +10,10 @@ from typing import Final
 import msgspec
 
 from bridgehead.directory.user_record import canonical_name
+from bridgehead.net.shared_journal import SharedJournal
 from bridgehead.receive.logons.lockout import Lockout, LockoutTable
 from bridgehead.receive.logons.settings import LockoutSettings
+from bridgehead.receive.logons.shared_lockout import SharedLockoutTable
 from bridgehead.tracking.alarms import Alarms, Severity
 
 LOOK_SECONDS: Final = 10.0
@@ -25,10 +27,16 @@ class Lockouts:
 
     Args:
         file: where locks outlive a restart. One that cannot be read is told and left out.
+        told: logons of other workers, which have the same table.
+        keeps: it is we who write the file.
     """
 
-    def __init__(self, settings: LockoutSettings, file: Path, alarms: Alarms, now: Callable[[], float]) -> None:
-        self.table = LockoutTable(settings)
+    def __init__(
+        self, settings: LockoutSettings, file: Path, alarms: Alarms, now: Callable[[], float],
+        told: SharedJournal | None = None, keeps: bool = True,
+    ) -> None:  # fmt: skip
+        self.table = LockoutTable(settings) if told is None else SharedLockoutTable(settings, told, now)
+        self._keeps = keeps
         self._file, self._alarms, self._now = file, alarms, now
         self._alarmed: set[str] = set()
         try:
@@ -79,6 +87,8 @@ class Lockouts:
 
     def _write(self, data: bytes) -> None:
         """A torn or lost file costs locks, not mail: no sync."""
+        if not self._keeps:
+            return
         temporary = self._file.with_name(f"{self._file.name}.tmp")
         try:
             temporary.write_bytes(data)

@@ -11,6 +11,7 @@ from pathlib import Path
 from bridgehead.directory.users import UserFile
 from bridgehead.net.clock import Clock
 from bridgehead.net.dns.resolver import DnsLookup
+from bridgehead.net.shared_journal import SharedJournal
 from bridgehead.receive.logons.authentication import Authenticator
 from bridgehead.server.config.load import Loaded
 from bridgehead.server.logons.ldap import LdapDesk
@@ -25,15 +26,17 @@ class Logons:
     Args:
         folder: where locks outlive a restart.
         dns: how to find addresses of directories and providers.
+        told: logons of other workers; `keeps_locks`: of all of them, we write them down.
     """
 
     def __init__(
-        self, loaded: Loaded, folder: Path, clock: Clock, alarms: Alarms, dns: Callable[[], DnsLookup]
-    ) -> None:
+        self, loaded: Loaded, folder: Path, clock: Clock, alarms: Alarms, dns: Callable[[], DnsLookup],
+        told: SharedJournal | None = None, keeps_locks: bool = True,
+    ) -> None:  # fmt: skip
         self._loaded = loaded
         configuration = loaded.configuration
         self.users = UserFile(loaded.within(configuration.directory.users_file))
-        self.lockouts = Lockouts(configuration.lockout, folder / "lockout.json", alarms, clock.now)
+        self.lockouts = Lockouts(configuration.lockout, folder / "lockout.json", alarms, clock.now, told, keeps_locks)
         self.authenticator = Authenticator(self.users, os.urandom, self.lockouts.table, clock.now)
         self._tokens = TokenIssuers(self.users, clock, dns, lambda name: str(self._loaded.within(name)), alarms)
         self._tokens.configure(configuration.auth_servers)

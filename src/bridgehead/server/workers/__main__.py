@@ -11,7 +11,7 @@ import socket
 import sys
 
 from bridgehead.net.ip_range import Binding, parse_binding
-from bridgehead.receive.crowd import Crowd
+from bridgehead.receive.company import Company
 from bridgehead.server.app import Application
 from bridgehead.server.early_sockets import EarlySockets
 from bridgehead.server.process import CANNOT_START, log, run_loop, stop_on_signals
@@ -28,7 +28,7 @@ async def _work(orders: Orders) -> int:
     try:
         application = Application(
             orders.loaded, orders.path, early, orders.place, orders.channel, handover.open_sockets,
-            Crowd(orders.crowd, orders.place.count, orders.place.number - 1),
+            Company(orders.memory, orders.place.number - 1),
         )  # fmt: skip
         stop_on_signals(application.stop_requested)
         await application.start(receive)

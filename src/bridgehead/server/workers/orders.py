@@ -11,6 +11,7 @@ from typing import BinaryIO, Final
 import msgspec
 
 from bridgehead.net.ip_range import Binding, parse_binding
+from bridgehead.receive.company import CompanyMemory
 from bridgehead.receive.connector import ReceiveConnectors
 from bridgehead.receive.settings import ReceiveConnector
 from bridgehead.server.config.load import Loaded
@@ -33,7 +34,7 @@ class Orders(msgspec.Struct, frozen=True):
         path: of its main file, for reloads.
         channel: path of the socket on which the worker answers.
         handover: descriptor over which further listening sockets come.
-        crowd: descriptor of the memory in which workers tell how many sessions they have.
+        memory: what workers tell each other in.
         receive, acme: descriptors of listening sockets by binding; `policy`: -1 for none.
     """
 
@@ -42,7 +43,7 @@ class Orders(msgspec.Struct, frozen=True):
     place: Place
     channel: Path
     handover: int
-    crowd: int
+    memory: CompanyMemory
     receive: dict[str, int]
     acme: dict[str, int]
     policy: int = -1
@@ -50,7 +51,7 @@ class Orders(msgspec.Struct, frozen=True):
     @property
     def descriptors(self) -> list[int]:
         """All that the worker inherits."""
-        found = (self.handover, self.crowd, *self.receive.values(), *self.acme.values(), self.policy)
+        found = (self.handover, *self.memory.descriptors, *self.receive.values(), *self.acme.values(), self.policy)
         return [one for one in found if one >= 0]
 
 

@@ -10,7 +10,6 @@ from bridgehead.mail.units import UNLIMITED, ByteSize, Count
 from bridgehead.queues.numbers import ALL_NUMBERS, Numbers
 from bridgehead.queues.settings import QueueSettings, SubmissionQueueLength
 from bridgehead.queues.shards import shard_folder
-from bridgehead.receive.settings import ReceiveConnector
 from bridgehead.routing.settings import SendConnector
 from bridgehead.server.config.load import Loaded
 
@@ -67,8 +66,8 @@ class Place(msgspec.Struct, frozen=True):
     def share(self, loaded: Loaded) -> Loaded:
         """The configuration with this worker's part of what is limited for the whole server.
 
-        Divided is what protects next hops, disks and memory. What is counted for one client stays whole, since its
-        sessions may all have come to one worker.
+        Divided is what protects next hops, disks and memory. What clients may do stays whole: workers tell each other
+        what they count of them (`receive/company.py`).
         """
         if self.is_alone:
             return loaded
@@ -91,7 +90,6 @@ class Place(msgspec.Struct, frozen=True):
                 ),
                 # each sees a part of a client's mail, and would miss the rest
                 alarms=msgspec.structs.replace(configuration.alarms, source_silence_enabled=False),
-                receive_connectors=[self._receive(one) for one in configuration.receive_connectors],
                 send_connectors=[self._send(one) for one in configuration.send_connectors],
             ),
         )
@@ -109,11 +107,6 @@ class Place(msgspec.Struct, frozen=True):
         return SubmissionQueueLength(
             **{name: value / self.count for name, value in msgspec.structs.asdict(limits).items()}
         )
-
-    def _receive(self, connector: ReceiveConnector) -> ReceiveConnector:
-        return msgspec.structs.replace(
-            connector, max_inbound_connection=self._count(connector.max_inbound_connection)
-        )  # fmt: skip
 
     def _send(self, connector: SendConnector) -> SendConnector:
         return msgspec.structs.replace(

@@ -32,8 +32,8 @@ from bridgehead.net.clock import SystemClock
 from bridgehead.net.ip_range import Binding
 from bridgehead.queues import shards
 from bridgehead.queues.numbers import ALL_NUMBERS, Numbers
+from bridgehead.receive.company import CompanyKeeper, make_memory
 from bridgehead.receive.connector import ReceiveConnectors
-from bridgehead.receive.crowd import Crowd
 from bridgehead.receive.server import bind_sockets
 from bridgehead.server.api_process import ApiProcess
 from bridgehead.server.config.check import load_checked
@@ -76,13 +76,12 @@ class Supervisor:
         self.stop_requested = asyncio.Event()
         self.notifier = Notifier()
         self._places: dict[int, Place] = {}
-        self._crowd_memory = Crowd.make(self._count)
-        self._crowd = Crowd(self._crowd_memory, self._count)
+        self._company = CompanyKeeper(make_memory(self._count))
         socket_path = loaded.within(configuration.server.control_socket)
         self._channel = channel_path(socket_path)
         self.workers = [
             WorkerProcess(number, self._channel.with_name(f"{self._channel.stem}-{number}{self._channel.suffix}"),
-                          partial(self._orders, number), partial(self._crowd.absent, number - 1))
+                          partial(self._orders, number), partial(self._company.absent, number - 1))
             for number in range(1, self._count + 1)
         ]  # fmt: skip
         self._audit = AuditLogFile(configuration.logs, loaded.within(configuration.logs.log_directory), self.clock.now)
@@ -138,7 +137,7 @@ class Supervisor:
             place=place,
             channel=self.workers[number - 1].channel,
             handover=handover,
-            crowd=self._crowd_memory,
+            memory=self._company.memory,
             receive={str(binding): one.fileno() for binding, one in self._bound.receive.items()},
             acme={str(binding): one.fileno() for binding, one in early.acme.items()} if place.is_first else {},
             policy=early.policy.fileno() if early.policy is not None and place.is_first else -1,

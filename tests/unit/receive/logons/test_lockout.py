@@ -1,14 +1,18 @@
 # SPDX-License-Identifier: MIT
 """Lock-out across sessions, with time as an argument."""
 
+import msgspec
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from bridgehead.mail.limits import LOCKOUTS_KEPT
+from bridgehead.mail.limits import LOCKOUTS_KEPT, LOGIN_NAME_CHARACTERS, TOLD_FAILURES
 from bridgehead.mail.units import Duration
+from bridgehead.net.shared_journal import SharedJournal
 from bridgehead.receive.logons.lockout import LockoutKind, LockoutTable, source_key
 from bridgehead.receive.logons.settings import LockoutSettings
+from bridgehead.receive.logons.shared_lockout import RECORD_OCTETS, SharedLockoutTable
+from support.in_turn import InTurn
 
 HERE, THERE = "192.0.2.7", "198.51.100.9"
 SETTINGS = LockoutSettings(
@@ -17,9 +21,24 @@ SETTINGS = LockoutSettings(
 )  # fmt: skip
 
 
-@pytest.fixture
-def table() -> LockoutTable:
-    return LockoutTable(SETTINGS)
+@pytest.fixture(params=["alone", "of two processes"])
+def table(request: pytest.FixtureRequest) -> LockoutTable:
+    """A table; or two that tell each other, of which each call goes to the other."""
+    return (
+        LockoutTable(SETTINGS)
+        if request.param == "alone"
+        else InTurn(*shared_tables(2), to_all=["lift", "configure", "restore"])
+    )  # type: ignore[return-value]
+
+
+def shared_tables(count: int) -> list[SharedLockoutTable]:
+    memory = SharedJournal.make(count, records=TOLD_FAILURES, octets=RECORD_OCTETS)
+    return [
+        SharedLockoutTable(
+            SETTINGS, SharedJournal(memory, count, place, records=TOLD_FAILURES, octets=RECORD_OCTETS), lambda: 0.5
+        )
+        for place in range(count)
+    ]
 
 
 def fail(table: LockoutTable, account: str, source: str, now: float, times: int) -> None:
@@ -186,3 +205,33 @@ def test_no_account_is_tried_more_often_than_the_threshold_between_locks(
         table.failed(account, source, now)
         recent = [one for one in counted if now - one < 60]
         assert len(recent) <= SETTINGS.account_lockout_threshold + 1
+
+
+# --- several processes ------------------------------------------------------------------------------------------------
+
+
+def test_one_that_begins_anew_knows_what_others_and_it_told() -> None:
+    memory = SharedJournal.make(2, records=TOLD_FAILURES, octets=RECORD_OCTETS)
+
+    def begin(place: int) -> SharedLockoutTable:
+        journal = SharedJournal(memory, 2, place, records=TOLD_FAILURES, octets=RECORD_OCTETS)
+        return SharedLockoutTable(SETTINGS, journal, lambda: 0.0)
+
+    first, second = begin(0), begin(1)
+    first.failed("ann", HERE, 10)
+    kept = first.dump(11)
+    second.failed("ann", HERE, 12)
+    first.failed("ann", HERE, 13)
+    anew = begin(0)
+    anew.restore(kept)
+    assert not anew.is_locked("ann", HERE, 14)  # the failure at 10 lies before what was kept, and was no lock
+    anew.failed("ann", HERE, 14)
+    assert second.is_locked("ann", HERE, 15)
+    assert msgspec.structs.astuple(second.locked(15)[0]) == msgspec.structs.astuple(first.locked(15)[0])
+
+
+def test_the_longest_name_is_told() -> None:
+    first, second = shared_tables(2)
+    name = "\U0001f4e7" * LOGIN_NAME_CHARACTERS
+    fail(first, name, "2001:db8:ffff:ffff:ffff:ffff:ffff:ffff", 0, 3)
+    assert second.is_locked(name, HERE, 1)
