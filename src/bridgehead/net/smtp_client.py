@@ -14,7 +14,7 @@ from typing import Any, Final, Protocol, cast
 
 from bridgehead.diagnosis.facts import How
 from bridgehead.mail.limits import OPENING_PIECE_BYTES, OPENING_PIECES
-from bridgehead.net.tls import TlsFacts, facts, handshake_error, keep_session, sent_chain, tls_reason
+from bridgehead.net.tls import TlsFacts, facts, handshake_error, keep_session, kept_session, sent_chain, tls_reason
 from bridgehead.net.tls_stream import TlsStream
 from bridgehead.smtp.client import ClientConnection
 from bridgehead.smtp.client_events import (
@@ -115,6 +115,7 @@ class SmtpClient(asyncio.Protocol):
         self._ended: ConnectionLost | None = None
         self._upgrading = False
         self._handshake: asyncio.Future[None] | None = None
+        self._tls_host = ""
         self.began = self._loop.time()
         self.opening: list[tuple[bool, bytes]] = []
         """What was said (True: by us) until the first message, without secrets; read only when something fails."""
@@ -149,9 +150,11 @@ class SmtpClient(asyncio.Protocol):
         self._handshake = self._loop.create_future()
         try:
             async with asyncio.timeout(seconds):
+                self._tls_host = server_hostname or self.remote
                 self._transport = TlsStream(
-                    self._transport, self, context, server_side=False, server_hostname=server_hostname
-                )
+                    self._transport, self, context, server_side=False, server_hostname=server_hostname,
+                    session=kept_session(context, self._tls_host),
+                )  # fmt: skip
                 await self._handshake
         except (OSError, TimeoutError, ssl.SSLError) as error:
             self._transport.abort()
@@ -369,7 +372,7 @@ class SmtpClient(asyncio.Protocol):
         self.resume_writing()
         transport = self._transport
         if self.tls is not None and transport is not None:
-            keep_session(transport.get_extra_info("ssl_object"))
+            keep_session(transport.get_extra_info("ssl_object"), self._tls_host)
         unfinished = self.engine.connection_lost(reason, status)
         if unfinished and transport is not None:
             self.acknowledged = _acknowledged(transport)

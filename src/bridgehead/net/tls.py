@@ -110,18 +110,10 @@ class _ClientContext(ssl.SSLContext):
 
 
 class _Connection(ssl.SSLObject):
-    """Takes up the last session with the host, and keeps the certificates of a handshake that fails on them: the
-    connection is gone by the time anybody asks."""
-
-    _begun = False
+    """Keeps the certificates of a handshake that fails on them: the connection is gone by the time anybody asks."""
 
     def do_handshake(self) -> None:
         """As `ssl.SSLObject`; SSLCertVerificationError carries `sent_chain`."""
-        if not self._begun:
-            self._begun = True
-            session = (getattr(self.context, "sessions", None) or {}).get(self.server_hostname)
-            if session is not None:
-                self.session = session
         try:
             super().do_handshake()
         except ssl.SSLCertVerificationError as error:
@@ -129,11 +121,20 @@ class _Connection(ssl.SSLObject):
             raise
 
 
-def keep_session(ssl_object: ssl.SSLObject) -> None:
+def kept_session(context: ssl.SSLContext, host: str) -> ssl.SSLSession | None:
+    """The last session with a host, to be taken up again.
+
+    Args:
+        host: by name; where the certificate is not asked for by name, by address and port.
+    """
+    return (getattr(context, "sessions", None) or {}).get(host)
+
+
+def keep_session(ssl_object: ssl.SSLObject, host: str) -> None:
     """Remember the session of a connection that ends well; with TLS 1.3 it came after the handshake."""
     sessions = getattr(ssl_object.context, "sessions", None)
-    session, host = ssl_object.session, ssl_object.server_hostname
-    if sessions is None or session is None or not host or not session.has_ticket:
+    session = ssl_object.session
+    if sessions is None or session is None or not session.has_ticket:
         return
     sessions.pop(host, None)
     sessions[host] = session

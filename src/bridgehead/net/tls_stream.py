@@ -58,6 +58,7 @@ class TlsStream(asyncio.Transport, asyncio.Protocol):
     Args:
         transport: of the connection; it belongs to this object from now on.
         server_hostname: what a client asks for; "" for nothing.
+        session: what a client takes up again.
     """
 
     __slots__ = (
@@ -67,7 +68,7 @@ class TlsStream(asyncio.Transport, asyncio.Protocol):
 
     def __init__(
         self, transport: asyncio.Transport, user: TlsUser, context: ssl.SSLContext, *, server_side: bool,
-        server_hostname: str = "",
+        server_hostname: str = "", session: ssl.SSLSession | None = None,
     ) -> None:  # fmt: skip
         self._transport = transport
         self._user: TlsUser = user
@@ -77,6 +78,8 @@ class TlsStream(asyncio.Transport, asyncio.Protocol):
         self._object = context.wrap_bio(
             self._incoming, self._outgoing, server_side=server_side, server_hostname=server_hostname or None
         )
+        if session is not None:
+            self._object.session = session
         self._open = False
         self._closing = False
         self._gathering = False

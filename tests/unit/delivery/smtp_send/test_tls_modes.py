@@ -119,13 +119,16 @@ async def test_a_server_that_speaks_only_old_tls_is_used_where_the_connector_all
         assert await site.deliver(old) == ""
 
 
+@pytest.mark.parametrize("host", ["localhost", "127.0.0.1"])
 @pytest.mark.parametrize("version", [ssl.TLSVersion.TLSv1_2, ssl.TLSVersion.TLSv1_3])
-async def test_a_session_is_taken_up_again_with_the_same_host_by_the_same_connector_only(tmp_path, authority, version):
+async def test_a_session_is_taken_up_again_with_the_same_host_by_the_same_connector_only(
+    tmp_path, authority, version, host
+):
     site = Site(tmp_path)
     context = authority.issue("localhost").server_context()
     context.maximum_version = version
     with Sink(context=context) as sink:
-        settings = {"smart_hosts": [f"localhost:{sink.port}"], "require_tls": True}
+        settings = {"smart_hosts": [f"{host}:{sink.port}"], "require_tls": True}
         factory = site.factory(**settings)
         assert await site.deliver(factory) == ""
         assert await site.deliver(factory) == ""
