@@ -109,6 +109,17 @@ def test_talking_before_the_greeting_does_not_help(conversation_server: Server) 
     assert "354" not in codes
 
 
+def test_who_says_no_more_hears_of_the_message(conversation_server: Server) -> None:
+    with Talk(conversation_server.port("anonymous")) as talk:
+        talk.hello()
+        content = b"Subject: half-closed\r\n\r\n"
+        mail = b"MAIL FROM:<sender@fabrikam.test>\r\nRCPT TO:<bob@contoso.test>\r\nBDAT %d LAST\r\n" % len(content)
+        talk.send(mail + content)
+        talk.socket.shutdown(socket.SHUT_WR)
+        assert [talk.read().code for _ in range(3)] == ["250", "250", "250"]
+        assert talk.closed()
+
+
 def test_thousands_of_tiny_chunks_are_bounded(conversation_server: Server) -> None:
     """Tiny chunks used up a peer's memory once: their number has an end, and the session goes with it."""
     with Talk(conversation_server.port("anonymous")) as talk:

@@ -137,7 +137,10 @@ class Session(asyncio.Protocol):
             self._read_proxy_header(data)
 
     def eof_received(self) -> bool:
-        return False
+        """The client says no more. A message on its way to the disk is answered, or it would be sent a second time."""
+        answers = self._waiting_for_commit and not self.tls_info
+        self._last_reply = self._last_reply or answers
+        return answers
 
     def pause_writing(self) -> None:
         self._write_paused = True
