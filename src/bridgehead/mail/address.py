@@ -15,9 +15,10 @@ import msgspec
 
 from bridgehead.mail.limits import DOMAIN_OCTETS, LOCAL_PART_OCTETS, PATH_OCTETS
 
-_ATEXT = r"[A-Za-z0-9!#$%&'*+\-/=?^_`{|}~\u0080-\U0010ffff]"
+# Classes say what does not belong to them: one that goes up to U+10FFFF takes `re` milliseconds, at each start.
+_ATEXT = r'[^\x00-\x20"(),.:;<>@\[\\\]\x7f]'
 DOT_STRING = re.compile(rf"{_ATEXT}+(?:\.{_ATEXT}+)*")
-QUOTED_STRING = re.compile(r'"(?:[ !#-\[\]-~\u0080-\U0010ffff]|\\[ -~])*"')
+QUOTED_STRING = re.compile(r'"(?:[^\x00-\x1f"\\\x7f]|\\[ -~])*"')
 _LABEL = re.compile(r"[A-Za-z0-9_](?:[A-Za-z0-9_-]{0,61}[A-Za-z0-9_])?")
 _QUOTED_PAIR = re.compile(r"\\(.)")
 _TO_QUOTE = re.compile(r'(["\\])')

@@ -7,7 +7,7 @@ from functools import lru_cache
 
 from bridgehead.mail.address import Mailbox
 
-_UNSAFE = re.compile(r"[^!-'*-\[\]-~\u00a1-\U0010ffff]+")
+_UNSAFE = re.compile(r"[\x00-\x20()\\\x7f-\xa0]+")
 
 
 def date_time(when: float) -> str:

@@ -12,7 +12,7 @@ chunk-size     = 1*DIGIT                                               RFC 3030 
 import re
 from typing import Final
 
-PARAMETER: Final = re.compile(r"([A-Za-z0-9][A-Za-z0-9-]*)(?:=([!-<>-~\u0080-\U0010ffff]+))?")
+PARAMETER: Final = re.compile(r"([A-Za-z0-9][A-Za-z0-9-]*)(?:=([^\x00-\x20=\x7f]+))?")
 XTEXT: Final = re.compile(r"(?:[!-*,-<>-~]|\+[0-9A-F]{2})*")
 HEXCHAR: Final = re.compile(r"\+([0-9A-F]{2})")
 SIZE: Final = re.compile(r"[0-9]{1,20}")

@@ -14,7 +14,6 @@ import dns.message
 import dns.name
 import dns.rcode
 import dns.rdatatype
-import dns.resolver
 import msgspec
 
 from bridgehead.mail.limits import MX_RECORDS
@@ -52,14 +51,6 @@ class DnsReply(msgspec.Struct, frozen=True, kw_only=True):
             return self.rcode
         shown = ", ".join(self.records) or "no such record"
         return f"alias of {self.alias}: {shown}" if self.alias else shown
-
-
-def system_servers() -> list[str]:
-    """The DNS servers in /etc/resolv.conf; 127.0.0.1 where there are none, as c-ares does."""
-    try:
-        return [str(server) for server in dns.resolver.Resolver().nameservers]
-    except dns.resolver.NoResolverConfiguration:
-        return ["127.0.0.1"]
 
 
 def endpoint(server: str) -> tuple[str, int]:

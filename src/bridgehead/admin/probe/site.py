@@ -12,7 +12,6 @@ import msgspec
 
 from bridgehead.admin.connector.connectors import Connectors
 from bridgehead.admin.faults import NOT_FOUND, AdminFault
-from bridgehead.admin.probe.dns_query import system_servers
 from bridgehead.admin.probe.settings import ConnectorTestSettings
 from bridgehead.delivery.smtp_send.log_on import TokenSource
 from bridgehead.delivery.smtp_send.security import client_pair
@@ -24,6 +23,7 @@ from bridgehead.net.certificates.pairs import CertificatePair, self_signed_pair
 from bridgehead.net.certificates.settings import Certificate, TlsSettings
 from bridgehead.net.certificates.store import CertificateStore
 from bridgehead.net.clock import Clock
+from bridgehead.net.dns.resolver import system_servers
 from bridgehead.net.ip_range import parse_binding
 from bridgehead.net.own_connections import OwnConnections
 from bridgehead.receive.logons.ldap.settings import LdapSettings
@@ -34,6 +34,8 @@ from bridgehead.routing.settings import AcceptedDomain, ForeignConnector, Mailbo
 
 Connector = TypeVar("Connector", SendConnector, ReceiveConnector)
 
+_LOOPBACK = "127.0.0.1"
+"""Whom c-ares asks where the machine names nobody."""
 BY_SERVER = "the server"
 BY_COMMAND = "this command"
 
@@ -134,7 +136,7 @@ class Site(msgspec.Struct, frozen=True, kw_only=True):
     def asked_servers(self, connector: SendConnector | None = None) -> list[str]:
         """The DNS servers that delivery asks for a connector."""
         own = connector.dns_servers if connector is not None else []
-        return list(own or self.dns_servers or system_servers())
+        return list(own or self.dns_servers or system_servers() or [_LOOPBACK])
 
     def send_connector(self, name: str) -> SendConnector:
         """By name. Raises AdminFault."""

@@ -12,9 +12,8 @@ from bridgehead.mail.limits import DKIM_KEY_BYTES, DKIM_SIGNATURE_BYTES, DKIM_SI
 
 _NAME: Final = re.compile(r"[A-Za-z][A-Za-z0-9_]*")
 _WHITE: Final = re.compile(r"[ \t\r\n]+")
-_DOMAIN: Final = re.compile(
-    r"[A-Za-z0-9_\x80-\U0010ffff](?:[A-Za-z0-9_.\-\x80-\U0010ffff]*[A-Za-z0-9\x80-\U0010ffff])?"
-)
+_DOMAIN: Final = re.compile(r"[^\x00-/:-@\[-^`{-\x7f](?:[^\x00-,/:-@\[-^`{-\x7f]*[^\x00-/:-@\[-`{-\x7f])?")
+"""Letters and digits, and all that is not ASCII; within, also dots and hyphens; an underscore not at the end."""
 _ALGORITHMS: Final = ("rsa-sha256", "ed25519-sha256")
 _SPACE: Final = " \t\r\n"
 _REQUIRED: Final = ("v", "a", "b", "bh", "d", "h", "s")

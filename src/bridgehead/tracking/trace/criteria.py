@@ -221,7 +221,7 @@ def _needles(criteria: Criteria) -> list[list[bytes]]:
     return [needles for needles in alternatives if needles and all(needles)]
 
 
-_SEPARATORS: Final = re.compile(r'[*"\x00-\x1f\x7f-\U0010ffff]')
+_SEPARATORS: Final = re.compile(r"[^ !#-)+-~]")
 
 
 def needle(text: str) -> bytes:
