@@ -68,7 +68,7 @@ from bridgehead.server.tls.reports import TlsReports
 from bridgehead.server.trace import Traces
 from bridgehead.server.workers.desk import WorkerDesk, own_methods
 from bridgehead.server.workers.elsewhere import Elsewhere
-from bridgehead.server.workers.place import ALONE, Place
+from bridgehead.server.workers.place import ALONE, TELL_SECONDS, Place
 from bridgehead.tracking.counters import CountingTracker
 from bridgehead.tracking.logs import FLIGHT_RECORDER_FILE, Logs
 from bridgehead.tracking.metrics import Metrics
@@ -254,7 +254,12 @@ class Application:
             loaded, loaded.data_directory, self.clock, self.alarms, lambda: self.rooms.resolver,
             company.failures if company is not None else None, self.place.is_first,
         )  # fmt: skip
-        self.devices = DeviceWatch(configuration.devices, own_folder / DEVICES_FILE, self.clock.now)
+        self.devices = DeviceWatch(
+            configuration.devices,
+            own_folder / DEVICES_FILE,
+            self.clock.now,
+            0.0 if self.place.is_alone else TELL_SECONDS,
+        )
         self.receive = ReceiveServer(
             ReceiveServices(
                 fqdn=self.fqdn,

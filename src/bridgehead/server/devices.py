@@ -3,7 +3,7 @@
 
 import asyncio
 import logging
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Final
 
@@ -31,10 +31,13 @@ class DeviceWatch:
 
     Args:
         file: where counts outlive a restart; one that cannot be read is set aside and begun anew.
+        told_after: seconds after which a message is known here at the latest.
     """
 
-    def __init__(self, settings: Sequence[Device], file: Path, now: Callable[[], float]) -> None:
-        self._file, self._now = file, now
+    def __init__(
+        self, settings: Sequence[Device], file: Path, now: Callable[[], float], told_after: float = 0.0
+    ) -> None:  # fmt: skip
+        self._file, self._now, self._told_after = file, now, told_after
         self.book = DeviceBook(read_state(file, BookState), now())
         self.settings: Sequence[Device] = ()
         self._alarmed: set[str] = set()
@@ -64,7 +67,7 @@ class DeviceWatch:
         for device in self.settings:
             limit = device.silence_after.total_seconds()
             use = self.book.use(device.name, now)
-            if device.enabled and limit and (quiet := use.silent_for(now)) > limit:
+            if device.enabled and limit and (quiet := use.silent_for(now)) > limit + self._told_after:
                 silent.add(device.name)
                 owner = f"; {device.owner} answers for it" if device.owner else ""
                 yield Verdict(
@@ -76,6 +79,17 @@ class DeviceWatch:
         for name in self._alarmed - silent:
             yield Verdict(f"{_SILENT}/{name}", None)
         self._alarmed = silent
+
+    def last_messages(self) -> dict[str, float]:
+        """When each device sent last, Unix times."""
+        known = {one.name: self.book.known(one.name) for one in self.settings}
+        return {name: use.last_message for name, use in known.items() if use is not None and use.last_message}
+
+    def heard(self, last_messages: Mapping[str, float]) -> None:
+        """Another worker took these."""
+        configured = {one.name for one in self.settings}
+        for name in configured & last_messages.keys():
+            self.book.use(name, self._now()).heard(last_messages[name])
 
     # --- keeping ------------------------------------------------------------------------------------------------------
 

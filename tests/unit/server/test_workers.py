@@ -70,6 +70,11 @@ def test_limits_of_the_server_are_divided_and_those_of_a_client_are_not() -> Non
     assert shared.configuration.delivery.max_outbound_connections == UNLIMITED
 
 
+def test_the_first_worker_watches_over_senders_for_all() -> None:
+    enabled = [Place(number, 2).share(default()).configuration.alarms.source_silence_enabled for number in (1, 2)]
+    assert enabled == [True, False]
+
+
 def test_workers_keep_their_files_apart() -> None:
     data = default().data_directory
     assert Place(1, 2).own_folder(data) == data

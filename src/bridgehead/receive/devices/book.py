@@ -58,6 +58,11 @@ class DeviceUse(msgspec.Struct, kw_only=True):
         self.octets += octets
         self.rewritten += rewritten
 
+    def heard(self, at: float) -> None:
+        """A message of it is another worker's, taken at this Unix time."""
+        if at > self.last_message:
+            self.last_message, self.away = at, 0.0
+
     def refused(self, now: float, what: str) -> None:
         """Something of it was refused."""
         self.errors += 1

@@ -42,6 +42,8 @@ class Monitored:
         self.started_at = application.started_at
         self.metrics = application.metrics
         self.tracker = application.tracker
+        self.heard_elsewhere: set[str] = set()
+        """Who handed over messages to other workers since the sources were last taken."""
         self._count: tuple[QueueOverview, float] | None = None
         self._count_again_at = 0.0
         self._counting: asyncio.Task[tuple[QueueOverview, float]] | None = None
@@ -107,8 +109,11 @@ class Monitored:
         return sum(series.messages for series in self.metrics.series.values())
 
     def take_sources(self) -> Iterable[str]:
-        """Who handed over messages since this was last asked."""
-        return self.metrics.take_sources()
+        """Who handed over messages since this was last asked. The first of several workers asks for all of them."""
+        if not self._application.place.is_first:
+            return ()
+        heard, self.heard_elsewhere = self.heard_elsewhere, set()
+        return heard.union(self.metrics.take_sources())
 
     def is_timed(self, source: str) -> bool:
         """Whether silence of this source is judged by a time of its own."""
@@ -187,7 +192,8 @@ class Monitored:
                 yield _condition(id, text, Severity.WARNING)
         yield from app.elsewhere.conditions()
         yield from app.oauth.conditions()
-        yield from app.devices.conditions()
+        if app.place.is_first:
+            yield from app.devices.conditions()
 
 
 def management_troubles(api: ApiProcess, audit: AuditLogFile) -> dict[str, str]:

@@ -84,17 +84,18 @@ class Asked:
 
     async def first(self, step: Step, **values: Any) -> Any:
         """What the first worker says. Raises AdminFault."""
-        return await self._step(self._workers[0], step, values)
+        return await self.step(self._workers[0], step, **values)
 
     async def _steps(self, step: Step, values: Mapping[str, Any]) -> tuple[list[Any], list[BaseException]]:
         for worker in self._workers:  # before any of them has changed anything
             _check(worker)
         results = await asyncio.gather(
-            *(self._step(one, step, values) for one in self._workers), return_exceptions=True
+            *(self.step(one, step, **values) for one in self._workers), return_exceptions=True
         )
         return _apart(results)
 
-    async def _step(self, worker: WorkerProcess, step: Step, values: Mapping[str, Any]) -> Any:
+    async def step(self, worker: WorkerProcess, step: Step, **values: Any) -> Any:
+        """What one worker says. Raises AdminFault."""
         _check(worker)
         name, params = question(step, **values)
         found = await worker.core.ask(Request(id=0, method=name, params=params, caller=SYSTEM))

@@ -41,6 +41,13 @@ class QueuePart(msgspec.Struct, frozen=True):
     activity: QueueActivity
 
 
+class Senders(msgspec.Struct, frozen=True):
+    """Who sent mail to one worker: `sources` since this was last asked; when each device sent last, Unix times."""
+
+    sources: list[str]
+    devices: dict[str, float]
+
+
 class WorkerDesk:
     """One worker's steps. Each raises AdminFault, and StoreFault where the store cannot answer."""
 
@@ -55,6 +62,15 @@ class WorkerDesk:
     async def note_troubles(self, troubles: Sequence[Trouble]) -> None:
         """Raise and clear alarms for others."""
         self._application.elsewhere.note(troubles)
+
+    async def senders(self) -> Senders:
+        """Who sent mail to us; the first worker watches who falls silent."""
+        return Senders(list(self._application.metrics.take_sources()), self._application.devices.last_messages())
+
+    async def note_senders(self, senders: Senders) -> None:
+        """They sent mail to another worker."""
+        self._application.monitored.heard_elsewhere.update(senders.sources)
+        self._application.devices.heard(senders.devices)
 
     # --- queues -----------------------------------------------------------------------------------------------------
 

@@ -7,6 +7,7 @@ from typing import Final
 import msgspec
 
 from bridgehead.mail.units import UNLIMITED, ByteSize, Count
+from bridgehead.monitoring.settings import AlarmSettings
 from bridgehead.queues.numbers import ALL_NUMBERS, Numbers
 from bridgehead.queues.settings import QueueSettings, SubmissionQueueLength
 from bridgehead.queues.shards import shard_folder
@@ -15,6 +16,10 @@ from bridgehead.server.config.load import Loaded
 
 _FOLDER: Final = "workers"
 """Within the data directory: what the second worker and those after it keep for themselves."""
+
+
+TELL_SECONDS: Final = 10.0
+"""How often the first worker is told of what the others know: what is wrong, and who sent mail."""
 
 
 class Place(msgspec.Struct, frozen=True):
@@ -88,11 +93,14 @@ class Place(msgspec.Struct, frozen=True):
                         configuration.delivery.max_per_domain_outbound_connections
                     ),
                 ),
-                # each sees a part of a client's mail, and would miss the rest
-                alarms=msgspec.structs.replace(configuration.alarms, source_silence_enabled=False),
+                alarms=self._alarms(configuration.alarms),
                 send_connectors=[self._send(one) for one in configuration.send_connectors],
             ),
         )
+
+    def _alarms(self, settings: AlarmSettings) -> AlarmSettings:
+        """The first worker, which is told of all, watches who falls silent."""
+        return settings if self.is_first else msgspec.structs.replace(settings, source_silence_enabled=False)
 
     def _queues(self, settings: QueueSettings) -> QueueSettings:
         return msgspec.structs.replace(

@@ -11,7 +11,7 @@ import os
 import socket
 from functools import partial
 from pathlib import Path
-from typing import Any, Final
+from typing import Any
 
 import msgspec
 
@@ -49,14 +49,12 @@ from bridgehead.server.workers.desk import WorkerDesk
 from bridgehead.server.workers.elsewhere import Trouble
 from bridgehead.server.workers.gathering import JOINED_NOTES
 from bridgehead.server.workers.orders import Orders
-from bridgehead.server.workers.place import Place, shared_note_numbers
+from bridgehead.server.workers.place import TELL_SECONDS, Place, shared_note_numbers
 from bridgehead.server.workers.running import WorkerProcess
 from bridgehead.server.workers.together import Series, Together
 from bridgehead.tracking.alarms import Severity
 
 log = logging.getLogger("bridgehead.server")
-
-TROUBLES_SECONDS: Final = 10.0
 
 
 class Supervisor:
@@ -157,11 +155,13 @@ class Supervisor:
         self._audit.close()
 
     async def _tell_troubles(self) -> None:
-        """Have the first worker tell of what is wrong with the others and with us, as it tells of its own alarms."""
+        """Have the first worker tell of what is wrong with the others and with us, as it tells of its own alarms, and
+        watch over those that sent mail to others."""
         while True:
-            await asyncio.sleep(TROUBLES_SECONDS)
+            await asyncio.sleep(TELL_SECONDS)
             try:
                 await self._tell(await self._troubles())
+                await self._pass_on_senders()
             except AdminFault as fault:
                 log.warning("alarms of workers are not told: %s", fault)
 
@@ -183,6 +183,14 @@ class Supervisor:
     async def _tell(self, troubles: list[Trouble]) -> None:
         if self.workers[0].ready.is_set():
             await self._asked.first(WorkerDesk.note_troubles, troubles=troubles)
+
+    async def _pass_on_senders(self) -> None:
+        working = [one for one in self.workers if one.ready.is_set()]
+        if self.workers[0] not in working:
+            return
+        for worker in working[1:]:
+            heard = await self._asked.step(worker, WorkerDesk.senders)
+            await self._asked.first(WorkerDesk.note_senders, senders=heard)
 
     def _together(self) -> Together:
         return Together(self._asked, self)
