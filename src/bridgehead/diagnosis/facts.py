@@ -149,7 +149,7 @@ class AttemptFacts(msgspec.Struct, kw_only=True, omit_defaults=True):
         host = self.host.strip("[]")
         if self.address and host not in ("", self.address):
             return f"{host} [{self.address}]"
-        return self.address or host or "the far server"
+        return self.address or host or ("DNS" if self.phase is Phase.DNS else "the far server")
 
     @property
     def reply(self) -> str:

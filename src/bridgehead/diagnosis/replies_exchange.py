@@ -80,7 +80,8 @@ EXCHANGE: Final[list[ReplyRule]] = [
         "domain-does-not-exist",
         (11,),
         SENDER,
-        r"NonExistentDomain|Domain (?:name )?(?:not found|does not exist)|Host or domain name not found"
+        r"NonExistentDomain|(?<!Sender address rejected: )Domain (?:name )?(?:not found|does not exist)"
+        r"|Host or domain name not found"
         r"|no such domain|5\.1\.2\b|5\.4\.4\b|\bNXDOMAIN\b|\bunrouteable\b",
         "The recipient's domain does not exist or takes no mail: usually a typing error.",
         "correct the address and send again",

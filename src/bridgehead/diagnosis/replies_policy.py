@@ -176,8 +176,8 @@ POLICY: Final[list[ReplyRule]] = [
         "bad-sender-address",
         (39,),
         SENDER,
-        r"5\.1\.(?:7|4|5|6|0)\b|Sender address rejected|reserved by RFC 2606|domain has only one label"
-        r"|invalid (?:sender )?address|Domain of sender",
+        r"5\.1\.(?:7|4|5|6|0)\b|Sender address rejected(?!: Access denied)|reserved by RFC 2606"
+        r"|domain has only one label|invalid (?:sender )?address|Domain of sender",
         "The sender's or recipient's address is not one that mail can go to (no domain, one label, or reserved).",
         "set a real address on the device; on our side default_domain completes bare names",
     ),
@@ -186,7 +186,8 @@ POLICY: Final[list[ReplyRule]] = [
         (41,),
         SENDER,
         r"5\.1\.(?:1|10)\b|5\.4\.1\b|user unknown|(?:no such|unknown|invalid) (?:user|recipient|mailbox)"
-        r"|mailbox (?:unavailable|not found)|recipient (?:address )?rejected|does not exist|RecipientNotFound"
+        r"|mailbox (?:unavailable|not found)|recipient (?:address )?rejected(?!: Access denied)|does not exist"
+        r"|RecipientNotFound"
         r"|RecipNotFound|not found in|no mailbox here",
         "{who} knows no such recipient.",
         "correct the address; if it is right, the directory there is not up to date",

@@ -7,6 +7,7 @@ every pattern linear.
 """
 
 import re
+from collections.abc import Mapping
 from typing import Final
 
 import msgspec
@@ -33,7 +34,8 @@ _LED_DETAIL: Final = re.compile(
 _LED_BARE: Final = re.compile(r"\bLED=([^\]};]{0,4000})")
 
 _CONNECTING: Final = re.compile(
-    r"(?:connect to|lost connection with|unable to look up host) ([\w.-]{1,255})(?:\[([0-9A-Fa-f:.]{2,45})\])?"
+    r"(?:connect to|lost connection with|unable to look up host) (?!remote server)([\w.-]{1,255})"
+    r"(?:\[([0-9A-Fa-f:.]{2,45})\])?"
 )
 """Postfix about the host that it did not come to talk with."""
 
@@ -99,6 +101,8 @@ def read_error(text: str) -> ReplyText:
     line = _ATTEMPTED.sub("", line).strip(" \"'")
     if not host and (named := _CONNECTING.search(line)):
         host, address = (named[1] if named[1] != named[2] else ""), named[2] or ""
+    if not host and "LastAttempted" in line:
+        host, address = _last_attempted(dict(_LED_DETAIL.findall(line)))
     return _read_reply(line, host, address, outer.strip(" :\"'"))
 
 
@@ -116,17 +120,26 @@ def _one_line(text: str) -> str:
 def _read_led(line: str) -> ReplyText:
     parts = {name: value.strip() for name, value in _LED_PART.findall(line)}
     led = parts.get("LED") or (bare[1].strip() if (bare := _LED_BARE.search(line)) else line)
-    details = {name.lower(): value.strip() for name, value in _LED_DETAIL.findall(line)}
+    details = dict(_LED_DETAIL.findall(line))
     inner = _read_reply(led, "", "", "")
     if parts.get("MSG"):
         inner = msgspec.structs.replace(inner, text=f"{inner.text} {parts['MSG']}")
-    address = parts.get("IP") or details.get("lastattemptedip", "")
+    host, address = _last_attempted(details)
     return msgspec.structs.replace(
         inner,
-        host=parts.get("FQDN") or details.get("lastattemptedservername", ""),
-        address=re.sub(r":\d+$", "", address) if address.count(":") == 1 else address,
+        host=parts.get("FQDN") or host,
+        address=parts.get("IP") or address,
         last_retry=parts.get("LRT", ""),
         wrapped_in=line[: line.find("LED=")].strip(" [{;"),
+    )
+
+
+def _last_attempted(details: Mapping[str, str]) -> tuple[str, str]:
+    """Host and address that Microsoft 365 tried last, by its words in brackets; without the port."""
+    told = {name.lower(): value.strip() for name, value in details.items()}
+    address = told.get("lastattemptedip", "")
+    return told.get("lastattemptedservername", ""), (
+        re.sub(r":\d+$", "", address) if address.count(":") == 1 else address
     )
 
 

@@ -83,6 +83,9 @@ class FlightRecorder:
         facts.first = facts.first or facts.time
         facts.least, facts.most = facts.least or facts.octets, max(facts.most, facts.octets)
         place = (facts.queue, facts.address, facts.port)
+        if facts.phase not in SESSION_PHASES:  # so a session was had: what kept others from it is past
+            self._reached((facts.queue, "", 0), facts.time)
+            self._reached(place, facts.time)
         kept = _renewed(self._attempts, place, FLIGHT_DESTINATIONS)
         for index, before in enumerate(kept):
             if _alike(before, facts):

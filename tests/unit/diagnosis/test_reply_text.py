@@ -31,6 +31,12 @@ PASTED = {
     "450 4.7.320 Certificate validation failed [Message=SubjectMismatch]": "cloud-certificate-mismatch",
     "450 4.4.317 Cannot connect to remote server [Message=Expired]": "cloud-certificate-expired",
     "450 4.4.317 [Message=UntrustedRoot]": "cloud-untrusted-root",
+    "550 5.4.317 Message expired, cannot connect to remote server [Message=451 5.7.3 STARTTLS is required to send mail] "
+    "[LastAttemptedServerName=mail.contoso.com] [LastAttemptedIP=203.0.113.9:25]": "cloud-starttls-required",
+    "554 5.7.1 <ann@contoso.com>: Sender address rejected: Access denied": "refused-by-policy",
+    "554 5.7.1 <bob@contoso.com>: Recipient address rejected: Access denied": "refused-by-policy",
+    "550 5.4.1 Recipient address rejected: Access denied. AS(201806281)": "recipient-unknown",
+    "450 4.1.8 <ann@contoso>: Sender address rejected: Domain not found": "bad-sender-address",
     "421 4.4.1 TLS negotiation failed with error NoCredentials": "no-credentials",
     "421 4.4.1 TLS negotiation failed with error UnknownCredentials": "unknown-credentials",
     "454 4.7.5 The certificate specified in TlsCertificateName of the SendConnector could not be found":
@@ -157,3 +163,11 @@ def test_hostile_text_takes_no_time(filler: str) -> None:
 def test_ids_of_meanings_are_unique_and_their_words_are_filled() -> None:
     ids = [rule.id for rule in REPLY_RULES]
     assert len(ids) == len(set(ids))
+
+
+def test_the_host_that_microsoft_365_tried_last_is_named_without_led_too() -> None:
+    text = read_error(
+        "550 5.4.317 Message expired, cannot connect to remote server [Message=451 5.7.3 STARTTLS is required] "
+        "[LastAttemptedServerName=mail.contoso.com] [LastAttemptedIP=203.0.113.9:25]"
+    )
+    assert (text.host, text.address, text.code, text.status) == ("mail.contoso.com", "203.0.113.9", 550, "5.4.317")

@@ -66,6 +66,20 @@ def test_a_success_ends_what_kept_sessions_from_being_had_and_not_what_was_said_
     assert (host.good, host.sessions, host.starttls, host.encrypted) == (3, 1, 1, 1)
 
 
+def test_a_session_in_which_a_message_was_refused_ends_what_kept_sessions_from_being_had(tmp_path: Path) -> None:
+    now = Now()
+    one = recorder(tmp_path, now)
+    one.failed(failure(now.time, phase=Phase.CONNECT, how=How.REFUSED))
+    one.failed(failure(now.time, phase=Phase.DNS, how=How.SILENT, address="", port=0))
+    one.failed(failure(now.time, phase=Phase.CONNECT, how=How.REFUSED, address="192.0.2.2"))
+    one.failed(failure(now.time + 1, phase=Phase.AFTER_DOT))
+    assert {(kept.phase, kept.address) for kept in one.attempts()} == {
+        (Phase.AFTER_DOT, "192.0.2.1"), (Phase.CONNECT, "192.0.2.2")
+    }  # fmt: skip
+    one.failed(failure(now.time + 2, phase=Phase.CONNECT, how=How.REFUSED))
+    assert [kept.phase for kept in one.attempts()][-1] is Phase.CONNECT
+
+
 def test_how_the_last_good_sessions_of_each_destination_began_is_kept(tmp_path: Path) -> None:
     one = recorder(tmp_path, Now())
     pieces = [(False, b"220 mx\r\n"), (True, b"EHLO us\r\n"), (False, b"250-mx\r\n250 STARTTLS\r\n"),

@@ -90,7 +90,7 @@ def message_table(messages: "Sequence[MessageView]") -> str:
         (one.id, one.status, age(one.date_received), size(one.size), one.from_address, _recipients(one), one.last_error)
         for one in messages
     ]
-    return table(("ID", "STATUS", "AGE", "SIZE", "FROM", "TO", "LAST ERROR"), rows, flexible=(4, 5, 6))
+    return table(("ID", "STATUS", "AGE", "SIZE", "FROM", "TO", "LAST ERROR"), rows, flexible=(4, 5, 6), first=6)
 
 
 def _recipients(one: "MessageView") -> str:

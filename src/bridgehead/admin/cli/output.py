@@ -83,8 +83,14 @@ def emit(value: object, as_json: bool, text: Callable[[], str]) -> None:
         say(text())
 
 
-def table(headings: Sequence[str], rows: Sequence[Sequence[object]], flexible: Sequence[int] = ()) -> str:
-    """Columns as wide as needed; the `flexible` ones are cut where the terminal ends (80 columns without one).
+_NARROWEST: Final = 12
+
+
+def table(
+    headings: Sequence[str], rows: Sequence[Sequence[object]], flexible: Sequence[int] = (), first: int | None = None
+) -> str:  # fmt: skip
+    """Columns as wide as needed; the `flexible` ones are cut where the terminal ends (80 columns without one), the
+    `first` of them before all others, which are names that people copy.
 
     Columns of numbers are aligned to the right.
     """
@@ -93,7 +99,9 @@ def table(headings: Sequence[str], rows: Sequence[Sequence[object]], flexible: S
     spare = sum(widths) + 2 * (len(widths) - 1) - shutil.get_terminal_size((80, 24)).columns
     while spare > 0 and flexible:
         widest = max(flexible, key=lambda column: widths[column])
-        if widths[widest] <= 12:
+        if first is not None and widths[first] > _NARROWEST:
+            widest = first
+        if widths[widest] <= _NARROWEST:
             break
         widths[widest] -= 1
         spare -= 1

@@ -55,7 +55,7 @@ def list_(context: click.Context, pattern: str, filter_: str, as_json: bool) -> 
     cli: CliContext = context.obj
     with cli.control() as control:
         queues = control.call("queues.list", QueuePattern(name=pattern, filter=filter_), list[QueueView])
-    emit(queues, as_json, lambda: _list_text(queues))
+    emit(queues, as_json, lambda: _list_text(queues, filtered=bool(pattern or filter_)))
 
 
 @queue.command(cls=AdminCommand)
@@ -189,9 +189,9 @@ def _acted(actions: "list[QueueAction]") -> str:
     return "\n".join(f"{one.identity}: {one.action} ({counted(one.messages, 'message')})" for one in actions)
 
 
-def _list_text(queues: "list[QueueView]") -> str:
+def _list_text(queues: "list[QueueView]", *, filtered: bool) -> str:
     if not queues:
-        return "No queue holds a message."
+        return "No queue fits." if filtered else "No queue holds a message."
     moving = any(one.incoming_rate or one.outgoing_rate for one in queues)
     headings = ("QUEUE", "STATUS", "MESSAGES", *(("IN/S", "OUT/S") if moving else ()), "NEXT RETRY", "LAST ERROR")
     rows = []
@@ -199,7 +199,7 @@ def _list_text(queues: "list[QueueView]") -> str:
         rates = (_rate(one.incoming_rate), _rate(one.outgoing_rate)) if moving else ()
         waits = distance(one.next_retry_time)
         rows.append((one.identity, one.status, one.message_count, *rates, waits, one.last_error))
-    return table(headings, rows, flexible=(0, len(headings) - 1))
+    return table(headings, rows, flexible=(0, len(headings) - 1), first=len(headings) - 1)
 
 
 def _rate(messages: float) -> str:

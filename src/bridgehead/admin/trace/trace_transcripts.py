@@ -62,7 +62,7 @@ def _of_taken(event: FoundEvent, opening: Sequence[str]) -> tuple[list[Transcrip
     said += [f"> RCPT TO:<{one}>" for one in people[:_SHOWN_RECIPIENTS]]
     if (more := len(people) - _SHOWN_RECIPIENTS) > 0:
         said.append(f"* … and {more} recipients more")
-    said.append("* sender and recipients were accepted, and the content was sent")
+    said.append("* all of that was accepted, and the content sent")
     said += [f"< {reply}" for reply in dict.fromkeys(event.recipient_status) if reply]
     note = MADE_FROM_LOG if opening else f"{MADE_FROM_LOG}; how its session began is not known any more, or not yet"
     return _lines([*opening, *said]), note

@@ -12,7 +12,7 @@ from bridgehead.admin.why.port_holder import holder_of, port_in
 from bridgehead.admin.why.verdict import Explanation, State, Verdict, other_causes
 from bridgehead.diagnosis.facts import Cause, Evidence
 from bridgehead.diagnosis.replies import explain_text
-from bridgehead.diagnosis.reply_text import ReplyText, read_errors
+from bridgehead.diagnosis.reply_text import ReplyText, addresses_in, read_errors
 from bridgehead.dsn.parse import NotAReport, ParsedRecipient, parse_report
 from bridgehead.mail.header import clean_text
 from bridgehead.mail.limits import EXPLAINED_RECIPIENTS, EXPLAINED_REPORT_BYTES, EXPLAINED_TEXT
@@ -53,14 +53,22 @@ def _of_recipient(one: ParsedRecipient, reporting: str) -> list[Verdict]:
     verdicts = []
     for answer in read_errors(text):
         if not answer.host and one.remote_mta:
+            host, address = _remote(one.remote_mta)
             answer = ReplyText(
-                code=answer.code, status=answer.status, text=answer.text, host=one.remote_mta,
-                address=answer.address, last_retry=answer.last_retry or one.last_attempt, wrapped_in=answer.wrapped_in,
+                code=answer.code, status=answer.status, text=answer.text, host=host,
+                address=answer.address or address, last_retry=answer.last_retry or one.last_attempt,
+                wrapped_in=answer.wrapped_in,
             )  # fmt: skip
         verdict = _verdict(answer, one.final_recipient or one.original_recipient, one.action)
         verdict.proof.append(f"reported by {reporting or 'a server that gives no name'}: {one.action} {one.status}")
         verdicts.append(verdict)
     return verdicts
+
+
+def _remote(text: str) -> tuple[str, str]:
+    """Host and address of a Remote-MTA field, whose comment may hold the address: "mx.example. (192.0.2.1, …)"."""
+    name, _, comment = text.partition("(")
+    return name.strip().rstrip("."), next(iter(addresses_in(comment)), "")
 
 
 def _unstructured(data: bytes, name: str) -> Explanation:
@@ -111,9 +119,13 @@ def _verdict(text: ReplyText, subject: str, action: str = "") -> Verdict:
         )  # fmt: skip
     temporary = text.code // 100 == 4 or text.status[:1] == "4"
     state = "delayed" if action == "delayed" or (not action and temporary) else action or "refused"
-    return verdict_of(
-        cause, subject, f"{subject}: {state}" if action else clean_text(text.line, 120), _after(temporary, action)
-    )
+    headline = f"{subject}: {state}" if action else clean_text(text.line, 120)
+    if cause.id == "unknown-reply" and not (text.code or text.status or action):
+        return Verdict(
+            about=subject, state=State.EXPLAINED, headline=headline, why=cause.finding.sentence, cause=cause.id,
+            do="give the whole answer with its code, or what is queued here: bridgehead why --help",
+        )  # fmt: skip
+    return verdict_of(cause, subject, headline, _after(temporary, action))
 
 
 def verdict_of(cause: Cause, subject: str, headline: str, otherwise: str) -> Verdict:
