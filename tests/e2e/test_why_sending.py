@@ -217,7 +217,7 @@ def test_a_reply_is_told_by_its_meaning(lab: World, domain: str) -> None:
     assert verdict.do
     assert verdict.expires is not None
     assert verdict.since is not None
-    assert any(reply[:7] in line for line in verdict.proof)
+    assert any(reply[:7] in line for line in verdict.proof), verdict.proof
 
 
 @pytest.mark.parametrize("domain", FINAL)
