@@ -59,7 +59,9 @@ def found(
 def _proof(one: AttemptFacts) -> list[str]:
     session = f"session {one.session}: " if one.session else ""
     when = f"{times(one.count)}, last {clock(one.time)}" if one.count > 1 else clock(one.time)
-    return [f"{session}{one.where}: {one.reply or one.error} ({when})"]
+    # As it came, where that is known: a status of another class than the code is put right in `reply`.
+    said = one.error if one.code and one.error.startswith(str(one.code)) else one.reply or one.error
+    return [f"{session}{one.where}: {said} ({when})"]
 
 
 def hosts_of(attempts: Sequence[AttemptFacts]) -> str:

@@ -5,8 +5,8 @@ import time
 
 import pytest
 
-from bridgehead.diagnosis.facts import Evidence
-from bridgehead.diagnosis.replies import explain_text
+from bridgehead.diagnosis.facts import AttemptFacts, Evidence, How, Phase
+from bridgehead.diagnosis.replies import explain_replies, explain_text
 from bridgehead.diagnosis.reply_rules import REPLY_RULES
 from bridgehead.diagnosis.reply_text import looks_like_error, may_be_error, read_error, read_errors
 from bridgehead.mail.limits import EXPLAINED_TEXT
@@ -171,3 +171,13 @@ def test_the_host_that_microsoft_365_tried_last_is_named_without_led_too() -> No
         "[LastAttemptedServerName=mail.contoso.com] [LastAttemptedIP=203.0.113.9:25]"
     )
     assert (text.host, text.address, text.code, text.status) == ("mail.contoso.com", "203.0.113.9", 550, "5.4.317")
+
+
+def test_a_reply_is_quoted_as_it_came_where_code_and_status_differ() -> None:
+    one = AttemptFacts(
+        queue="q", phase=Phase.RCPT, how=How.REPLY, time=1.0, code=451, status="4.0.0", text="5.7.64 TenantAttribution",
+        error="451 5.7.64 TenantAttribution", host="mx",
+    )  # fmt: skip
+    [cause] = explain_replies(Evidence(now=2.0, attempts=[one]))
+    assert cause.id == "tenant-attribution"
+    assert cause.finding.proof[0].startswith("mx: 451 5.7.64 TenantAttribution (")
