@@ -247,6 +247,8 @@ STEPS: dict[str, Step] = {
     "why a message": lambda world: why(world, str(messages(world, 1)[0])),
     "why nothing": lambda world: why(world, "nowhere"),
     "trace": lambda world: len(world.call("trace.search", sender="anna@*")["messages"]),
+    "policy": asked("tls_policy.show", domain="slow.test"),
+    "results": asked("tls_reports.results"),
     "domain": asked("tls_policy.forget", domain="none.test"),
     "tokens of none": asked("oauth.refresh", name="none"),
     "reload": asked("server.reload"),

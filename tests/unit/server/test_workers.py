@@ -2,6 +2,7 @@
 """Workers without processes: their share of limits, what they may not do, how a question is put to them."""
 
 import asyncio
+from datetime import UTC, datetime
 from typing import Any
 
 import msgspec
@@ -16,6 +17,7 @@ from bridgehead.admin.method import Caller, Method, NoParameters, Role
 from bridgehead.admin.methods.table import METHODS
 from bridgehead.admin.queue import joining
 from bridgehead.admin.queue.queues import QueueView
+from bridgehead.admin.tls.tls_policy import HostPolicyView, TlsPolicyView
 from bridgehead.mail.units import UNLIMITED
 from bridgehead.receive.crowd import Crowd
 from bridgehead.server.config.default import default
@@ -224,6 +226,19 @@ def test_names_of_metrics_that_are_not_added_exist() -> None:
     from bridgehead.admin.health.metric_names import METRICS
 
     assert set(health_joining._NOT_ADDED) <= set(METRICS)
+
+
+def test_what_a_domain_showed_any_worker_is_told() -> None:
+    nothing = TlsPolicyView(domain="contoso.com", hosts=[HostPolicyView(host="mx.contoso.com", policy="", demands="")])
+    seen = msgspec.structs.replace(
+        nothing, hosts=[HostPolicyView(host="mx.contoso.com", policy="", demands="", best_seen="a name in order")], best_seen="TLS",
+        seen_at=datetime(2026, 11, 23, tzinfo=UTC),
+    )  # fmt: skip
+    join = METHODS["tls_policy.show"].merge.join
+    assert join is not None
+    for answers in ([nothing, seen], [seen, nothing]):
+        assert join(answers, None) == seen
+    assert join([nothing, nothing], None) == nothing
 
 
 # --- alarms of others -------------------------------------------------------------------------------------------------

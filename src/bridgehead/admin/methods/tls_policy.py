@@ -1,11 +1,12 @@
 # SPDX-License-Identifier: MIT
 """Methods about the TLS of recipient domains: show, forget."""
 
+from collections.abc import Sequence
 from typing import Final
 
 import msgspec
 
-from bridgehead.admin.merge import FIRST, Ask, Merge
+from bridgehead.admin.merge import Ask, Merge
 from bridgehead.admin.method import Caller, Method, Role
 from bridgehead.admin.ports import RunningServer
 from bridgehead.admin.tls.tls_policy import Forgotten, TlsPolicyView, domain_of
@@ -29,6 +30,15 @@ async def forget(server: RunningServer, params: Domain, _: Caller) -> Forgotten:
     return forget_domain(server.tls_policies, params.domain)
 
 
+def _best(answers: Sequence[TlsPolicyView], _: Domain) -> TlsPolicyView:
+    """Each worker remembers what its own mail met: what a host showed any of them, of the domain what was seen last."""
+    first = answers[0]
+    latest = max(answers, key=lambda one: one.seen_at.timestamp() if one.seen_at is not None else 0.0)
+    seen = {host.host: host.best_seen for one in answers for host in one.hosts if host.best_seen}
+    hosts = [msgspec.structs.replace(one, best_seen=one.best_seen or seen.get(one.host, "")) for one in first.hosts]
+    return msgspec.structs.replace(first, hosts=hosts, best_seen=latest.best_seen, seen_at=latest.seen_at)
+
+
 METHODS: Final = {
     "tls_policy.show": Method(
         params=Domain,
@@ -36,7 +46,7 @@ METHODS: Final = {
         answer=show,
         role=Role.VIEWER,
         route="GET /tls-policies/{domain}",
-        merge=FIRST,
+        merge=Merge(Ask.ALL, _best),
     ),
     "tls_policy.forget": Method(
         params=Domain,

@@ -8,7 +8,7 @@ from typing import Annotated, Final, TypeVar
 import msgspec
 
 from bridgehead.admin.faults import FAILED, AdminFault
-from bridgehead.admin.merge import FIRST
+from bridgehead.admin.merge import FIRST, Ask, Merge
 from bridgehead.admin.method import Caller, Method, Number, Role
 from bridgehead.admin.ports import RunningServer
 from bridgehead.admin.tls.tls_reports import (
@@ -76,6 +76,9 @@ async def send_(server: RunningServer, params: TlsReportOrder, _: Caller) -> lis
     return await _answered(send(server.tls_reports, params.today))
 
 
+_AFTER_OTHERS: Final = Merge(Ask.FIRST, before="worker.flush_logs")
+"""Workers write the results of their mail into one file."""
+
 METHODS: Final = {
     "tls_reports.list": Method(
         params=TlsReportSpan, result=list[ReceivedReportView], answer=list_, role=Role.VIEWER,
@@ -89,11 +92,11 @@ METHODS: Final = {
     ),
     "tls_reports.results": Method(
         params=TlsResultSpan, result=list[SentReportView], answer=results, role=Role.VIEWER, route="GET /tls-results",
-        merge=FIRST,
+        merge=_AFTER_OTHERS,
     ),
     "tls_reports.send": Method(
         params=TlsReportOrder, result=list[SentReportView], answer=send_, role=Role.OPERATOR,
         route="POST /tls-results/send",
-        merge=FIRST,
+        merge=_AFTER_OTHERS,
     ),
 }  # fmt: skip

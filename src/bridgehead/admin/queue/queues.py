@@ -22,6 +22,7 @@ from bridgehead.admin.times import moment
 from bridgehead.mail.item import Priority
 from bridgehead.mail.limits import LIST_RESULTS
 from bridgehead.queues.changes import ChangeKind, ItemChange
+from bridgehead.queues.shards import shard_folder, shards
 from bridgehead.queues.store import (
     ItemFilter,
     MessageStatus,
@@ -177,9 +178,16 @@ def view_problems(problems: Iterable[Problem]) -> list[ProblemView]:
 
 
 def verify_stopped(folder: Path) -> list[ProblemView]:
-    """Check the store of a stopped server. Raises AdminFault where there is none."""
+    """Check the store of a stopped server, and those of its workers beyond the first. Raises AdminFault where there is
+    none."""
     try:
-        return view_problems(verify_directory(folder))
+        problems = verify_directory(folder)
+        for number in shards(folder):
+            problems += (
+                msgspec.structs.replace(one, subject=f"worker {number}: {one.subject}")
+                for one in verify_directory(shard_folder(folder, number))
+            )
+        return view_problems(problems)
     except StoreFault as fault:
         raise AdminFault(FAILED, str(fault), "is this the configuration of the server that is meant?") from None
 

@@ -58,6 +58,7 @@ class WorkerDesk:
     async def flush_logs(self) -> None:
         """Write what was recorded, before another worker reads it."""
         await asyncio.to_thread(self._application.logs.flush)
+        await self._application.tls_reports.flush()
 
     async def note_troubles(self, troubles: Sequence[Trouble]) -> None:
         """Raise and clear alarms for others."""

@@ -152,6 +152,19 @@ async def test_verify_finds_a_stopped_store_sound(commands: Commands, tmp_path: 
     assert commands.json("queue", "verify") == []
 
 
+async def test_verify_checks_every_workers_store(commands: Commands, tmp_path: Path) -> None:
+    from bridgehead.queues.sqlite import SqliteQueueStore
+
+    for folder in (tmp_path / "queue", tmp_path / "queue/2"):
+        store = SqliteQueueStore(folder)
+        await store.open()
+        await store.close()
+    (tmp_path / "queue/2/content").mkdir(exist_ok=True)
+    (tmp_path / "queue/2/content/00000000000000ff.eml").write_bytes(b"without owner")
+    (problem,) = commands.json("queue", "verify", code=1)
+    assert problem["subject"] == "worker 2: file 00000000000000ff.eml"
+
+
 def test_without_a_server_the_exit_code_is_three(commands: Commands) -> None:
     result = commands("queue", "list", code=3)
     assert "The server is not running" in result.stderr
