@@ -29,22 +29,24 @@ def write_file(path: Path, pieces: Iterable[bytes], mode: int = 0o600) -> None:
         os.close(descriptor)
 
 
-def create_file(path: Path, data: bytes, mode: int = 0o600) -> None:
+def create_file(path: Path, data: bytes, mode: int = 0o600, *, durable: bool = True) -> None:
     """Write and sync a file that is not there yet, never readable by more than `mode` allows. Raises OSError."""
     descriptor = os.open(path, _NEW, mode)
     with os.fdopen(descriptor, "wb") as target:
         target.write(data)
         target.flush()
-        os.fsync(target.fileno())
+        if durable:
+            os.fsync(target.fileno())
 
 
-def replace_file(path: Path, data: bytes, mode: int = 0o600) -> None:
+def replace_file(path: Path, data: bytes, mode: int = 0o600, *, durable: bool = True) -> None:
     """Write and sync a file whole or not at all, never readable by more than `mode` allows. Its name is durable after
-    `sync_folder` only. Raises OSError, leaving the file that was there."""
+    `sync_folder` only. Not `durable`: without the sync, for what may be lost with the power. Raises OSError, leaving
+    the file that was there."""
     temporary = path.with_name(f".{path.name}.new")
     temporary.unlink(missing_ok=True)
     try:
-        create_file(temporary, data, mode)
+        create_file(temporary, data, mode, durable=durable)
         temporary.replace(path)
     except OSError:
         temporary.unlink(missing_ok=True)

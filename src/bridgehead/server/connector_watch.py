@@ -24,6 +24,7 @@ from bridgehead.admin.probe.settings import ConnectorTestSettings
 from bridgehead.admin.probe.site import BY_SERVER, Site, site_of
 from bridgehead.admin.probe.steps import ProbeResult, Verdict
 from bridgehead.mail.limits import PROBES_AT_ONCE
+from bridgehead.net.durable_files import replace_file
 from bridgehead.server.probe_mail import ProbeMailer
 from bridgehead.tracking.alarms import Severity
 
@@ -195,7 +196,9 @@ class ConnectorWatch:
         self._results.append(result)
         try:
             async with self._writing:
-                await asyncio.to_thread(_write, self._file, msgspec.json.encode(list(self._results)))
+                await asyncio.to_thread(
+                    replace_file, self._file, msgspec.json.encode(list(self._results)), durable=False
+                )
         except OSError as error:
             log.warning("%s cannot be written: %s", self._file, error)
 
@@ -206,10 +209,3 @@ def _read(file: Path) -> list[ProbeResult]:
         return msgspec.json.decode(file.read_bytes(), type=list[ProbeResult])
     except (OSError, msgspec.DecodeError):
         return []
-
-
-def _write(file: Path, document: bytes) -> None:
-    """Replace the file, whole or not at all. Raises OSError."""
-    temporary = file.with_name(f".{file.name}.new")
-    temporary.write_bytes(document)
-    temporary.replace(file)

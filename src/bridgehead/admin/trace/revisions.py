@@ -7,7 +7,6 @@ and stories are then told by the present configuration.
 """
 
 import logging
-import os
 import re
 from datetime import date
 from enum import Enum
@@ -19,6 +18,7 @@ import msgspec
 from bridgehead.admin.connector.connectors import Connectors
 from bridgehead.mail.limits import CONFIGURATION_CHANGES_KEPT, CONFIGURATIONS_KEPT
 from bridgehead.mail.units import Duration, decode_hook
+from bridgehead.net.durable_files import replace_file
 from bridgehead.receive.settings import Device, ReceiveConnector
 from bridgehead.routing.settings import AcceptedDomain, ForeignConnector, SendConnector
 
@@ -55,11 +55,12 @@ class Revisions:
         tables = {name: _plain(getattr(connectors, name)) for name in PastConnectors.__struct_fields__}
         try:
             self._folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-            self._write(f"{revision}.json", msgspec.json.encode(tables))
+            replace_file(self._folder / f"{revision}.json", msgspec.json.encode(tables), durable=False)
             changes = self._changes()
             if not changes or changes[-1][1] != revision:
                 changes = [*changes, (now, revision)][-CONFIGURATION_CHANGES_KEPT:]
-                self._write(_HISTORY, "".join(f"{when:.3f} {name}\n" for when, name in changes).encode())
+                history = "".join(f"{when:.3f} {name}\n" for when, name in changes)
+                replace_file(self._folder / _HISTORY, history.encode(), durable=False)
             self._forget_oldest()
         except OSError as error:
             log.error("%s: the configuration cannot be kept for traces: %s", self._folder, error.strerror or error)
@@ -93,13 +94,6 @@ class Revisions:
             if when.replace(".", "", 1).isdecimal() and _REVISION.fullmatch(revision):
                 found.append((float(when), revision))
         return found
-
-    def _write(self, name: str, data: bytes) -> None:
-        new = self._folder / f".{name}.new"
-        descriptor = os.open(new, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
-        with os.fdopen(descriptor, "wb") as file:
-            file.write(data)
-        new.replace(self._folder / name)
 
     def _forget_oldest(self) -> None:
         kept = sorted(self._folder.glob("*.json"), key=lambda path: path.stat().st_mtime, reverse=True)

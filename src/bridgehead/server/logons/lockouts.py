@@ -10,6 +10,7 @@ from typing import Final
 import msgspec
 
 from bridgehead.directory.user_record import canonical_name
+from bridgehead.net.durable_files import replace_file
 from bridgehead.net.shared_journal import SharedJournal
 from bridgehead.receive.logons.lockout import Lockout, LockoutTable
 from bridgehead.receive.logons.settings import LockoutSettings
@@ -89,10 +90,7 @@ class Lockouts:
         """A torn or lost file costs locks, not mail: no sync."""
         if not self._keeps:
             return
-        temporary = self._file.with_name(f"{self._file.name}.tmp")
         try:
-            temporary.write_bytes(data)
-            temporary.chmod(0o600)
-            temporary.replace(self._file)
+            replace_file(self._file, data, durable=False)
         except OSError as error:
             log.warning("%s cannot be written; a restart will forget locks: %s", self._file, error)

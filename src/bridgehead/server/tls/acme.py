@@ -28,6 +28,7 @@ from bridgehead.net.acme.settings import AcmeCertificate, AcmeChallenge, AcmeSet
 from bridgehead.net.certificates.chain import ChainFacts, read_chain, read_chain_file
 from bridgehead.net.certificates.folder import CertificateFolder, folder_name
 from bridgehead.net.certificates.pairs import CertificateError
+from bridgehead.net.durable_files import replace_file
 from bridgehead.net.ip_range import Binding, parse_binding
 from bridgehead.net.secrets import read_secret
 from bridgehead.server.tls.pending_certificates import PendingCertificates
@@ -380,8 +381,6 @@ def _write_state(file: Path, progress: dict[str, _Progress]) -> None:
     }
     try:
         file.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-        temporary = file.with_suffix(".new")
-        temporary.write_bytes(msgspec.json.encode(kept))
-        temporary.replace(file)
+        replace_file(file, msgspec.json.encode(kept), durable=False)
     except OSError as error:
         log.error("%s cannot be written: %s", file, error)
