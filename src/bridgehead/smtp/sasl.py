@@ -10,9 +10,10 @@ import base64
 import binascii
 import hashlib
 import hmac
+from abc import ABC, abstractmethod
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from types import MappingProxyType
-from typing import Final, Protocol
+from typing import ClassVar, Final
 
 import msgspec
 
@@ -62,17 +63,26 @@ class Pending(msgspec.Struct, frozen=True):
 Step = Challenge | VerifyPassword | Pending | Success | Failure
 
 
-class Exchange(Protocol):
-    """One AUTH command's conversation."""
+CANCELLED: Final = Failure(replies.AUTH_CANCELLED, "the client cancelled", counts=False)
+
+
+class Exchange(ABC):
+    """One AUTH command's conversation. The client speaks first: within the command, or when it is asked to."""
+
+    prompt: ClassVar[bytes] = b""
+    """What a client is asked with that sent no initial response."""
 
     def start(self, initial: bytes | None) -> Step:
         """Begin; `initial` is the initial response, None where the command had none."""
+        return Challenge(self.prompt) if initial is None else self.step(initial)
 
     def step(self, response: bytes | None) -> Step:
         """Go on after a `Challenge`; None: the client cancelled."""
+        return CANCELLED if response is None else self.answer(response)
 
-
-CANCELLED: Final = Failure(replies.AUTH_CANCELLED, "the client cancelled", counts=False)
+    @abstractmethod
+    def answer(self, message: bytes) -> Step:
+        """What follows from the client's next message."""
 
 
 def _refused(reason: str, name: str = "") -> Failure:
@@ -87,17 +97,12 @@ def _ask(name: str, password: str) -> VerifyPassword | Failure:
     return VerifyPassword(name, Secret(password))
 
 
-class Plain:
+class Plain(Exchange):
     """PLAIN: `[authzid] NUL authcid NUL password`. Acting for another identity is not possible."""
 
-    def start(self, initial: bytes | None) -> Step:
-        return Challenge(b"") if initial is None else self.step(initial)
-
-    def step(self, response: bytes | None) -> Step:
-        if response is None:
-            return CANCELLED
+    def answer(self, message: bytes) -> Step:
         try:
-            authorization, name, password = response.decode("utf-8").split("\0")
+            authorization, name, password = message.decode("utf-8").split("\0")
         except ValueError:
             return _refused("the message is malformed")
         if authorization not in ("", name):
@@ -105,20 +110,17 @@ class Plain:
         return _ask(name, password)
 
 
-class Login:
+class Login(Exchange):
     """LOGIN: name, then password. Obsolete, but what many devices know."""
+
+    prompt = b"Username:"
 
     def __init__(self) -> None:
         self._name: str | None = None
 
-    def start(self, initial: bytes | None) -> Step:
-        return Challenge(b"Username:") if initial is None else self.step(initial)
-
-    def step(self, response: bytes | None) -> Step:
-        if response is None:
-            return CANCELLED
+    def answer(self, message: bytes) -> Step:
         try:
-            text = response.decode("utf-8")
+            text = message.decode("utf-8")
         except UnicodeDecodeError:
             return _refused("it is no UTF-8")
         if self._name is None:
@@ -127,7 +129,7 @@ class Login:
         return _ask(self._name, text)
 
 
-class External:
+class External(Exchange):
     """EXTERNAL: who the client is, TLS has shown already; it may say as which of these logins it wants to act.
 
     Args:
@@ -137,14 +139,9 @@ class External:
     def __init__(self, names: Sequence[str], same: Callable[[str, str], bool]) -> None:
         self._names, self._same = names, same
 
-    def start(self, initial: bytes | None) -> Step:
-        return Challenge(b"") if initial is None else self.step(initial)
-
-    def step(self, response: bytes | None) -> Step:
-        if response is None:
-            return CANCELLED
+    def answer(self, message: bytes) -> Step:
         try:
-            wanted = response.decode("utf-8")
+            wanted = message.decode("utf-8")
         except UnicodeDecodeError:
             return self._refused("the identity is no UTF-8")
         if len(wanted) > LOGIN_NAME_CHARACTERS or not wanted.isprintable():
@@ -186,7 +183,7 @@ def password_matches(password: bytes, credential: ScramCredential) -> bool:
     return hmac.compare_digest(derived.stored_key, credential.stored_key)
 
 
-class ScramSha256:
+class ScramSha256(Exchange):
     """SCRAM-SHA-256, and SCRAM-SHA-256-PLUS where `plus` is set.
 
     Args:
@@ -213,13 +210,8 @@ class ScramSha256:
         self._auth_message = ""
         self._credential: ScramCredential
 
-    def start(self, initial: bytes | None) -> Step:
-        return Challenge(b"") if initial is None else self.step(initial)
-
-    def step(self, response: bytes | None) -> Step:
-        if response is None:
-            return CANCELLED
-        return self._next(response)
+    def answer(self, message: bytes) -> Step:
+        return self._next(message)
 
     def _client_first(self, message: bytes) -> Step:
         """`n,,n=name,r=nonce` in; nonce, salt and iterations out."""

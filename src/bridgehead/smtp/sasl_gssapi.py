@@ -12,7 +12,7 @@ import msgspec
 
 from bridgehead.mail.limits import GSS_ROUNDS, LOGIN_NAME_CHARACTERS
 from bridgehead.smtp import replies
-from bridgehead.smtp.sasl import CANCELLED, Challenge, Failure, Pending, Step, Success
+from bridgehead.smtp.sasl import Challenge, Exchange, Failure, Pending, Step, Success
 
 _NO_LAYER: Final = 1
 """RFC 4752 §3.3."""
@@ -60,7 +60,7 @@ GssJudge = Callable[[str, str], Awaitable[GssVerdict]]
 """(principal "ann@CONTOSO.COM", authorization identity, "" where the client gave none) → verdict. Raises GssFault."""
 
 
-class Gssapi:
+class Gssapi(Exchange):
     """GSSAPI: tokens until the context stands, then the security layer, then the login."""
 
     def __init__(self, context: GssContext, judge: GssJudge) -> None:
@@ -69,13 +69,8 @@ class Gssapi:
         self._rounds = 0
         self._principal = ""
 
-    def start(self, initial: bytes | None) -> Step:
-        return Challenge(b"") if initial is None else self.step(initial)
-
-    def step(self, response: bytes | None) -> Step:
-        if response is None:
-            return CANCELLED
-        return self._next(response)
+    def answer(self, message: bytes) -> Step:
+        return self._next(message)
 
     def _token(self, token: bytes) -> Step:
         self._rounds += 1

@@ -15,7 +15,7 @@ import msgspec
 from bridgehead.mail.limits import LOGIN_NAME_CHARACTERS, TOKEN_BYTES
 from bridgehead.mail.secret import Secret
 from bridgehead.smtp import replies
-from bridgehead.smtp.sasl import CANCELLED, Challenge, Failure, Pending, Step, Success
+from bridgehead.smtp.sasl import Challenge, Exchange, Failure, Pending, Step, Success
 
 _TOKEN: Final = re.compile(rb"[A-Za-z0-9._~+/-]+=*")
 """RFC 6750 §2.1."""
@@ -46,22 +46,20 @@ TokenJudge = Callable[[Secret, str], Awaitable[TokenVerdict]]
 """(token, login that the client says it is, "" where it does not) → verdict."""
 
 
-class _TokenExchange:
+class _TokenExchange(Exchange):
     """What the two mechanisms share."""
 
     def __init__(self, judge: TokenJudge) -> None:
         self._judge = judge
         self._refusal: Failure | None = None
 
-    def start(self, initial: bytes | None) -> Step:
-        return Challenge(b"") if initial is None else self.step(initial)
-
     def step(self, response: bytes | None) -> Step:
         if self._refusal is not None:  # the client's last word, whatever it is, or its cancellation
             return self._refusal
-        if response is None:
-            return CANCELLED
-        found = self._parsed(response)
+        return super().step(response)
+
+    def answer(self, message: bytes) -> Step:
+        found = self._parsed(message)
         if found is None:
             return self._refused(TokenVerdict(reason="the message is malformed", status="invalid_request"), "")
         name, token = found
