@@ -230,13 +230,19 @@ def _proxies(connector: ReceiveConnector) -> Iterator[Exposure]:
 def _encryption(
     connector: ReceiveConnector, present: Sequence[ClientClass], certificates: Sequence[Certificate], now: float
 ) -> Iterator[Exposure]:  # fmt: skip
-    if _TLS not in connector.auth_mechanism and not connector.implicit_tls:
-        if any(one.may_submit for one in present):
-            yield _exposure(
-                connector, "mail-in-clear", Verdict.WARNING, "mail comes in clear, for everybody on the way to read",
-                "auth_mechanism", 'add "Tls"',
-            )  # fmt: skip
-        return
+    if _TLS in connector.auth_mechanism or connector.implicit_tls:
+        yield from _weak_tls(connector)
+        if any(one.principal.kind is PrincipalKind.USER and one.may_submit for one in present):
+            yield from _logins_overheard(connector)
+        yield from _certificate(connector, certificates, now)
+    elif any(one.may_submit for one in present):
+        yield _exposure(
+            connector, "mail-in-clear", Verdict.WARNING, "mail comes in clear, for everybody on the way to read",
+            "auth_mechanism", 'add "Tls"',
+        )  # fmt: skip
+
+
+def _weak_tls(connector: ReceiveConnector) -> Iterator[Exposure]:
     if connector.tls_minimum_version in _OLD_TLS:
         yield _exposure(
             connector, "old-tls", Verdict.WARNING,
@@ -249,41 +255,43 @@ def _encryption(
             f"ciphers are chosen by hand: {connector.tls_ciphers}", "tls_ciphers",
             "remove it to have forward secrecy and authenticated encryption only",
         )  # fmt: skip
-    users = any(one.principal.kind is PrincipalKind.USER and one.may_submit for one in present)
-    if users and AuthMechanism.BASIC_AUTH in connector.auth_mechanism and connector.tls_minimum_version in _OLD_TLS:
+
+
+def _logins_overheard(connector: ReceiveConnector) -> Iterator[Exposure]:
+    """What somebody in between learns of logins, or may do with them."""
+    mechanisms = connector.auth_mechanism
+    if AuthMechanism.BASIC_AUTH in mechanisms and connector.tls_minimum_version in _OLD_TLS:
         version = connector.tls_minimum_version.value
         yield _exposure(
             connector, "passwords-over-old-tls", Verdict.WARNING,
             f"passwords of logins may come over TLS {version}, which can be broken, and be read", "tls_minimum_version",
             'set it to "1.2"; give old devices a [[devices]] table with a tls_minimum_version of its own',
         )  # fmt: skip
-    if users and not connector.require_tls and not connector.implicit_tls:
-        only = PermissionGroup.ANONYMOUS_USERS not in connector.permission_groups
-        ways = {AuthMechanism.SCRAM_SHA_256: "SCRAM", AuthMechanism.INTEGRATED: "Kerberos"}
-        found = [name for mechanism, name in ways.items() if mechanism in connector.auth_mechanism]
-        if only and found:
-            yield _exposure(
-                connector, "logins-without-tls", Verdict.WARNING,
-                f"users may log in by {' or '.join(found)} and send without TLS: their mail can be read",
-                "require_tls", "set it to true",
-            )  # fmt: skip
+    demands_tls = connector.require_tls or connector.implicit_tls
+    ways = {AuthMechanism.SCRAM_SHA_256: "SCRAM", AuthMechanism.INTEGRATED: "Kerberos"}
+    found = [name for mechanism, name in ways.items() if mechanism in mechanisms]
+    if found and not demands_tls and PermissionGroup.ANONYMOUS_USERS not in connector.permission_groups:
+        yield _exposure(
+            connector, "logins-without-tls", Verdict.WARNING,
+            f"users may log in by {' or '.join(found)} and send without TLS: their mail can be read",
+            "require_tls", "set it to true",
+        )  # fmt: skip
     unbound = connector.extended_protection_policy is ExtendedProtectionPolicy.NONE
-    if users and unbound and AuthMechanism.INTEGRATED in connector.auth_mechanism:
+    if unbound and AuthMechanism.INTEGRATED in mechanisms:
         yield _exposure(
             connector, "kerberos-unbound", Verdict.WARNING,
             "somebody in between may pass on a logon by Kerberos to this server, unnoticed",
             "extended_protection_policy", 'set it to "Allow", or to "Require" where all clients bind',
         )  # fmt: skip
+
+
+def _certificate(connector: ReceiveConnector, certificates: Sequence[Certificate], now: float) -> Iterator[Exposure]:
     reason = why_untrusted(certificates, now) if certificates else "the certificate cannot be read"
     if "expired" in reason or "only from" in reason or not certificates:
         yield _exposure(
-            connector,
-            "certificate-refused",
-            Verdict.WARNING,
-            f"clients that look refuse TLS: {reason}",
-            "tls_certificate_file",
-            "renew it",
-        )
+            connector, "certificate-refused", Verdict.WARNING, f"clients that look refuse TLS: {reason}",
+            "tls_certificate_file", "renew it",
+        )  # fmt: skip
     elif certificates[0].self_signed:
         yield _exposure(
             connector, "self-signed-certificate", Verdict.WARNING,

@@ -7,6 +7,7 @@ With a domain the way to that domain is tested; without, a connector with smart 
 import asyncio
 import ipaddress
 from collections.abc import Sequence
+from itertools import product
 
 import msgspec
 
@@ -125,17 +126,14 @@ def _configuration(site: Site, above: StepBuilder, connector: SendConnector) -> 
 async def _servers_only(site: Site, above: StepBuilder, connector: SendConnector) -> None:
     """Without a domain there is nothing to look up but the root."""
     with above.step("Asking the DNS servers") as step:
-        for server in site.asked_servers(connector):
-            for tcp in (False, True):
-                how = "TCP" if tcp else "UDP"
-                with step.step(f"Asking {server} over {how}") as one:
-                    reply = await ask(
-                        server, ".", "NS", tcp=tcp, seconds=site.dns_seconds, time=site.clock.monotonic
-                    )  # fmt: skip
-                    if reply.answered:
-                        one.passed(f"DNS server {server} answers over {how}: {reply.rcode}")
-                    else:
-                        one.failed(f"DNS server {server} does not answer over {how}: {reply}", "see that it runs")
+        for server, tcp in product(site.asked_servers(connector), (False, True)):
+            how = "TCP" if tcp else "UDP"
+            with step.step(f"Asking {server} over {how}") as one:
+                reply = await ask(server, ".", "NS", tcp=tcp, seconds=site.dns_seconds, time=site.clock.monotonic)
+                if reply.answered:
+                    one.passed(f"DNS server {server} answers over {how}: {reply.rcode}")
+                else:
+                    one.failed(f"DNS server {server} does not answer over {how}: {reply}", "see that it runs")
         step.say("The DNS servers answer" if not step.has_failed else "Not every DNS server answers")
         if step.failures < step.count:
             step.only_warn()

@@ -153,13 +153,11 @@ class _Check:
         found = [text for text in _texts(answer) if text.lower().split(" ")[0] == "v=spf1"]
         if self._unknown(domain, domain, "TXT", answer, publish):
             return
-        if not found:
-            sentence = f"{domain} has no SPF record: whoever wants sends in its name"
-            self._say(domain, domain, "TXT", _WARNING, sentence, "publish SPF", publish)
-        elif len(found) > 1:
-            sentence = f"{domain} has {len(found)} SPF records, which counts as an error (RFC 7208 §4.5)"
-            self._say(domain, domain, "TXT", _FAILURE, sentence, "leave one", publish, found)
-        elif not self._site.egress:
+        missing = f"{domain} has no SPF record: whoever wants sends in its name"
+        several = f"{domain} has {len(found)} SPF records, which counts as an error (RFC 7208 §4.5)"
+        if not self._is_one(domain, domain, found, publish, missing, "publish SPF", several):
+            return
+        if not self._site.egress:
             sentence = "SPF is there; from which addresses our mail comes is not known here"
             remedy = "set source_ip_addresses of send connectors"
             self._say(domain, domain, "TXT", _NOTE, sentence, remedy, found=found)
@@ -188,17 +186,25 @@ class _Check:
         found = [text for text in _texts(answer) if text.replace(" ", "").upper().startswith("V=DMARC1")]
         if self._unknown(domain, name, "TXT", answer, publish):
             return
-        if not found:
-            sentence = f"{domain} has no DMARC record of its own: nobody is told what to do with forgeries"
-            self._say(domain, name, "TXT", _WARNING, sentence, "publish DMARC; p=none to begin with", publish)
-        elif len(found) > 1:
-            sentence = f"{domain} has {len(found)} DMARC records, which count as none"
-            self._say(domain, name, "TXT", _FAILURE, sentence, "leave one", publish, found)
-        elif "p=none" in found[0].replace(" ", "").lower():
+        missing = f"{domain} has no DMARC record of its own: nobody is told what to do with forgeries"
+        several = f"{domain} has {len(found)} DMARC records, which count as none"
+        if not self._is_one(domain, name, found, publish, missing, "publish DMARC; p=none to begin with", several):
+            return
+        if "p=none" in found[0].replace(" ", "").lower():
             sentence = f"DMARC of {domain} only observes (p=none)"
             self._say(domain, name, "TXT", _NOTE, sentence, "p=quarantine or p=reject once reports are good", [], found)
         else:
             self._say(domain, name, "TXT", _PASS, f"DMARC of {domain} is in force", found=found)
+
+    def _is_one(
+        self, domain: str, name: str, found: list[str], publish: list[str], missing: str, remedy: str, several: str
+    ) -> bool:  # fmt: skip
+        """Whether there is one record, as there must be; what is wrong otherwise is said."""
+        if not found:
+            self._say(domain, name, "TXT", _WARNING, missing, remedy, publish)
+        elif len(found) > 1:
+            self._say(domain, name, "TXT", _FAILURE, several, "leave one", publish, found)
+        return len(found) == 1
 
     async def _mta_sts(self, domain: str, exchanges: Sequence[str]) -> None:
         name = f"_mta-sts.{domain}"

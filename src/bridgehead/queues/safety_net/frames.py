@@ -158,18 +158,23 @@ def check_segment(segment: Path) -> list[str]:
     found: list[str] = []
     try:
         with open(segment, "rb") as file:
-            for frame in read_frames(segment):
-                try:
-                    _checked(segment, frame, file)
-                    if frame.kept.file:
-                        content_of(segment, frame)
-                except DamagedSegment as damage:
-                    found.append(str(damage))
+            found.extend(damage for frame in read_frames(segment) if (damage := _damage(segment, frame, file)))
     except FileNotFoundError:
         return []  # its time was over
     except (DamagedSegment, OSError) as error:
         found.append(str(error))
     return found
+
+
+def _damage(segment: Path, frame: Frame, file: BinaryIO) -> str:
+    """What is wrong with one message, "" when nothing is. Raises OSError."""
+    try:
+        _checked(segment, frame, file)
+        if frame.kept.file:
+            content_of(segment, frame)
+    except DamagedSegment as damage:
+        return str(damage)
+    return ""
 
 
 def _checked(segment: Path, frame: Frame, file: BinaryIO) -> bytes:
