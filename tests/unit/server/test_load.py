@@ -67,6 +67,27 @@ def test_the_same_setting_in_two_files_names_both(tmp_path: Path) -> None:
     assert f"{tmp_path}/conf.d/extra.toml:3" in problem.message
 
 
+def test_a_setting_in_the_wrong_table_is_told_where_it_belongs(tmp_path: Path) -> None:
+    found = problems(
+        write(
+            tmp_path,
+            "[[receive_connectors]]\n"
+            'name = "A"\n'
+            'bindings = ["0.0.0.0:25"]\n'
+            "workers = 2\n"
+            "quux = 1\n"
+            "[[receive_connectors.extended_rights]]\n"
+            'principal = "Anonymous"\n'
+            'max_message_size = "10 MB"\n',
+        )
+    )
+    texts = {line: text for line, _, text in found}
+    assert "it is a setting of [server]" in texts[4]
+    assert "known here: anti_spoofing_enabled, " in texts[5]
+    assert texts[5].endswith("… (docs/reference/settings.md)")
+    assert "it is a setting of [[receive_connectors]]: write it above this table" in texts[8]
+
+
 def test_all_mistakes_are_told_at_once(tmp_path: Path) -> None:
     found = problems(
         write(

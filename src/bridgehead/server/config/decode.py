@@ -6,6 +6,7 @@ reported and left out, so that the checks over the whole configuration still see
 """
 
 import types
+from collections.abc import Iterator
 from datetime import date
 from enum import StrEnum
 from typing import Any, Union, get_args, get_origin
@@ -19,6 +20,8 @@ from bridgehead.server.config.problem import Findings, nearest
 from bridgehead.server.config.schema import Configuration
 
 _LEFT_OUT = object()
+_LISTED = 30
+"""Settings that a remedy lists."""
 _WORDS: dict[type, str] = {
     date: "a date such as 2027-03-31",
     str: "text in quotes",
@@ -81,10 +84,31 @@ def _struct(table: dict[str, object], kind: type[msgspec.Struct], path: KeyPath,
 
 
 def _unknown_key(key: str, fields: dict[str, FieldInfo], path: KeyPath, findings: Findings) -> None:
-    guess = nearest(key, fields)
     kind = "table" if not path else "setting"
-    remedy = f"did you mean `{guess}`?" if guess else f"known here: {', '.join(sorted(fields))}"
+    names = [part for part in path if isinstance(part, str)]
+    homes = dict(_homes(key, Configuration, ""))
+    if (outer := ".".join(names[:-1])) in homes:
+        remedy = f"it is a setting of {homes[outer]}: write it above this table"
+    elif homes and path:
+        remedy = f"it is a setting of {', '.join(homes.values())}"
+    elif guess := nearest(key, fields):
+        remedy = f"did you mean `{guess}`?"
+    else:
+        known = sorted(fields)
+        more = ", … (docs/reference/settings.md)" if len(known) > _LISTED else ""
+        remedy = f"known here: {', '.join(known[:_LISTED])}{more}"
     findings.blame((*path, key), f"there is no {kind} of this name", remedy)
+
+
+def _homes(key: str, kind: type[msgspec.Struct], name: str) -> Iterator[tuple[str, str]]:
+    """The tables that have a setting of this name: by their path, as they are written."""
+    for field in msgspec.structs.fields(kind):
+        for inner in (field.type, *get_args(field.type)):
+            if isinstance(inner, type) and issubclass(inner, msgspec.Struct):
+                here = f"{name}.{field.name}".strip(".")
+                if key in inner.__struct_fields__:
+                    yield here, f"[[{here}]]" if get_origin(field.type) is list else f"[{here}]"
+                yield from _homes(key, inner, here)
 
 
 def _value(value: object, kind: Any, path: KeyPath, findings: Findings) -> Any:
