@@ -6,6 +6,7 @@ from datetime import UTC, datetime
 from html.parser import HTMLParser
 from pathlib import Path
 
+import pytest
 from click import unstyle
 
 from bridgehead.admin.cli.probe_page import page
@@ -64,6 +65,17 @@ def test_the_tree_as_text() -> None:
     assert "evidence" in text
     assert "good evidence" not in text
     assert "good evidence" in tree_text(result(), everything=True)
+
+
+def test_the_tree_keeps_its_branches_where_the_terminal_is_narrow(monkeypatch: pytest.MonkeyPatch) -> None:
+    long = "it fails with so many words that no terminal of forty columns holds them in one line"
+    monkeypatch.setenv("COLUMNS", "40")
+    lines = unstyle(tree_text(result(sentence=long, remedy=long), everything=True)).splitlines()
+    assert max(map(len, lines[:-1])) <= 40
+    place = next(number for number, line in enumerate(lines) if line.startswith("└─ ✗ it fails"))
+    assert lines[place + 1].startswith("     ")
+    monkeypatch.delenv("COLUMNS")
+    assert f"└─ ✗ {long} (3 ms)" in unstyle(tree_text(result(sentence=long), everything=True)), "a pipe gets it whole"
 
 
 def test_the_page_stands_alone_and_escapes_what_strangers_say() -> None:
