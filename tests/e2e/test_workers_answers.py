@@ -146,6 +146,17 @@ def rule(name: str) -> Step:
     return lambda world: world.call(name, id=world.call("standing_rules.list")[0]["id"])
 
 
+def ended_actions(world: World) -> Any:
+    """The latest actions once they have ended."""
+
+    def latest() -> list[dict[str, Any]]:
+        found: list[dict[str, Any]] = world.call("actions.list", limit=4)
+        return found
+
+    wait_until(lambda: all(one["state"] == "Completed" for one in latest()), 20, "the actions end")
+    return [(one["action"], one["details"], one["messages"], one["reason"]) for one in latest()]
+
+
 RETRY, OTHER = "Slow", "Other"
 BY_ANNA = "{FromAddress -like 'anna@*'}"
 STEPS: dict[str, Step] = {
@@ -226,10 +237,13 @@ STEPS: dict[str, Step] = {
     "requests": asked("safety_net.status"),
     "cancel what is over": of_request("safety_net.cancel"),
     "no request": asked("safety_net.request", id=4711),
-    "hold": asked("standing_rules.add", rule="hold", filter="{Subject -eq 'later'}", reason="a test"),
+    "hold": asked("standing_rules.add", rule="hold", filter=BY_ANNA, reason="a test"),
     "rules": asked("standing_rules.list"),
     "a rule": rule("standing_rules.show"),
     "cancel it": rule("standing_rules.cancel"),
+    "rule that there is not": asked("standing_rules.show", id=4711),
+    "rule of a bad filter": asked("standing_rules.add", rule="hold", filter="{Nonsense -eq 1}", reason="a test"),
+    "actions of rules": lambda world: ended_actions(world),
     "devices": asked("devices.list"),
     "a device": asked("devices.show", name="printer"),
     "no device": asked("devices.show", name="none"),

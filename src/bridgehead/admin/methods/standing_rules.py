@@ -1,14 +1,13 @@
 # SPDX-License-Identifier: MIT
 """Methods about standing rules: add, list, show, cancel."""
 
-from collections.abc import Sequence
 from datetime import datetime
 from typing import Final
 
 import msgspec
 
-from bridgehead.admin.faults import FAILED, INVALID, AdminFault
-from bridgehead.admin.merge import Ask, Merge, by_identity
+from bridgehead.admin.faults import INVALID, AdminFault
+from bridgehead.admin.merge import TOGETHER
 from bridgehead.admin.method import Caller, Method, NoParameters, Role
 from bridgehead.admin.ports import RunningServer
 from bridgehead.admin.queue.actions import read_moment
@@ -114,39 +113,25 @@ async def cancel(server: RunningServer, params: StandingRuleCancel, caller: Call
     return view_rule(await server.standing_rules.cancel(params.id, caller.name, reason))
 
 
-def _agreed(answers: Sequence[StandingRuleView], _: msgspec.Struct | None) -> StandingRuleView:
-    """A rule has the same number with every worker: they have the same rules from the start. Raises AdminFault."""
-    if len({(one.id, one.filter) for one in answers}) > 1:
-        raise AdminFault(FAILED, "the workers do not have the same standing rules", "start the server again")
-    return msgspec.structs.replace(answers[0], matched=sum(one.matched for one in answers))
-
-
-def _all(answers: Sequence[list[StandingRuleView]], _: NoParameters) -> list[StandingRuleView]:
-    rules = by_identity(
-        lambda rule: rule.id, lambda parts: _agreed(parts, None), [one for answer in answers for one in answer]
-    )
-    return sorted(rules, key=lambda rule: (rule.state != IN_FORCE, -rule.id))
-
-
 METHODS: Final = {
     "standing_rules.add": Method(
         params=StandingRuleOrder, result=StandingRuleView, answer=add, role=Role.OPERATOR,
         route="POST /standing-rules",
-        merge=Merge(Ask.ALL, _agreed),
+        merge=TOGETHER,
     ),
     "standing_rules.list": Method(
         params=NoParameters, result=list[StandingRuleView], answer=list_, role=Role.VIEWER,
         route="GET /standing-rules",
-        merge=Merge(Ask.ALL, _all),
+        merge=TOGETHER,
     ),
     "standing_rules.show": Method(
         params=StandingRuleNumber, result=StandingRuleView, answer=show, role=Role.VIEWER,
         route="GET /standing-rules/{id}",
-        merge=Merge(Ask.KNOWING, _agreed),
+        merge=TOGETHER,
     ),
     "standing_rules.cancel": Method(
         params=StandingRuleCancel, result=StandingRuleView, answer=cancel, role=Role.OPERATOR,
         route="POST /standing-rules/{id}/cancel",
-        merge=Merge(Ask.KNOWING, _agreed),
+        merge=TOGETHER,
     ),
 }  # fmt: skip

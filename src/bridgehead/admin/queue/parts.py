@@ -6,9 +6,11 @@ from typing import Any, Final
 
 import msgspec
 
+from bridgehead.admin.faults import FAILED, AdminFault
 from bridgehead.admin.merge import summed
 from bridgehead.admin.ports import QueueActivity
 from bridgehead.admin.queue.action_record import COMPLETED, RUNNING, ActionRecord
+from bridgehead.admin.queue.standing_rules import StandingRule
 from bridgehead.delivery.resubmit_request import PROBLEMS_SHOWN, Request, RequestState
 from bridgehead.queues.safety_net.net import SafetyNetFacts
 from bridgehead.queues.store import QueueState, QueueStatus, QueueSummary
@@ -73,6 +75,13 @@ def action(records: Sequence[ActionRecord]) -> ActionRecord:
 
 def _progress(record: ActionRecord) -> float:
     return 1.0 if record.state != RUNNING else record.cursor / max(1, record.boundary)
+
+
+def rule(rules: Sequence[StandingRule]) -> StandingRule:
+    """One standing rule, which all workers have. Raises AdminFault where they do not have the same."""
+    if len({(one.id, one.filter) for one in rules}) > 1:
+        raise AdminFault(FAILED, "the workers do not have the same standing rules", "start the server again")
+    return msgspec.structs.replace(rules[0], matched=sum(one.matched for one in rules))
 
 
 def request(parts: Sequence[Request]) -> Request:

@@ -125,8 +125,11 @@ class StandingRules:
 
     # --- what commands ask ----------------------------------------------------------------------------------------
 
-    async def add(self, verb: str, filter_text: str, by: str, reason: str, expires: float) -> StandingRule:
-        """Put a new rule in force. Raises AdminFault, StoreFault."""
+    async def add(
+        self, verb: str, filter_text: str, by: str, reason: str, expires: float, sweep: int = 0
+    ) -> StandingRule:  # fmt: skip
+        """Put a new rule in force; `sweep`: the number of its action, where several workers share one. Raises
+        AdminFault, StoreFault."""
         if len(self._in_force) >= STANDING_RULES:
             remedy = "cancel some: bridgehead standing-rule list"
             raise AdminFault(INVALID, f"{STANDING_RULES} standing rules are in force already", remedy)
@@ -138,15 +141,16 @@ class StandingRules:
         self._next_id += 1
         await self._keep(rule)
         self._put_in_force(rule)
-        await self._sweep(rule)
+        await self._sweep(rule, sweep)
         return rule
 
-    async def cancel(self, number: int, by: str, reason: str) -> StandingRule:
-        """End a rule and release what it holds. Raises AdminFault, StoreFault."""
+    async def cancel(self, number: int, by: str, reason: str, release: int = 0) -> StandingRule:
+        """End a rule and release what it holds; `release`: the number of that action, where several workers share one.
+        Raises AdminFault, StoreFault."""
         rule = await self.rule(number)
         if rule.state != IN_FORCE:
             raise AdminFault(INVALID, f"standing rule {number} has ended already ({rule.state.lower()})")
-        await self._end(rule, CANCELLED, by, reason)
+        await self._end(rule, CANCELLED, by, reason, release)
         return rule
 
     async def rule(self, number: int) -> StandingRule:
@@ -177,28 +181,29 @@ class StandingRules:
         self._kept[rule.id] = rule.matched
         self._set_gate(self)
 
-    async def _sweep(self, rule: StandingRule) -> None:
+    async def _sweep(self, rule: StandingRule, number: int = 0) -> None:
         """Begin to treat the mail that is there."""
         kind = ChangeKind.SUSPEND if rule.verb == HOLD else ChangeKind.REMOVE
         change = ItemChange(kind=kind, by=rule.by, reason=rule.reason, rule=rule.id, with_ndr=rule.verb == FAIL)
-        rule.sweep = (await self._actions.begin(Target(filter=rule.filter), change)).id
+        rule.sweep = (await self._actions.begin(Target(filter=rule.filter), change, number)).id
         await self._keep(rule)
 
-    async def _release(self, rule: StandingRule) -> None:
+    async def _release(self, rule: StandingRule, number: int = 0) -> None:
         """Begin to let go what a rule held."""
         reason = f"standing rule {rule.id} {rule.state.lower()}" + (f": {rule.end_reason}" if rule.end_reason else "")
         change = ItemChange(kind=ChangeKind.RESUME, by=rule.ended_by, reason=reason, rule=rule.id)
-        rule.release = (await self._actions.begin(Target(filter=f"StandingRule -eq {rule.id}"), change)).id
+        target = Target(filter=f"StandingRule -eq {rule.id}")
+        rule.release = (await self._actions.begin(target, change, number)).id
         await self._keep(rule)
 
-    async def _end(self, rule: StandingRule, state: str, by: str, reason: str) -> None:
+    async def _end(self, rule: StandingRule, state: str, by: str, reason: str, release: int = 0) -> None:
         rule.state, rule.ended, rule.ended_by, rule.end_reason = state, self._around.now(), by, reason
         await self._keep(rule)
         self._in_force = [pair for pair in self._in_force if pair[0] is not rule]
         if not self._in_force:
             self._set_gate(None)
         if rule.verb == HOLD:
-            await self._release(rule)
+            await self._release(rule, release)
 
     async def _keep(self, rule: StandingRule) -> None:
         await self._store.swap([], [Note(RULE, rule.id, 0, msgspec.msgpack.encode(rule))])

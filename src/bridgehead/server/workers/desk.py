@@ -19,6 +19,7 @@ from bridgehead.admin.ports import QueueActivity
 from bridgehead.admin.queue.action_record import ActionRecord, Target
 from bridgehead.admin.queue.actions import ActionPreview, view_preview
 from bridgehead.admin.queue.safety_net import too_many
+from bridgehead.admin.queue.standing_rules import StandingRule
 from bridgehead.delivery.resubmission import TooMany
 from bridgehead.delivery.resubmit_request import Request, Wanted
 from bridgehead.mail.limits import ACTION_SAMPLE
@@ -126,6 +127,26 @@ class WorkerDesk:
     async def undo(self, number: int, by: str, reason: str, undoing: int) -> ActionRecord:
         """Begin to undo our part."""
         return await self._running.actions.undo(number, by, reason, undoing)
+
+    # --- standing rules -----------------------------------------------------------------------------------------------
+
+    async def add_rule(
+        self, verb: str, filter_text: str, by: str, reason: str, expires: float, sweep: int
+    ) -> StandingRule:  # fmt: skip
+        """Put a new rule in force here."""
+        return await self._running.standing_rules.add(verb, filter_text, by, reason, expires, sweep)
+
+    async def cancel_rule(self, number: int, by: str, reason: str, release: int) -> StandingRule:
+        """End a rule here."""
+        return await self._running.standing_rules.cancel(number, by, reason, release)
+
+    async def rule(self, number: int) -> StandingRule:
+        """One rule, with what matched here."""
+        return await self._running.standing_rules.rule(number)
+
+    async def rules(self) -> list[StandingRule]:
+        """All rules, with what matched here."""
+        return await self._running.standing_rules.rules()
 
     # --- the Safety Net -----------------------------------------------------------------------------------------------
 

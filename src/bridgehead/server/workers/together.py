@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""All workers as one server, for what operators do to queues, to queued messages and with the Safety Net.
+"""All workers as one server, for what operators do to queues and messages, by standing rules and with the Safety Net.
 
 The very code that answers in a single process runs here, on what all workers have: it finds the same queues, refuses
 the same, records the same. An action and a request to resubmit have one number, under which every worker keeps the
@@ -18,6 +18,7 @@ from bridgehead.admin.queue.action_record import ActionRecord, Target
 from bridgehead.admin.queue.action_runner import check_undoable
 from bridgehead.admin.queue.actions import ActionOrder, ActionPreview, wanted
 from bridgehead.admin.queue.joining import preview
+from bridgehead.admin.queue.standing_rules import StandingRule
 from bridgehead.delivery.resubmit_request import Request, Wanted
 from bridgehead.net.clock import SystemClock
 from bridgehead.queues.changes import ItemChange
@@ -81,6 +82,7 @@ class Together:
         self._workers, self._clock = workers, common.clock
         self._activities: dict[tuple[QueueKind, NextHop | None], QueueActivity] = {}
         self.actions = ActionsTogether(workers, common)
+        self.standing_rules = RulesTogether(workers, common)
         self.safety_net = ResubmissionsTogether(workers, common)
 
     def now(self) -> float:
@@ -165,6 +167,40 @@ class ActionsTogether:
             WorkerDesk.note_queues, change=change, chosen=chosen, counts=counts, undo_of=undo_of
         )
         return record
+
+
+class RulesTogether:
+    """Standing rules, of which every worker has all, as one process has them in its `StandingRules`."""
+
+    def __init__(self, workers: Workers, common: Common) -> None:
+        self._workers, self._numbers = workers, common.action_numbers
+
+    async def add(self, verb: str, filter_text: str, by: str, reason: str, expires: float) -> StandingRule:
+        """Put a new rule in force everywhere."""
+        return parts.rule(
+            await self._workers.each(
+                WorkerDesk.add_rule, verb=verb, filter_text=filter_text, by=by, reason=reason, expires=expires,
+                sweep=self._numbers.take(),
+            )
+        )  # fmt: skip
+
+    async def cancel(self, number: int, by: str, reason: str) -> StandingRule:
+        """End a rule everywhere."""
+        release = self._numbers.take()
+        return parts.rule(
+            await self._workers.knowing(
+                WorkerDesk.cancel_rule, number=number, by=by, reason=reason, release=release
+            )
+        )  # fmt: skip
+
+    async def rule(self, number: int) -> StandingRule:
+        """One rule."""
+        return parts.rule(await self._workers.knowing(WorkerDesk.rule, number=number))
+
+    async def rules(self) -> list[StandingRule]:
+        """All rules, ended ones too, the oldest first."""
+        found = list(map(parts.rule, parts.by_number(await self._workers.each(WorkerDesk.rules))))
+        return found[::-1]
 
 
 class ResubmissionsTogether:
