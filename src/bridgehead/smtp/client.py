@@ -3,10 +3,10 @@
 
 Bytes in, events out; commands out through `data_to_send`. Transactions are pipelined where the server offers it: the
 commands of the next one may follow the final dot of the one before in the same write (RFC 2920 §3.1). Whatever happens
-each transaction ends with one `DeliveryStatus` for each recipient. Every word of the server is hostile until parsed.
+each transaction ends with one `DeliveryStatus` for each recipient. Every word of the server is hostile until parsed
+(`client_replies.py`). Transactions are here; what comes before and behind them is `client_session.py`.
 """
 
-import binascii
 from collections import deque
 from typing import Final
 
@@ -14,25 +14,17 @@ from bridgehead.mail.delivery_status import Action, DeliveryStatus
 from bridgehead.mail.envelope import BodyType
 from bridgehead.mail.header import clean_text
 from bridgehead.mail.limits import DIAGNOSTIC_TEXT
-from bridgehead.smtp.client_commands import mail_command, parse_ehlo, rcpt_command, usual_group
+from bridgehead.smtp.client_commands import mail_command, rcpt_command, usual_group
 from bridgehead.smtp.client_content import OutgoingContent
 from bridgehead.smtp.client_events import (
-    NO_EXTENSIONS,
-    Answered,
-    Authenticated,
-    AuthenticationFailed,
     ClientEvent,
     Closing,
     ContentWanted,
-    HelloDone,
-    Refused,
-    SaslClient,
-    TlsAccepted,
-    TlsRefused,
     Transaction,
     TransactionDone,
 )
-from bridgehead.smtp.client_replies import ReplyReader, Transcript
+from bridgehead.smtp.client_replies import Transcript
+from bridgehead.smtp.client_session import ClientSession
 from bridgehead.smtp.client_states import REPLIES, Awaited, ClientState
 from bridgehead.smtp.client_statuses import negative_status, positive_status, reply_of
 from bridgehead.smtp.content import canonical_line_ends, stuff
@@ -49,7 +41,7 @@ _USUAL_BYTES: Final = 512
 _RELAYED: Final = Action.RELAYED
 
 
-class ClientConnection(ReplyReader):
+class ClientConnection(ClientSession):
     """One conversation.
 
     Args:
@@ -67,15 +59,8 @@ class ClientConnection(ReplyReader):
         self, fqdn: str, *, lmtp: bool = False, force_helo: bool = False, remote_mta: str = "",
         transcript: Transcript | None = None,
     ) -> None:  # fmt: skip
-        super().__init__(transcript)
-        self.extensions = NO_EXTENSIONS
+        super().__init__(fqdn, lmtp=lmtp, force_helo=force_helo, transcript=transcript)
         self.remote_mta = remote_mta
-        self.secure = False
-        self._fqdn = fqdn
-        self._lmtp = lmtp
-        self._force_helo = force_helo
-        self._awaited: deque[Awaited] = deque((Awaited.GREETING,))
-        self._out: list[bytes] = []
         self._open: deque[Transaction] = deque()
         self.sending: Transaction | None = None
         self._usual = transcript is None and not lmtp
@@ -84,7 +69,6 @@ class ClientConnection(ReplyReader):
         self._needs_reset = False
         self._content: OutgoingContent | None = None
         """Made for content that comes in pieces."""
-        self._sasl: SaslClient | None = None
 
     # --- what the driver asks -------------------------------------------------------------------------------------
 
@@ -104,11 +88,6 @@ class ClientConnection(ReplyReader):
         """Nothing is under way."""
         return self.state is _READY and not self._awaited and not self._open
 
-    @property
-    def is_ready(self) -> bool:
-        """Transactions may still be begun in this session, now or later."""
-        return self.state is _READY
-
     def wants_content(self, transaction: Transaction) -> bool:
         """More content of this transaction may be sent; false after a refusal in its midst."""
         return self.sending is transaction and transaction.content_asked
@@ -119,39 +98,6 @@ class ClientConnection(ReplyReader):
         if self._awaited:
             return _PHASES[self._awaited[0]]
         return "block" if self.sending is not None else "idle"
-
-    def data_to_send(self) -> bytes:
-        """What is to be written now; each byte is handed out once."""
-        if not self._out:
-            return b""
-        data = self._out[0] if len(self._out) == 1 else b"".join(self._out)
-        self._out.clear()
-        return data
-
-    def start_tls(self) -> None:
-        """Send STARTTLS (RFC 3207)."""
-        self._require(self.state is _READY and not self._open and not self.secure, "STARTTLS")
-        self.state = ClientState.STARTTLS
-        self._command(Awaited.STARTTLS, "STARTTLS")
-
-    def tls_established(self) -> None:
-        """The handshake is done: what was learned before it is forgotten, EHLO is sent again (RFC 3207 §4.2). Call it
-        at once, before the greeting, where TLS came first (implicit TLS)."""
-        self._require(self.state in (ClientState.HANDSHAKE, ClientState.GREETING), "TLS")
-        self.secure = True
-        self.extensions = NO_EXTENSIONS
-        if self.state is ClientState.HANDSHAKE:
-            self._hello()
-
-    def authenticate(self, sasl: SaslClient) -> None:
-        """Begin AUTH (RFC 4954). The transcript sees the mechanism only."""
-        self._require(self.state is _READY and not self._open, "AUTH")
-        self.state = ClientState.AUTH
-        self._sasl = sasl
-        initial = sasl.initial_response()
-        command = f"AUTH {sasl.mechanism}"
-        response = "" if initial is None else " " + (_base64(initial) or "=")
-        self._command(Awaited.AUTH, command + response, shown=command + (" ****" if response else ""))
 
     def begin(self, transaction: Transaction) -> None:
         """Send a transaction's commands, all at once where the server offers PIPELINING. Raises LocalProtocolError
@@ -219,12 +165,6 @@ class ClientConnection(ReplyReader):
         if last:
             transaction.committed = True
             self.sending = None
-
-    def ask(self, command: str) -> None:
-        """Send one command by itself, outside of transactions; `Answered` brings its reply. For tests of a server,
-        which say MAIL and RCPT and never DATA. Raises LocalProtocolError where it would hold a line end."""
-        self._require(self.is_idle, "a single command")
-        self._command(Awaited.ASKED, command)
 
     def quit(self) -> None:
         """Send QUIT; with PIPELINING also behind transactions whose content was sent."""
@@ -307,54 +247,6 @@ class ClientConnection(ReplyReader):
 
     # --- one handler for each row of the table --------------------------------------------------------------------
 
-    def _on_greeting(self, code: int, lines: list[bytes]) -> None:
-        if code >= 400:
-            self._refused(code, lines)
-        else:
-            self._hello()
-
-    def _on_ehlo(self, code: int, lines: list[bytes]) -> None:
-        if code < 400:
-            reply = reply_of(code, lines)
-            self.extensions = parse_ehlo([line.decode("latin-1") for line in lines])
-            self.state = ClientState.READY
-            self._events.append(HelloDone(self.extensions, reply))
-        elif code >= 500 and not self._lmtp:
-            self._command(Awaited.HELO, f"HELO {self._fqdn}")
-        else:
-            self._refused(code, lines)
-
-    def _on_helo(self, code: int, lines: list[bytes]) -> None:
-        if code >= 400:
-            self._refused(code, lines)
-            return
-        self.state = ClientState.READY
-        self._events.append(HelloDone(NO_EXTENSIONS, reply_of(code, lines)))
-
-    def _on_starttls(self, code: int, lines: list[bytes]) -> None:
-        if code < 400:
-            self.state = ClientState.HANDSHAKE
-            self._events.append(TlsAccepted())
-        else:
-            self.state = ClientState.READY
-            self._events.append(TlsRefused(reply_of(code, lines)))
-
-    def _on_auth(self, code: int, lines: list[bytes]) -> None:
-        if code < 300:
-            self.state = ClientState.READY
-            self._events.append(Authenticated(reply_of(code, lines)))
-        elif code >= 400:
-            self.state = ClientState.READY
-            self._events.append(AuthenticationFailed(reply_of(code, lines)))
-        else:
-            assert self._sasl is not None
-            try:
-                response = _base64(self._sasl.respond(binascii.a2b_base64(b"".join(lines), strict_mode=True)))
-            except ValueError as error:  # an answer must come, and "*" gives up (RFC 4954 §4)
-                self._record(f"* ({clean_text(str(error))})")
-                response = "*"
-            self._command(Awaited.AUTH, response, shown="****")
-
     def _on_rset(self, code: int, lines: list[bytes]) -> None:
         self._send_next()
 
@@ -436,10 +328,6 @@ class ClientConnection(ReplyReader):
         transaction.mail_accepted = False
         self._end(transaction)
 
-    def _on_quit(self, code: int, lines: list[bytes]) -> None:
-        self.state = ClientState.CLOSED
-        self._events.append(Closing(reply_of(code, lines)))
-
     def _on_closing(self, code: int, lines: list[bytes]) -> None:
         """421 may come at any time (RFC 5321 §3.8); it answers what is awaited, and nothing follows it."""
         reply = reply_of(code, lines)
@@ -464,9 +352,6 @@ class ClientConnection(ReplyReader):
         self._end(transaction)
         self.state = ClientState.CLOSED
         self._events.append(Closing(reply_of(code, lines)))
-
-    def _on_asked(self, code: int, lines: list[bytes]) -> None:
-        self._events.append(Answered(reply_of(code, lines)))
 
     # --- transactions ---------------------------------------------------------------------------------------------
 
@@ -540,42 +425,10 @@ class ClientConnection(ReplyReader):
         transaction.reply = status.diagnostic
         return status
 
-    def _refused(self, code: int, lines: list[bytes]) -> None:
-        self.state = ClientState.CLOSED
-        self._events.append(Refused(reply_of(code, lines)))
-
-    # --- commands -------------------------------------------------------------------------------------------------
-
-    def _hello(self) -> None:
-        self.state = ClientState.HELLO
-        if self._force_helo and not self._lmtp:
-            self._command(Awaited.HELO, f"HELO {self._fqdn}")
-        else:
-            self._command(Awaited.EHLO, f"{'LHLO' if self._lmtp else 'EHLO'} {self._fqdn}")
-
-    def _command(self, awaited: Awaited, command: str, *, shown: str = "") -> None:
-        self._record_send(shown or command)
-        self._out.append(_line(command))
-        self._awaited.append(awaited)
-
     def _send_next(self) -> None:
         """Without PIPELINING: the next command, once the one before is answered."""
         if self._todo and not self._awaited:
             self._command(*self._todo.popleft())
 
-    def _require(self, allowed: bool, what: str) -> None:
-        if not allowed:
-            raise LocalProtocolError(f"{what} is not allowed in state {self.state.name}")
-
 
 _HANDLERS: Final = [getattr(ClientConnection, REPLIES[awaited].handler) for awaited in Awaited]
-
-
-def _line(command: str) -> bytes:
-    if "\r" in command or "\n" in command:
-        raise LocalProtocolError("a command would hold a line end")
-    return command.encode() + b"\r\n"
-
-
-def _base64(data: bytes) -> str:
-    return binascii.b2a_base64(data, newline=False).decode()
