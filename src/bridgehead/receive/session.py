@@ -106,8 +106,7 @@ class Session(asyncio.Protocol):
     # --- asyncio --------------------------------------------------------------------------------------------------
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        # uvloop's transport is no subclass of asyncio's.
-        self.transport = cast(asyncio.Transport, transport)
+        self.transport = transport  # type: ignore[assignment]  # uvloop's is no subclass of asyncio's
         listener = self.listener
         peer = transport.get_extra_info("peername")
         local = listener.local_ip or transport.get_extra_info("sockname")
@@ -210,7 +209,7 @@ class Session(asyncio.Protocol):
         self.connector = connector
         self.session_id = self.services.new_session_id()
         self.principal, self.rights = connector.first_principal, connector.first_rights
-        if (partner := self._principal_by_certificate()) is not None:
+        if self.peer_names and (partner := self._principal_by_certificate()) is not None:
             self.become(partner)
         self.engine = ServerConnection(self._features(), repair_bare_lf=connector.settings.bare_linefeed_repair)
         if connector.device is not None:
@@ -223,7 +222,7 @@ class Session(asyncio.Protocol):
             if self.tls_info:
                 session_record.line(self, "*", "", f"TLS protocol {self.tls_info}")
         self.engine.greet(connector.greeting(self.services.clock.now()))
-        self._advance()
+        self._send()
 
     def _is_own_test(self) -> bool:
         """Whether the client is this server, testing its connectors; behind whatever PROXY header."""
@@ -318,6 +317,13 @@ class Session(asyncio.Protocol):
             self.transport.close()
         elif not self._reading or (engine.waiting and engine.pending_bytes > PIPELINE_BYTES):
             self._regulate_reading()
+
+    def _send(self) -> None:
+        """Send what there is, outside of the loop."""
+        out = self.engine.data_to_send()
+        if self.connector.verbose:
+            session_record.said(self, out)
+        self.transport.write(out)
 
     def _violation(self, event: Violation) -> None:
         self._errors += 1
@@ -422,11 +428,7 @@ class Session(asyncio.Protocol):
 
     def start_tls(self, context: ssl.SSLContext) -> None:
         """Send what is due in clear, then do the handshake; a failed one ends the session."""
-        out = self.engine.data_to_send()
-        if out:
-            if self.connector.verbose:
-                session_record.said(self, out)
-            self.transport.write(out)
+        self._send()
         self._upgrading = self._busy = True
         self._handshake_began = self.services.clock.monotonic()
         # From here on only what TLS protected arrives.
