@@ -106,6 +106,20 @@ async def test_what_former_workers_had_comes_to_the_first_one(queue: Path) -> No
         await store.close()
 
 
+async def test_records_of_one_number_become_one_and_their_other_parts_stay(queue: Path) -> None:
+    stores = [await worker(queue, number, 3) for number in (1, 2, 3)]
+    for number, store in enumerate(stores, 1):
+        await store.swap([], [Note(KIND, 8, 0, b"%d" % number), Note(KIND, 8, 10 + number, b"part")])
+        await store.close()
+    shards.gather(queue, 1, {KIND: b"+".join})
+    store = await worker(queue, 1, 1)
+    try:
+        assert await store.notes(KIND) == [Note(KIND, 8, 0, b"1+2+3")]
+        assert [note.part for note in await store.notes(KIND, 8)] == [0, 11, 12, 13]
+    finally:
+        await store.close()
+
+
 async def test_what_a_killed_worker_was_delivering_is_in_doubt(queue: Path) -> None:
     first, second = await worker(queue, 1, 2), await worker(queue, 2, 2)
     held = entry(second, queue=DELIVERY, next_hop=HOP, status=ACTIVE)
