@@ -11,8 +11,6 @@ from pathlib import Path
 
 import gssapi
 import pytest
-from cryptography import x509
-from cryptography.hazmat.primitives import serialization
 
 from bridgehead.directory.users import UserFile
 from bridgehead.mail.secret import Secret
@@ -20,7 +18,7 @@ from support import openldap
 from support.certificates import Authority, Pair, trusting_nobody
 from support.configuration import Settings, receive_connector
 from support.kdc import FOREIGN, REALM, Kdc, set_clock_ahead
-from support.kerberos_client import SERVICE, Client, encoded
+from support.kerberos_client import SERVICE, Client, encoded, end_point
 from support.ports import free_port
 from support.programs import program, run
 from support.server import Server
@@ -94,11 +92,6 @@ def session(server: Server, connector: str, version: ssl.TLSVersion | None = Non
     client.starttls(context=context)
     client.ehlo()
     return client
-
-
-def end_point(pair: Pair) -> bytes:
-    certificate = x509.load_pem_x509_certificate(pair.certificate.read_bytes())
-    return b"tls-server-end-point:" + hashlib.sha256(certificate.public_bytes(serialization.Encoding.DER)).digest()
 
 
 def outcome(server: Server, *logon: Client, connector: str = "allow") -> tuple[int, bytes]:

@@ -2,11 +2,16 @@
 """A client of AUTH GSSAPI, on the library that clients use (MIT's, through python-gssapi)."""
 
 import base64
+import hashlib
 import smtplib
 from pathlib import Path
 
 import gssapi
+from cryptography import x509
+from cryptography.hazmat.primitives import serialization
 from gssapi.raw import ChannelBindings
+
+from support.certificates import Pair
 
 SERVICE = "smtp/mx.contoso.test@CONTOSO.TEST"
 SPNEGO = gssapi.OID.from_int_seq("1.3.6.1.5.5.2")
@@ -60,3 +65,9 @@ class Client:
 
 def encoded(data: bytes) -> str:
     return base64.b64encode(data).decode()
+
+
+def end_point(pair: Pair) -> bytes:
+    """What binds a logon to a connection with this certificate (RFC 5929 §4.1)."""
+    certificate = x509.load_pem_x509_certificate(pair.certificate.read_bytes())
+    return b"tls-server-end-point:" + hashlib.sha256(certificate.public_bytes(serialization.Encoding.DER)).digest()

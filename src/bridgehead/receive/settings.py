@@ -124,6 +124,8 @@ class ReceiveConnector(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown
             this name by its certificate.
         extended_protection_policy: of logons by Kerberos: a binding to another TLS connection is refused (Allow), so is
             a logon without one (Require), or neither is looked at (None, behind a proxy that ends TLS).
+        ntlm_enabled: clients without a Kerberos ticket may log in by NTLM within SPNEGO, bound to the TLS connection.
+            Off, as a password can be guessed from what was overheard.
         extended_rights: single rights beyond the permission groups.
         expect: what must hold of this connector, tested at each change and at intervals: "relay denied from 192.0.2.1".
     """
@@ -151,6 +153,7 @@ class ReceiveConnector(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown
     tls_crl_file: str = ""
     domain_secure_enabled: bool = False
     extended_protection_policy: ExtendedProtectionPolicy = ExtendedProtectionPolicy.ALLOW
+    ntlm_enabled: bool = False
     tls_domain_capabilities: list[str] = []
     proxy_protocol_sources: list[str] = []
     pipelining_enabled: bool = True

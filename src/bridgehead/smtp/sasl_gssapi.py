@@ -22,11 +22,11 @@ _OFFER: Final = bytes((_NO_LAYER, 0, 0, 0))
 
 class GssFault(Exception):
     """The context fails. The text is for the log, with what to do about it; `unavailable`: that is nothing of the
-    client's, which is to come again."""
+    client's, which is to come again; `name`: who the client says it is, where that is known."""
 
-    def __init__(self, reason: str, *, unavailable: bool = False) -> None:
+    def __init__(self, reason: str, *, unavailable: bool = False, name: str = "") -> None:
         super().__init__(reason)
-        self.unavailable = unavailable
+        self.unavailable, self.name = unavailable, name
 
 
 class GssAnswer(msgspec.Struct, frozen=True):
@@ -38,6 +38,10 @@ class GssAnswer(msgspec.Struct, frozen=True):
 
 class GssContext(Protocol):
     """A security context (RFC 2743) that one client establishes. Every method raises GssFault."""
+
+    @property
+    def guessable(self) -> bool:
+        """Whether the client proves itself by a password."""
 
     def accept(self, token: bytes) -> Awaitable[GssAnswer]:
         """The client's next token."""
@@ -126,12 +130,14 @@ class Gssapi(Exchange):
             verdict = await self._judge(self._principal, authorization)
         except GssFault as fault:
             return self._failed(fault)
-        return Success(verdict.name, guessable=False) if verdict.name else self._refused(verdict.reason)
+        if not verdict.name:
+            return self._refused(verdict.reason)
+        return Success(verdict.name, guessable=self._context.guessable)
 
     def _failed(self, fault: GssFault) -> Failure:
         if fault.unavailable:
             return Failure(replies.AUTH_TEMPORARY, str(fault), self._principal, counts=False, guessable=False)
-        return self._refused(str(fault))
+        return self._refused(str(fault), fault.name)
 
-    def _refused(self, reason: str) -> Failure:
-        return Failure(replies.AUTH_FAILED, reason, self._principal, guessable=False)
+    def _refused(self, reason: str, name: str = "") -> Failure:
+        return Failure(replies.AUTH_FAILED, reason, name or self._principal, guessable=self._context.guessable)

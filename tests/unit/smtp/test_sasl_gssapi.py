@@ -16,6 +16,8 @@ from bridgehead.smtp.sasl_gssapi import GssAnswer, Gssapi, GssFault, GssVerdict
 class Context:
     """Implements `GssContext`: "more" asks for another token, "last" ends it; messages are proved by a prefix."""
 
+    guessable = False
+
     def __init__(self, answer: bytes = b"server") -> None:
         self._answer = answer
 

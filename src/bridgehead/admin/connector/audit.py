@@ -283,6 +283,13 @@ def _logins_overheard(connector: ReceiveConnector) -> Iterator[Exposure]:
             "somebody in between may pass on a logon by Kerberos to this server, unnoticed",
             "extended_protection_policy", 'set it to "Allow", or to "Require" where all clients bind',
         )  # fmt: skip
+    if connector.ntlm_enabled:
+        yield _exposure(
+            connector, "ntlm", Verdict.WARNING,
+            "clients may log in by NTLM: who overhears a logon can guess its password at leisure, and what "
+            "NTLM knows passwords by is as good as they are",
+            "ntlm_enabled", "set it to false, and let clients have Kerberos tickets or logins",
+        )  # fmt: skip
 
 
 def _certificate(connector: ReceiveConnector, certificates: Sequence[Certificate], now: float) -> Iterator[Exposure]:

@@ -24,6 +24,7 @@ from bridgehead.receive.logons.kerberos_logins import login_of
 from bridgehead.receive.logons.ldap.logins import Verdict
 from bridgehead.receive.logons.ldap.servers import LoginsUnavailable
 from bridgehead.receive.logons.lockout import LockoutTable
+from bridgehead.receive.logons.ntlm import EitherContext, NtlmContext
 from bridgehead.receive.permissions import Principal, PrincipalKind, grant_key, rights_of
 from bridgehead.receive.settings import AuthMechanism, ExtendedProtectionPolicy, ReceiveConnector, Right
 from bridgehead.smtp import replies
@@ -38,7 +39,7 @@ from bridgehead.smtp.sasl import (
     Success,
     VerifyPassword,
 )
-from bridgehead.smtp.sasl_gssapi import Gssapi, GssFault, GssVerdict
+from bridgehead.smtp.sasl_gssapi import Gssapi, GssContext, GssFault, GssVerdict
 from bridgehead.smtp.sasl_oauth import OAuthBearer, TokenJudge, TokenVerdict, XOAuth2
 
 _VERIFIERS: Final = 2
@@ -168,6 +169,8 @@ class Authenticator:
         self.directory: DirectoryLogins | None = None
         self.kerberos = KerberosAcceptor()
         self._threads = ThreadPoolExecutor(_VERIFIERS, thread_name_prefix="authentication")
+        # Of its own: gss-ntlmssp may ask DNS and winbind, and hold up nobody else meanwhile.
+        self._ntlm_threads = ThreadPoolExecutor(_VERIFIERS, thread_name_prefix="ntlm")
 
     def exchange(
         self, mechanism: str, connector: ReceiveConnector, channel: Channel,
@@ -194,8 +197,10 @@ class Authenticator:
             names = [user.name for user in self._credentials.find_by_certificate(channel.identities)]
             return External(names, lambda name, wanted: name == canonical_name(wanted))
         if mechanism == "GSSAPI":
-            context = self.kerberos.context(channel.bindings, connector.extended_protection_policy)
-            return Gssapi(context, lambda principal, wanted: self._login_of(principal, wanted, vouched))
+            context = self._context(connector, channel)
+            return Gssapi(
+                context, lambda principal, wanted: self._login_of(principal, wanted, vouched, ntlm=context.guessable)
+            )  # fmt: skip
         return ScramSha256(
             self._credentials.credential, self._random_bytes(_NONCE_BYTES).hex(), channel.bindings,
             plus=mechanism.endswith("-PLUS"), admit=lambda name: self.objection(name, connector, channel.source),
@@ -243,7 +248,21 @@ class Authenticator:
             return Verified(Failure(replies.AUTH_FAILED, held, verdict.name), asked=verdict.asked)
         return Verified(Success(verdict.name), verdict.user, verdict.asked)
 
-    async def _login_of(self, principal: str, wanted: str, vouched: Callable[[User], None]) -> GssVerdict:
+    def _context(self, connector: ReceiveConnector, channel: Channel) -> GssContext:
+        kerberos = self.kerberos.context(channel.bindings, connector.extended_protection_policy)
+        if not connector.ntlm_enabled:
+            return kerberos
+        end_point = channel.bindings.get("tls-server-end-point")
+        ntlm = NtlmContext(
+            self._ntlm_threads, self.kerberos.settings.ntlm_domains,
+            b"tls-server-end-point:" + end_point if end_point else b"",
+            lambda name: self.lockout.is_locked(canonical_name(name), channel.source, self._now(), guessable=True),
+        )  # fmt: skip
+        return EitherContext(kerberos, ntlm)
+
+    async def _login_of(
+        self, principal: str, wanted: str, vouched: Callable[[User], None], *, ntlm: bool
+    ) -> GssVerdict:  # fmt: skip
         """Which login a ticket is for; one of the directory is told to `vouched`."""
         of_directory: dict[str, User] = {}
 
@@ -261,7 +280,7 @@ class Authenticator:
             return verdict.user
 
         try:
-            found = await login_of(principal, wanted, self.kerberos.settings, find)
+            found = await login_of(principal, wanted, self.kerberos.settings, find, ntlm=ntlm)
         except LoginsUnavailable as fault:
             raise GssFault(str(fault), unavailable=True) from None
         if found.name in of_directory:
@@ -300,6 +319,7 @@ class Authenticator:
     def close(self) -> None:
         """End the threads; logons under way fail."""
         self._threads.shutdown(wait=False, cancel_futures=True)
+        self._ntlm_threads.shutdown(wait=False, cancel_futures=True)
         self.kerberos.close()
 
 

@@ -3,10 +3,12 @@
 
 The library is an extra, imported when it is needed. It reads the keytab with every client, so that a new key serves at
 once. That may block, so tokens are accepted on threads; the Kerberos server is not asked. Which login a principal is:
-`kerberos_logins.py`. Kerberos alone is taken, also within SPNEGO: NTLM is refused, whatever the system has installed.
+`kerberos_logins.py`. Kerberos alone is taken here, also within SPNEGO, whatever the system has installed; NTLM is for
+`ntlm.py`.
 """
 
 import asyncio
+import os
 from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -25,6 +27,7 @@ if TYPE_CHECKING:
 _THREADS: Final = 2
 _SPNEGO: Final = "1.3.6.1.5.5.2"
 _NTLM: Final = b"NTLMSSP\0"
+_NTLM_PASSWORDS: Final = "NTLM_USER_FILE"
 _PATIENT: Final = "none:"
 """No replay cache: for a token that is looked at before it is taken."""
 
@@ -65,7 +68,7 @@ def missing_key(keytab: Path, principal: str) -> str:
     try:
         gssapi.Credentials(name=name, usage="accept", mechs=[gssapi.MechType.kerberos], store=_store(keytab))
     except gssapi.exceptions.GSSError as error:
-        return _said(error)
+        return said(error)
     return ""
 
 
@@ -76,9 +79,13 @@ class KerberosAcceptor:
         self.settings, self.keytab = KerberosSettings(), Path()
         self._threads = ThreadPoolExecutor(_THREADS, thread_name_prefix="kerberos")
 
-    def use(self, settings: KerberosSettings, keytab: Path) -> None:
-        """Take these from now on."""
+    def use(self, settings: KerberosSettings, keytab: Path, ntlm_passwords: Path | None = None) -> None:
+        """Take these from now on. `ntlm_passwords`: gss-ntlmssp knows the file by the environment alone."""
         self.settings, self.keytab = settings, keytab
+        if ntlm_passwords is not None:
+            os.environ[_NTLM_PASSWORDS] = str(ntlm_passwords)
+        else:
+            os.environ.pop(_NTLM_PASSWORDS, None)
 
     def context(self, bindings: Mapping[str, bytes], policy: ExtendedProtectionPolicy) -> "KerberosContext":
         """A context for one client.
@@ -94,15 +101,13 @@ class KerberosAcceptor:
         self._threads.shutdown(wait=False, cancel_futures=True)
 
 
-class KerberosContext:
-    """One client's context (`smtp.sasl_gssapi.GssContext`)."""
+class GssapiContext:
+    """One client's context (`smtp.sasl_gssapi.GssContext`), whatever mechanism accepts its tokens."""
 
-    def __init__(
-        self, acceptor: KerberosAcceptor, threads: ThreadPoolExecutor, bindings: Mapping[str, bytes],
-        policy: ExtendedProtectionPolicy,
-    ) -> None:  # fmt: skip
-        self._acceptor, self._threads = acceptor, threads
-        self._bindings, self._policy = bindings, policy
+    guessable = False
+
+    def __init__(self, threads: ThreadPoolExecutor) -> None:
+        self._threads = threads
         self._context: gssapi.SecurityContext | None = None
 
     async def accept(self, token: bytes) -> GssAnswer:
@@ -117,7 +122,7 @@ class KerberosContext:
         try:
             return bytes(self._context.wrap(message, False).message)
         except gssapi.exceptions.GSSError as error:
-            raise GssFault(_said(error)) from None
+            raise GssFault(said(error)) from None
 
     def unwrap(self, token: bytes) -> bytes:
         """The client's message."""
@@ -127,7 +132,21 @@ class KerberosContext:
         try:
             return bytes(self._context.unwrap(token).message)
         except gssapi.exceptions.GSSError as error:
-            raise GssFault(f"the client's last message is not proved: {_said(error)}") from None
+            raise GssFault(f"the client's last message is not proved: {said(error)}") from None
+
+    def _accept(self, token: bytes) -> GssAnswer:
+        raise NotImplementedError
+
+
+class KerberosContext(GssapiContext):
+    """A context that takes Kerberos tickets."""
+
+    def __init__(
+        self, acceptor: "KerberosAcceptor", threads: ThreadPoolExecutor, bindings: Mapping[str, bytes],
+        policy: ExtendedProtectionPolicy,
+    ) -> None:  # fmt: skip
+        super().__init__(threads)
+        self._acceptor, self._bindings, self._policy = acceptor, bindings, policy
 
     def _accept(self, token: bytes) -> GssAnswer:
         try:
@@ -148,7 +167,7 @@ class KerberosContext:
                 return GssAnswer(answer)
             return GssAnswer(answer, self._principal(self._context))
         except gssapi.exceptions.MissingCredentialsError as error:
-            raise GssFault(f"{_said(error)}: correct kerberos.keytab_file", unavailable=True) from None
+            raise GssFault(f"{said(error)}: correct kerberos.keytab_file", unavailable=True) from None
         except gssapi.exceptions.BadChannelBindingsError:
             raise GssFault(
                 "the client's channel binding is to another TLS connection: somebody is in between, or a proxy ends TLS"
@@ -156,7 +175,7 @@ class KerberosContext:
         except gssapi.exceptions.BadMechanismError:
             raise GssFault("the client offers neither Kerberos nor SPNEGO with it") from None
         except gssapi.exceptions.GSSError as error:
-            raise GssFault(_with_remedy(_said(error))) from None
+            raise GssFault(_with_remedy(said(error))) from None
         except UnicodeDecodeError:
             raise GssFault("the ticket holds a name that is no UTF-8") from None
 
@@ -209,7 +228,7 @@ def _store(keytab: Path, rcache: str = "") -> dict[str, str]:
     return {"keytab": f"FILE:{keytab}"} | ({"rcache": rcache} if rcache else {})
 
 
-def _said(error: "gssapi.exceptions.GSSError") -> str:
+def said(error: "gssapi.exceptions.GSSError") -> str:
     """What the library says of a fault: of the mechanism's where it knows, else in general."""
     own = error.get_all_statuses(error.min_code, False)
     known = [text for text in own if text not in ("Success", "Unknown error")]

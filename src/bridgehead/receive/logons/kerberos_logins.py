@@ -21,16 +21,18 @@ def same_principal(one: str, other: str) -> bool:
     return one.lower() == other.lower()
 
 
-async def login_of(principal: str, authorization: str, settings: KerberosSettings, find: Find) -> GssVerdict:
+async def login_of(
+    principal: str, authorization: str, settings: KerberosSettings, find: Find, *, ntlm: bool = False
+) -> GssVerdict:  # fmt: skip
     """The login that a principal is, or as which it asks to act.
 
     Args:
-        principal: as the library shows it, "ann@CONTOSO.COM".
+        principal: as the library shows it, "ann@CONTOSO.COM"; of NTLM the account's name alone, "ann".
         authorization: what the client asks to act as, "" where it asks for nothing.
     """
     if len(principal) > LOGIN_NAME_CHARACTERS or not principal.isprintable() or "\\" in principal:
         return GssVerdict(reason="the principal is too long, or holds characters that no login has")
-    logins = _logins(principal, settings)
+    logins = [principal] if ntlm else _logins(principal, settings)
     if not logins:
         return GssVerdict(
             reason=f"{clean_text(principal, LOGIN_NAME_CHARACTERS)} is no login: its realm is none of kerberos.realms, "

@@ -105,9 +105,14 @@ class KerberosSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown
         keytab_file: their keys, for the server's account alone. Read with each logon.
         realms: of these realms "ann@REALM" is the login "ann"; upper and lower case differ here.
         principals: principals with a login of another name.
+        ntlm_domains: of these domains CONTOSO\\ann is the login "ann", on connectors with `ntlm_enabled`.
+        ntlm_password_file: what NTLM knows passwords by, lines "CONTOSO:ann:password" or of smbpasswd, for the server's
+            account alone.
     """
 
     service_principals: list[str] = []
     keytab_file: str = ""
     realms: list[str] = []
     principals: list[KerberosPrincipal] = []
+    ntlm_domains: list[str] = []
+    ntlm_password_file: str = ""

@@ -13,7 +13,7 @@ from bridgehead.net.certificates.pairs import CertificateError, CertificatePair,
 from bridgehead.net.certificates.store import CertificateStore, ServerTls
 from bridgehead.net.secrets import credential_file
 from bridgehead.routing.oauth_settings import ConnectorOAuth
-from bridgehead.server.config.kerberos_checks import check_keytab
+from bridgehead.server.config.kerberos_checks import check_keytab, check_ntlm_passwords
 from bridgehead.server.config.load import Loaded
 from bridgehead.server.config.positions import KeyPath
 
@@ -27,6 +27,7 @@ def check_files(loaded: Loaded) -> None:
     _check_alarms(loaded)
     _check_acme(loaded)
     check_keytab(loaded)
+    check_ntlm_passwords(loaded)
     _check_pair(loaded, configuration.server.tls_certificate_file, configuration.server.tls_key_file, ("server",))
     _check_pair(loaded, configuration.api.tls_certificate_file, configuration.api.tls_key_file, ("api",))
     for index, certificate in enumerate(configuration.certificates):

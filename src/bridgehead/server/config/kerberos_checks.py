@@ -6,6 +6,7 @@ from typing import Final
 
 from bridgehead.mail.limits import LOGIN_NAME_CHARACTERS
 from bridgehead.receive.logons.kerberos import KerberosUnavailable, missing_key, require_library
+from bridgehead.receive.logons.ntlm import require_ntlm
 from bridgehead.receive.settings import AuthMechanism, ExtendedProtectionPolicy, ReceiveConnector
 from bridgehead.server.config.load import Loaded
 from bridgehead.server.config.positions import KeyPath
@@ -26,6 +27,12 @@ def check_kerberos(configuration: Configuration, findings: Findings) -> None:
     for index, connector in enumerate(configuration.receive_connectors):
         if AuthMechanism.INTEGRATED in connector.auth_mechanism:
             _check_connector(connector, ("receive_connectors", index), findings)
+            _check_ntlm(connector, configuration, ("receive_connectors", index), findings)
+        elif connector.ntlm_enabled:
+            findings.error(
+                ("receive_connectors", index, "ntlm_enabled"), "NTLM comes within Integrated, which is not offered",
+                'add "Integrated" to auth_mechanism',
+            )  # fmt: skip
     _check_principals(configuration, findings)
     if not takes_tickets(configuration):
         return
@@ -52,6 +59,28 @@ def _check_connector(connector: ReceiveConnector, path: KeyPath, findings: Findi
             "a logon is bound to a TLS connection, and there is none",
             'add "Tls"',
         )
+
+
+def _check_ntlm(
+    connector: ReceiveConnector, configuration: Configuration, path: KeyPath, findings: Findings
+) -> None:  # fmt: skip
+    if not connector.ntlm_enabled:
+        return
+    try:
+        require_ntlm()
+    except KerberosUnavailable as fault:
+        findings.error((*path, "ntlm_enabled"), "NTLM needs a library that is not installed", str(fault))
+    if AuthMechanism.TLS not in connector.auth_mechanism and not connector.implicit_tls:
+        findings.error((*path, "ntlm_enabled"), "NTLM is taken over TLS only", 'add "Tls" to auth_mechanism')
+    if not configuration.kerberos.ntlm_password_file:
+        findings.error(
+            ("kerberos", "ntlm_password_file"), "nothing says which passwords are right by NTLM",
+            'write "/etc/bridgehead/ntlm"',
+        )  # fmt: skip
+    if not configuration.kerberos.ntlm_domains:
+        findings.error(
+            ("kerberos", "ntlm_domains"), "no account of NTLM is a login: nobody could log in", 'write ["CONTOSO"]'
+        )  # fmt: skip
 
 
 def _check_principals(configuration: Configuration, findings: Findings) -> None:
@@ -84,6 +113,29 @@ def _check_principals(configuration: Configuration, findings: Findings) -> None:
         seen.add(one.principal.lower())
         if not one.logins or any(not name or len(name) > LOGIN_NAME_CHARACTERS for name in one.logins):
             findings.error((*path, "logins"), "it names no login", 'write ["erp"]')
+
+
+def check_ntlm_passwords(loaded: Loaded) -> None:
+    """Whether the file that NTLM knows passwords by can be read, by us alone."""
+    configuration = loaded.configuration
+    if not configuration.kerberos.ntlm_password_file or not any(
+        one.ntlm_enabled for one in configuration.receive_connectors
+    ):
+        return
+    path: KeyPath = ("kerberos", "ntlm_password_file")
+    file = loaded.within(configuration.kerberos.ntlm_password_file)
+    try:
+        with file.open("rb") as opened:
+            opened.read(1)
+        mode = file.stat().st_mode
+    except PermissionError:
+        loaded.findings.warning(path, f"{file} is not for you to read", "check it as the server")
+        return
+    except OSError as error:
+        loaded.findings.error(path, f"{file} cannot be read: {error.strerror}", 'write lines "CONTOSO:ann:password"')
+        return
+    if mode & 0o077:
+        loaded.findings.error(path, f"{file} can be read by others, and holds passwords", f"chmod 600 {file}")
 
 
 def check_keytab(loaded: Loaded) -> None:

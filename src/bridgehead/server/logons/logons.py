@@ -69,4 +69,5 @@ class Logons:
     def _use_tokens_and_tickets(self) -> None:
         self.authenticator.judge_token = self._tokens.checker.judge
         kerberos = self._loaded.configuration.kerberos
-        self.authenticator.kerberos.use(kerberos, self._loaded.within(kerberos.keytab_file))
+        passwords = self._loaded.within(kerberos.ntlm_password_file) if kerberos.ntlm_password_file else None
+        self.authenticator.kerberos.use(kerberos, self._loaded.within(kerberos.keytab_file), passwords)

@@ -168,6 +168,7 @@ NAMED: list[tuple[dict[str, Any], str, Verdict]] = [
     ({"tls_minimum_version": TlsVersion.TLS_1_0}, "old-tls", Verdict.WARNING),
     (TICKETS, "logins-without-tls", Verdict.WARNING),
     ({**TICKETS, "extended_protection_policy": ExtendedProtectionPolicy.NONE}, "kerberos-unbound", Verdict.WARNING),
+    ({**TICKETS, "ntlm_enabled": True}, "ntlm", Verdict.WARNING),
     ({**LOGIN, "tls_minimum_version": TlsVersion.TLS_1_1}, "passwords-over-old-tls", Verdict.WARNING),
     (
         {"tls_domain_capabilities": ["mail.protection.outlook.com:AcceptCloudServicesMail"]},
