@@ -28,7 +28,7 @@ from bridgehead.mail.delivery_status import Action, DeliveryStatus
 from bridgehead.mail.header import clean_text
 from bridgehead.mail.item import MailItem, Priority
 from bridgehead.mail.limits import DIAGNOSTIC_TEXT, INLINE_CONTENT_BYTES
-from bridgehead.queues.retry import next_connection_retry
+from bridgehead.queues.retry import message_interval, next_connection_retry
 from bridgehead.queues.store import MessageStatus, QueuedItem, QueueKind, QueueState, QueueStatus, StoreFault
 from bridgehead.routing.next_hop import DeliveryType
 
@@ -219,7 +219,8 @@ class DeliveryQueue(QueueWindow):
             return
         # What is deferred again from here on is due later than this, so nothing is tried twice by one command.
         settings = self._host.settings
-        spread = settings.message_retry_interval.total_seconds() * (1 - settings.retry_jitter)
+        interval = message_interval(settings, to_mailbox=self.next_hop.delivery_type is DeliveryType.MAILBOX)
+        spread = interval.total_seconds() * (1 - settings.retry_jitter)
         self._horizon = self._host.clock.now() + spread - 0.001
         if self.state.status is QueueStatus.RETRY and not self.is_open:
             self.state.next_retry = self._host.clock.now()

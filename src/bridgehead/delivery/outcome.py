@@ -19,6 +19,7 @@ from bridgehead.mail.limits import DIAGNOSTIC_TEXT
 from bridgehead.queues.retry import deadline_of, next_message_retry, notice_of
 from bridgehead.queues.settings import QueueSettings
 from bridgehead.queues.store import MessageStatus, QueuedItem, QueueKind
+from bridgehead.routing.next_hop import DeliveryType
 
 _STATE: Final = {
     Action.DELIVERED: RecipientState.DELIVERED,
@@ -71,7 +72,8 @@ def of_attempt(
         kept = outcome.entry
         kept.status = MessageStatus.SUSPENDED if held else MessageStatus.RETRY
         kept.retry_count += 1
-        kept.due = next_message_retry(settings, now, random)
+        to_mailbox = entry.next_hop is not None and entry.next_hop.delivery_type is DeliveryType.MAILBOX
+        kept.due = next_message_retry(settings, now, random, to_mailbox=to_mailbox)
         kept.deadline = deadline_of(kept.item.received_at, settings, late, kept.item.expires_at, kept.item.priority)
         kept.in_doubt = any(status.in_doubt for status in final)
         kept.last_error = next((status.diagnostic for status in final if status.action is Action.DELAYED), "")

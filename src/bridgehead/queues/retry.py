@@ -35,9 +35,14 @@ def next_connection_retry(
     return now + jittered(interval, settings.retry_jitter, random)
 
 
-def next_message_retry(settings: QueueSettings, now: float, random: float) -> float:
+def message_interval(settings: QueueSettings, *, to_mailbox: bool) -> timedelta:
+    """Between two attempts of one message; a local delivery queue has one interval for everything."""
+    return settings.mailbox_delivery_queue_retry_interval if to_mailbox else settings.message_retry_interval
+
+
+def next_message_retry(settings: QueueSettings, now: float, random: float, *, to_mailbox: bool = False) -> float:
     """When a message that was deferred with 4yz, or whose session broke, is tried again."""
-    return now + jittered(settings.message_retry_interval, settings.retry_jitter, random)
+    return now + jittered(message_interval(settings, to_mailbox=to_mailbox), settings.retry_jitter, random)
 
 
 def next_resolver_retry(settings: QueueSettings, now: float, random: float) -> float:

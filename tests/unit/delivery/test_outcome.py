@@ -10,8 +10,10 @@ from bridgehead.delivery.outcome import of_attempt, of_deadline, waiting_status
 from bridgehead.delivery.ports import pending_recipients
 from bridgehead.mail.delivery_status import Action, DeliveryStatus
 from bridgehead.mail.envelope import RecipientState
+from bridgehead.mail.units import Duration
 from bridgehead.queues.settings import QueueSettings
 from bridgehead.queues.store import MessageStatus, QueuedItem
+from bridgehead.routing.next_hop import DeliveryType, NextHop
 from support.work_source import queued
 
 SETTINGS = QueueSettings(retry_jitter=0.0)
@@ -38,6 +40,17 @@ CASES = [
     (LATER, 48, RecipientState.FAILED, True, ["failed"], False, None),
     (OK, 49, RecipientState.RELAYED, True, ["relayed"], False, None),
 ]
+
+
+def test_a_mailbox_that_defers_one_message_has_the_interval_of_mailboxes() -> None:
+    settings = QueueSettings(
+        retry_jitter=0.0,
+        message_retry_interval=Duration(seconds=60),
+        mailbox_delivery_queue_retry_interval=Duration(seconds=3600),
+    )
+    for kind, due in ((DeliveryType.MAILBOX, 3600.0), (DeliveryType.SMART_HOST, 60.0)):
+        waiting = msgspec.structs.replace(entry(), next_hop=NextHop(kind, "somewhere", "Somewhere"))
+        assert of_attempt(waiting, [LATER], settings, 0.0, 0.5).entry.due == due
 
 
 @pytest.mark.parametrize(("status", "hours", "state", "done", "reported", "noted", "deadline"), CASES)
