@@ -210,6 +210,31 @@ def test_one_that_cannot_start_stops_all(make_server: MakeServer) -> None:
     assert "cannot start" in server.stderr()
 
 
+def test_commands_choose_act_and_undo_over_all_workers(make_server: MakeServer, sink: Sink) -> None:
+    device = {"name": "printer", "remote_ip_ranges": ["127.0.0.17"], "allowed_senders": ["a@fabrikam.test"]}
+    with make_server(sink.port, server={"workers": 2}, devices=[device]) as server:
+        send_to_all(server, [f"x{number}@adatum.test" for number in range(4)])
+        sink.wait(4)
+        server.wait_until_empty()
+        assert server.ask("device", "show", "printer")["messages"] == 0
+        resubmit = ["safety-net", "resubmit", "--recipient", "*@adatum.test", "--reason", "a test"]
+        assert server.ask(*resubmit, "--dry-run")["matched"] == 4
+        sink.close()
+        done = server.ask(*resubmit)
+        assert (done["state"], done["resubmitted"]) == ("Completed", 4)
+        fits = "{MessageCount -eq 4}"
+        wait_until(lambda: len(server.ask("queue", "list", "--filter", fits)) == 1, 15, lambda: str(server.queues()))
+        (suspended,) = server.ask("queue", "suspend", "--filter", fits, "--reason", "a test")
+        assert suspended["messages"] == 4
+        (record, *_) = server.ask("action", "list")
+        assert (record["action"], record["messages"], record["target"]) == ("suspend queue", 4, f"queues {{{fits}}}")
+        assert "undo suspend queue" in server.succeed("action", "undo", str(record["id"]))
+        assert [one["status"] for one in server.queues() if one["message_count"]] != ["Suspended"]
+        recorded = [line["method"] for line in server.ask("audit-log")]
+        assert recorded.count("safety_net.resubmit") == 2
+        assert recorded.count("queues.suspend") == recorded.count("actions.undo") == 1
+
+
 def test_a_worker_that_cannot_come_back_is_alarmed_and_the_others_go_on(make_server: MakeServer, sink: Sink) -> None:
     with make_server(sink.port, server={"workers": 2}) as server:
         victim = workers(server, 2)[1]

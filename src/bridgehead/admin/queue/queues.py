@@ -252,7 +252,7 @@ async def suspend_queues(
             raise AdminFault(INVALID, _why_not_suspended(state))
         await server.suspend(state, who, reason)
         done.append(_action(state, "suspended", summary.message_count))
-    await _recorded(server, ChangeKind.SUSPEND_QUEUE, who, reason, name or f"{{{filter_text}}}", done)
+    await _recorded(server, ChangeKind.SUSPEND_QUEUE, who, reason, _words_of(name, filter_text), done)
     return done
 
 
@@ -271,7 +271,7 @@ async def resume_queues(
             raise AdminFault(INVALID, f"{identity} is not suspended", remedy)
         await server.resume(summary.state)
         done.append(_action(summary.state, "resumed", summary.message_count))
-    await _recorded(server, ChangeKind.RESUME_QUEUE, who, reason, name or f"{{{filter_text}}}", done)
+    await _recorded(server, ChangeKind.RESUME_QUEUE, who, reason, _words_of(name, filter_text), done)
     return done
 
 
@@ -299,6 +299,13 @@ async def _acted_on(server: RunningServer, name: str, reason: str, filter_text: 
     if len(chosen) > 1 and not reason:
         raise AdminFault(INVALID, "an action on more than one queue needs a reason", 'give it: --reason "…"')
     return chosen
+
+
+def _words_of(name: str, filter_text: str) -> str:
+    """Which queues were meant, for the record."""
+    if not filter_text:
+        return name
+    return f"{{{filter_text}}}" if name in ("", "*") else f"{name} {{{filter_text}}}"
 
 
 async def _recorded(
