@@ -149,6 +149,27 @@ def test_a_standing_rule_that_holds_a_message_is_named(lab: World) -> None:
     assert verdict.do.startswith("bridgehead standing-rule show 1")
 
 
+def test_what_an_administrator_or_a_rule_removed_is_not_told_as_the_far_side_s_doing(lab: World) -> None:
+    lab.smart_host("there.test", free_port())
+    server = lab.start()
+    rule = ("--filter", "FromAddress -like 'ann@*'", "--reason", "spam run")
+    lab.send("x@there.test")
+    number = wait_until(lambda: next((str(one["id"]) for one in server.ask("message", "list")), None))
+    assert number is not None
+    server.succeed("message", "remove", number, "--without-ndr", "--reason", "virus found")
+    verdict = wait_until(lambda: next((v for v in lab.why("x@there.test").verdicts if v.state == "FAILED"), None))
+    assert verdict is not None
+    assert verdict.why.endswith("(action 1) removed it (virus found); nothing was sent.")
+    assert (verdict.owner, verdict.do, verdict.otherwise) == ("you", "bridgehead action show 1", "nobody was told")
+    server.succeed("standing-rule", "add", "fail", *rule)
+    lab.send("y@there.test")
+    verdict = wait_until(lambda: next((v for v in lab.why("y@there.test").verdicts if v.state == "FAILED"), None))
+    assert verdict is not None
+    assert verdict.why.startswith("Standing rule 1 of ")
+    assert verdict.why.endswith(" removed it (spam run); nothing was sent.")
+    assert verdict.otherwise == "its sender has a report"
+
+
 def test_back_pressure_is_told_to_whom_it_refuses(lab: World) -> None:
     """A threshold below what is in use stands for memory that is used up."""
     always = dict.fromkeys(("low_to_medium", "medium_to_high", "high_to_medium", "medium_to_low"), 0)

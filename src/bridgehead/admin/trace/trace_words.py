@@ -62,14 +62,15 @@ def what(event: FoundEvent) -> str:
 def by_administrator(event: FoundEvent) -> str:
     """What an action did to the message, by whom, and why."""
     told = event.source_context
-    number, by, reason = _fact(told, "Action="), _fact(told, ";By="), told.partition(";Reason=")[2]
+    number, by, reason = fact_of(told, "Action="), fact_of(told, ";By="), told.partition(";Reason=")[2]
     who = f"by {by}{f' ({reason})' if reason else ''}, action {number}"
-    if to := _fact(told, ";Redirected="):
+    if to := fact_of(told, ";Redirected="):
         return f"redirected {'back to where it was' if to == 'back' else f'to {to}'} {who}"
-    return f"let go {who}; {_fact(told, ';HeldBy=')} had suspended it at {_fact(told, ';Since=')}"
+    return f"let go {who}; {fact_of(told, ';HeldBy=')} had suspended it at {fact_of(told, ';Since=')}"
 
 
-def _fact(text: str, name: str) -> str:
+def fact_of(text: str, name: str) -> str:
+    """What the context of an administrator's change says under a name, such as ";By="; "" for nothing."""
     return text.partition(";Reason=")[0].partition(name)[2].partition(";")[0]
 
 

@@ -6,6 +6,7 @@ were copied from elsewhere. The story of one message is `trace_story.py`.
 """
 
 from datetime import datetime
+from difflib import get_close_matches
 from pathlib import Path
 from typing import Protocol
 
@@ -15,6 +16,7 @@ from bridgehead.admin.connector.connectors import Connectors
 from bridgehead.admin.faults import INVALID, AdminFault
 from bridgehead.admin.trace.trace_reasons import Past
 from bridgehead.mail.limits import LIST_RESULTS, TRACE_RESULTS, TRACE_TEXT
+from bridgehead.tracking.events import EVENT_IDS, SOURCES
 from bridgehead.tracking.logs import (
     CONNECTIVITY_FOLDER,
     MESSAGE_TRACKING_FOLDER,
@@ -136,6 +138,12 @@ def criteria(
     if status and status.casefold() not in wanted:
         message = f'"{status}" is no status'
         raise AdminFault(INVALID, message, f"one of {', '.join(one.value.lower() for one in Status)}")
+    for name, given, known in (("event", event_id, EVENT_IDS), ("source", source, SOURCES)):
+        close = get_close_matches(given.upper(), known, n=1) if "*" not in given and given.upper() not in known else []
+        if close:
+            raise AdminFault(INVALID, f'"{given}" is no {name} of the log', f"did you mean {close[0]}?")
+    if start is not None and end is not None and start.tzinfo and end.tzinfo and start >= end:
+        raise AdminFault(INVALID, "the end is not after the start", "--start 2h --end 1h is the hour before the last")
     for when in (start, end):
         if when is not None and (when.tzinfo is None or not _FIRST_YEAR <= when.year <= _LAST_YEAR):
             message = "a time has no zone, or is none that a log could be of"

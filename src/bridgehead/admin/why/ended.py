@@ -6,7 +6,10 @@ from collections.abc import Sequence
 from datetime import UTC, datetime
 from typing import Final
 
+import msgspec
+
 from bridgehead.admin.ports import RunningServer
+from bridgehead.admin.trace.trace_words import fact_of
 from bridgehead.admin.trace.tracking import TraceService
 from bridgehead.admin.why.ports import Diagnostics
 from bridgehead.admin.why.verdict import State, Verdict, other_causes, transcripts_of
@@ -14,10 +17,11 @@ from bridgehead.diagnosis.dns_rules import nearest_domain
 from bridgehead.diagnosis.facts import Evidence
 from bridgehead.diagnosis.replies import explain_text
 from bridgehead.diagnosis.reply_text import read_error
+from bridgehead.mail.item import Source
 from bridgehead.mail.limits import EXPLAINED_MESSAGES
 from bridgehead.tracking.outcomes import Outcome, Status
 from bridgehead.tracking.trace.criteria import Criteria
-from bridgehead.tracking.trace.search import FoundMessage
+from bridgehead.tracking.trace.search import FoundEvent, FoundMessage
 
 _STATES: Final = {
     Status.DELIVERED: State.DELIVERED, Status.FAILED: State.FAILED, Status.POISON: State.STUCK,
@@ -53,6 +57,9 @@ def _verdict(server: RunningServer, diagnostics: Diagnostics, message: FoundMess
     proof = [
         f"{event.date_time} {event.event_id} {' '.join(event.recipient_status)}".strip() for event in message.events
     ]
+    decided = _decided_by(message, outcome)
+    if decided is not None and decided.source == Source.ADMIN and outcome.state in (Status.FAILED, Status.DROPPED):
+        return _removed(decided, outcome, name, received, proof)
     if outcome.state in (Status.FAILED, Status.DEFERRED, Status.POISON):
         return _failed(server, diagnostics, message, outcome, name, received, proof)
     word = "handed on" if outcome.state is Status.DELIVERED else outcome.state.value.lower()
@@ -64,6 +71,42 @@ def _verdict(server: RunningServer, diagnostics: Diagnostics, message: FoundMess
         owner="nobody",
         certainty="CERTAIN",
         proof=proof,
+        messages=1,
+        oldest=received,
+    )
+
+
+def _decided_by(message: FoundMessage, outcome: Outcome) -> FoundEvent | None:
+    """The event that says how a recipient stands."""
+    return next(
+        (
+            event
+            for event in reversed(message.events)
+            if event.event_id == outcome.event_id and outcome.recipient in event.recipient_address
+        ),
+        None,
+    )
+
+
+def _removed(event: FoundEvent, outcome: Outcome, name: str, received: datetime, proof: list[str]) -> Verdict:
+    """A recipient whose mail an administrator removed, or a standing rule of one: nothing the far side has said."""
+    context = event.source_context
+    by, reason = fact_of(context, ";By="), context.partition(";Reason=")[2]
+    rule, action = fact_of(context, "StandingRule="), fact_of(context, "Action=")
+    what = f"Standing rule {rule} of {by}" if rule else f"{by or 'An administrator'} (action {action})"
+    told = outcome.state is Status.FAILED
+    return Verdict(
+        about=name,
+        state=State.FAILED,
+        headline=f"{name}: {outcome.state.value.lower()} {event.time.astimezone(UTC):%Y-%m-%d %H:%M:%S}Z",
+        why=f"{what} removed it{f' ({reason})' if reason else ''}; nothing was sent.",
+        owner="you",
+        certainty="CERTAIN",
+        since=event.time,
+        do=f"bridgehead standing-rule show {rule}" if rule else f"bridgehead action show {action}",
+        otherwise="its sender has a report" if told else "nobody was told",
+        proof=proof,
+        cause="removed-by-administrator",
         messages=1,
         oldest=received,
     )
@@ -83,7 +126,11 @@ def _failed(
     domain = outcome.recipient.rpartition("@")[2]
     known = {host.queue.rpartition("/")[2]: host.good for host in diagnostics.hosts()}
     evidence = Evidence(now=server.now(), subject=domain, known_domains=known, fqdn=diagnostics.fqdn)
-    cause = explain_text(read_error(inner[1] if inner else text), evidence)
+    said = read_error(inner[1] if inner else text)
+    decided = _decided_by(message, outcome)
+    if decided is not None and decided.source != Source.SMTP and not (inner or said.host or decided.server_hostname):
+        said = msgspec.structs.replace(said, host=diagnostics.fqdn)  # we refused it ourselves
+    cause = explain_text(said, evidence)
     why = cause.finding.sentence
     if cause.id == "domain-does-not-exist":
         why = f"{domain} does not exist.{nearest_domain(domain, evidence)}"

@@ -11,7 +11,7 @@ from bridgehead.admin.faults import FORBIDDEN, INVALID, NOT_FOUND, AdminFault
 from bridgehead.admin.method import Caller, Role, perform
 from bridgehead.admin.methods.trace import METHODS, TraceIdentity, TraceSearch
 from bridgehead.admin.trace.trace_story import Story
-from bridgehead.admin.trace.tracking import TracePage
+from bridgehead.admin.trace.tracking import TracePage, criteria
 from bridgehead.mail.item import Source
 from bridgehead.queues.memory import MemoryQueueStore
 from bridgehead.queues.store import MessageStatus, Transaction
@@ -128,3 +128,23 @@ async def test_the_help_desk_sees_no_subject_and_cannot_ask_for_one(server: Stor
     with pytest.raises(AdminFault) as caught:
         await search(server, HELP_DESK, subject="secret")
     assert caught.value.code == FORBIDDEN
+
+
+@pytest.mark.parametrize(
+    ("given", "message", "remedy"),
+    [
+        ({"event_id": "DEFFER"}, '"DEFFER" is no event of the log', "did you mean DEFER?"),
+        ({"source": "Rooting"}, '"Rooting" is no source of the log', "did you mean ROUTING?"),
+        (
+            {"start": datetime(2026, 11, 24, tzinfo=UTC), "end": datetime(2026, 11, 23, tzinfo=UTC)},
+            "the end is not after the start", "--start 2h --end 1h is the hour before the last",
+        ),
+    ],
+)  # fmt: skip
+def test_criteria_that_nothing_can_fit_are_refused_with_the_nearest_word(
+    given: dict[str, Any], message: str, remedy: str
+) -> None:
+    with pytest.raises(AdminFault) as refused:
+        criteria(**given)
+    assert (refused.value.message, refused.value.remedy) == (message, remedy)
+    assert criteria(event_id="def*", source="X-UNKNOWN-TO-ALL").event_id == "def*"
