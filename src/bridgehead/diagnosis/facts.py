@@ -76,7 +76,6 @@ class CertificateFacts(msgspec.Struct, frozen=True, omit_defaults=True):
     not_after: float = 0.0
     names: tuple[str, ...] = ()
     serial: str = ""
-    is_authority: bool = False
 
 
 class AttemptFacts(msgspec.Struct, kw_only=True, omit_defaults=True):
@@ -163,7 +162,7 @@ class HostFacts(msgspec.Struct, kw_only=True, omit_defaults=True):
     """What is known of good sessions with one address of one queue.
 
     Attributes:
-        good: messages taken, `first_good` and `last_good` the first and last time.
+        good: messages taken, `last_good` the last time.
         sessions: sessions in which one was taken; `starttls` of them with STARTTLS on offer, `encrypted` with TLS.
         local: our end of the last one.
         heard: what the server said up to its last EHLO answer, as it came.
@@ -174,7 +173,6 @@ class HostFacts(msgspec.Struct, kw_only=True, omit_defaults=True):
     address: str = ""
     port: int = 0
     good: int = 0
-    first_good: float = 0.0
     last_good: float = 0.0
     sessions: int = 0
     starttls: int = 0

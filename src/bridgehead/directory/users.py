@@ -276,8 +276,10 @@ class UserFile:
                 os.fsync(descriptor)
             temporary.replace(self._path)
             folder = os.open(self._path.parent, os.O_RDONLY | os.O_DIRECTORY)
-            os.fsync(folder)
-            os.close(folder)
+            try:
+                os.fsync(folder)
+            finally:
+                os.close(folder)
         except OSError as error:
             temporary.unlink(missing_ok=True)
             raise UserFileError(f"{self._path} cannot be written: {error.strerror}") from error

@@ -229,7 +229,6 @@ def certificate_facts(der: bytes) -> CertificateFacts:
             not_after=found.not_valid_after_utc.timestamp(),
             names=tuple(clean_text(name, CERTIFICATE_TEXT) for name in names[:CERTIFICATE_NAMES]),
             serial=f"{found.serial_number:x}",
-            is_authority=found.subject == found.issuer,
         )
     except (ValueError, x509.ExtensionNotFound) as error:
         return CertificateFacts(subject=f"unreadable ({type(error).__name__})", issuer="")

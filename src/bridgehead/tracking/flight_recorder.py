@@ -111,9 +111,7 @@ class FlightRecorder:
             good = _renewed(self._openings, place, FLIGHT_DESTINATIONS)
             good[:] = [one for one in good if one.session != session][1 - GOOD_SESSIONS :]
             good.append(_Opening(session, opening, tls))
-        facts = self._hosts.pop(place, None) or HostFacts(
-            queue=queue, host=host, address=address, port=port, first_good=last
-        )
+        facts = self._hosts.pop(place, None) or HostFacts(queue=queue, host=host, address=address, port=port)
         while len(self._hosts) >= FLIGHT_DESTINATIONS:
             del self._hosts[next(iter(self._hosts))]
         self._hosts[place] = facts

@@ -48,7 +48,6 @@ class PipelineTracing:
         self._jobs: queue.SimpleQueue[tuple[int, Callable[[], None]] | None] = queue.SimpleQueue()
         self._waiting = 0
         self._lock = threading.Lock()
-        self.left_out = 0
         self._thread = threading.Thread(target=self._run, name="pipeline tracing", daemon=True)
 
     def start(self) -> None:
@@ -111,7 +110,6 @@ class PipelineTracing:
         """Let the thread do something that keeps `size` octets waiting; False where too much waits already."""
         with self._lock:
             if self._waiting + size > LOG_BACKLOG_BYTES or self._jobs.qsize() > _JOBS_MOST:
-                self.left_out += 1
                 return False
             self._waiting += size
         self._jobs.put((size, job))
