@@ -6,6 +6,7 @@ history or a standing the message does not have: Received, Resent-*, X-MS-Exchan
 """
 
 from bridgehead.mail.envelope import Envelope, EnvelopeRecipient
+from bridgehead.mail.units import ByteSize
 from bridgehead.receive.directories.file import (
     Arrival,
     BadSubmission,
@@ -21,8 +22,8 @@ from bridgehead.receive.header_firewall import strip_header
 CONNECTOR = "Pickup"
 
 
-def pickup_reader(max_header_size: int, max_recipients: int) -> Reader:
-    """Reads files with PickupDirectoryMaxHeaderSize (octets) and PickupDirectoryMaxRecipientsPerMessage."""
+def pickup_reader(max_header_size: ByteSize, max_recipients: int) -> Reader:
+    """Reads files with PickupDirectoryMaxHeaderSize and PickupDirectoryMaxRecipientsPerMessage."""
 
     def read(data: bytes, arrival: Arrival) -> Submission:
         header, body = open_file(data)

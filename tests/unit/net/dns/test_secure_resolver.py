@@ -60,9 +60,15 @@ async def odd():
     async def start(rdata, **how):
         loop = asyncio.get_running_loop()
         server = OddServer(rdata, **how)
-        transport, _ = await loop.create_datagram_endpoint(lambda: server, local_addr=("127.0.0.1", 0))
-        port = transport.get_extra_info("sockname")[1]
-        tcp = await asyncio.start_server(server.serve_tcp, "127.0.0.1", port)
+        while True:
+            transport, _ = await loop.create_datagram_endpoint(lambda: server, local_addr=("127.0.0.1", 0))
+            port = transport.get_extra_info("sockname")[1]
+            try:
+                tcp = await asyncio.start_server(server.serve_tcp, "127.0.0.1", port)
+            except OSError:  # another program has this port for TCP
+                transport.close()
+                continue
+            break
         resolver = SecureResolver([f"127.0.0.1:{port}"], clock=SystemClock(), timeout=2, tries=1, hosts={})
         started.append((transport, tcp, resolver))
         return resolver

@@ -2,14 +2,16 @@
 import pytest
 
 from bridgehead.mail.envelope import BodyType
+from bridgehead.mail.units import ByteSize
 from bridgehead.receive.directories.file import Arrival, BadSubmission, Submission
 from bridgehead.receive.directories.pickup import pickup_reader
 
 ARRIVAL = Arrival(internal_message_id=7, network_message_id="guid", now=1_000_000_000.0, fqdn="mx.contoso.com")
 TRACE = b"Received: from localhost by Pickup with id\r\n <7@mx.contoso.com>; Sun, 09 Sep 2001 01:46:40 +0000\r\n"
+_HEADER = ByteSize(65536)
 
 
-def read(text: str, max_header_size: int = 65536, max_recipients: int = 100) -> Submission:
+def read(text: str, max_header_size: ByteSize = _HEADER, max_recipients: int = 100) -> Submission:
     return pickup_reader(max_header_size, max_recipients)(text.encode(), ARRIVAL)
 
 
@@ -96,8 +98,8 @@ def test_limits() -> None:
     assert len(recipients(read(many, max_recipients=4))) == 4
     with pytest.raises(BadSubmission, match="more than 3 recipients"):
         read(many, max_recipients=3)
-    with pytest.raises(BadSubmission, match="larger than 20 octets"):
-        read(many, max_header_size=20)
+    with pytest.raises(BadSubmission, match="larger than 20 B"):
+        read(many, max_header_size=ByteSize(20))
 
 
 def test_eight_bit_content_and_header_are_marked() -> None:
