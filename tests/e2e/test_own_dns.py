@@ -15,7 +15,7 @@ from bridgehead.routing.mta_sts import parse_policy
 from support.certificates import Authority
 from support.configuration import ANONYMOUS, receive_connector
 from support.dns_thread import DnsThread
-from support.ports import free_port
+from support.ports import free_port, wait_until
 from support.server import Server
 
 NAME = "mx.contoso.test"
@@ -39,7 +39,7 @@ def authority(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Authority:
 @pytest.fixture
 def server(make_server: Callable[..., Server], dns: DnsThread, authority: Authority) -> Server:
     pairs = [authority.issue(NAME, days=90), authority.issue("mta-sts.contoso.test", days=90)]
-    return make_server(
+    server = make_server(
         server={"dns_servers": [dns.address]},
         receive_connectors=[receive_connector("internet", free_port(), **ANONYMOUS)],
         send_connectors=[
@@ -48,6 +48,8 @@ def server(make_server: Callable[..., Server], dns: DnsThread, authority: Author
         certificates=[{"certificate_file": str(one.certificate), "key_file": str(one.key)} for one in pairs],
         mta_sts={"binding": f"127.0.0.1:{free_port()}", "mode": "enforce", "max_age": 604800},
     ).start()
+    wait_until(lambda: "is ready as" in server.stderr(), 30, "it listens for HTTPS as well")
+    return server
 
 
 def check(server: Server, *arguments: str) -> Any:
