@@ -208,7 +208,7 @@ class Backlog:
             self._owed = []
             self._metrics.rerouted += len(moved)
             for entry in moved:
-                recipients = [str(each.forward_path) for each in entry.item.envelope.recipients]
+                recipients = entry.item.envelope.recipient_addresses()
                 self._tracker.record(event_for(entry.item, EventId.RESUBMIT, Source.QUEUE, now, recipients))
             if not moved:
                 return

@@ -308,4 +308,4 @@ def _again(entry: QueuedItem, due: float, reason: str) -> QueuedItem:
 
 
 def _event(item: MailItem, event_id: EventId, source: Source, now: float) -> TrackingEvent:
-    return event_for(item, event_id, source, now, [str(each.forward_path) for each in item.envelope.recipients])
+    return event_for(item, event_id, source, now, item.envelope.recipient_addresses())

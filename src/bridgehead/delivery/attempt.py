@@ -182,7 +182,13 @@ class AttemptRecorder:
 
     def set_aside(self, entry: QueuedItem, reason: str) -> None:
         """Move an entry to the poison queue, where only an administrator touches it."""
-        event = event_for(entry.item, EventId.POISONMESSAGE, Source.POISONMESSAGE, self._clock.now(), _addresses(entry))
+        event = event_for(
+            entry.item,
+            EventId.POISONMESSAGE,
+            Source.POISONMESSAGE,
+            self._clock.now(),
+            entry.item.envelope.recipient_addresses(),
+        )
         event.source_context = reason
         self._tracker.record(event)
         poison = msgspec.structs.replace(
@@ -215,7 +221,9 @@ class AttemptRecorder:
             kept(result.entry)
         if report is None:
             return
-        event = event_for(report.item, EventId.DSN, Source.DSN, self._clock.now(), _addresses(report))
+        event = event_for(
+            report.item, EventId.DSN, Source.DSN, self._clock.now(), report.item.envelope.recipient_addresses()
+        )
         event.reference = report.item.reference
         event.source_context = f"InternalMessageId={entry.id}"
         self._tracker.record(event)
@@ -293,10 +301,6 @@ class AttemptRecorder:
 
 def _keep_nothing(entry: QueuedItem) -> None:
     """What was removed does not come back to its queue."""
-
-
-def _addresses(entry: QueuedItem) -> list[str]:
-    return [str(recipient.forward_path) for recipient in entry.item.envelope.recipients]
 
 
 def _kind(next_hop: NextHop | None) -> DeliveryType:

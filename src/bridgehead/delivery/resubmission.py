@@ -300,7 +300,7 @@ class Resubmissions:
         self._recorded[request.id] = after
         self.resubmitted += len(put)
         for entry, before in zip(put, former, strict=True):
-            recipients = [str(one.forward_path) for one in entry.item.envelope.recipients]
+            recipients = entry.item.envelope.recipient_addresses()
             event = event_for(entry.item, EventId.RESUBMIT, Source.SAFETYNET, now, recipients)
             event.source_context = f"Request={request.id};InternalMessageId={before}"
             event.reference = str(before)

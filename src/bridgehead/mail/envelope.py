@@ -77,3 +77,7 @@ class Envelope(msgspec.Struct, gc=False):
     smtputf8: bool = False
     ret: Return = Return.UNSPECIFIED
     envelope_id: str = ""
+
+    def recipient_addresses(self) -> list[str]:
+        """Of every recipient, as texts."""
+        return [str(one.forward_path) for one in self.recipients]

@@ -94,7 +94,7 @@ class Committer:
         self.damaged: dict[int, str] = {}
 
     def close(self) -> None:
-        """No method raises afterwards that did not before."""
+        """Close the connection; never raises."""
         try:
             self.connection.close()
         except sqlite3.Error:
@@ -126,17 +126,15 @@ class Committer:
 
     def finish(self, prepared: Prepared) -> list[StoreFault | None]:
         """Commit what `prepare` wrote; where anything failed, undo it and do the batch over with all care."""
-        error = prepared.error
-        if error is None:
-            try:
-                self.commit()
-            except Exception as failure:
-                error = failure
-        if error is None:
-            self.remove_unused(prepared)
-            return [None] * len(prepared.batch)
-        self.recover_from(error)
-        return self.execute(prepared.batch)
+        try:
+            if prepared.error is not None:
+                raise prepared.error
+            self.commit()
+        except Exception as error:
+            self.recover_from(error)
+            return self.execute(prepared.batch)
+        self.remove_unused(prepared)
+        return [None] * len(prepared.batch)
 
     def remove_unused(self, prepared: Prepared) -> None:
         """After the commit."""
@@ -262,10 +260,7 @@ class Committer:
         if not self._broken:
             return
         connection = connect_writer(self._path)
-        try:
-            self.connection.close()
-        except sqlite3.Error:
-            pass
+        self.close()
         self.connection, self.writing = connection, Writing(connection, self._weights)
         self._syncs = True
         self.connections += 1

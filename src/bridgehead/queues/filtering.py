@@ -19,9 +19,7 @@ def predicate(wanted: ItemFilter) -> Predicate:
     if wanted.sender:
         checks.append(_text(wanted.sender, lambda entry: [str(entry.item.envelope.reverse_path) or "<>"]))
     if wanted.recipient:
-        checks.append(
-            _text(wanted.recipient, lambda entry: [str(one.forward_path) for one in entry.item.envelope.recipients])
-        )
+        checks.append(_text(wanted.recipient, lambda entry: entry.item.envelope.recipient_addresses()))
     if wanted.subject:
         checks.append(_text(wanted.subject, lambda entry: [entry.item.subject]))
     return lambda entry: all(check(entry) for check in checks)

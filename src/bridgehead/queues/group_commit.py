@@ -4,7 +4,6 @@ then tells each how it ended."""
 
 import asyncio
 from collections.abc import Callable, Sequence
-from time import monotonic
 from typing import Final, TypeVar
 
 from bridgehead.queues.batch import Change
@@ -32,7 +31,6 @@ class GroupCommit:
         self._scheduled = False
         self._urgent = False
         self._patience: asyncio.TimerHandle | None = None
-        self._handed_over_at = 0.0
         self._idle = asyncio.Event()
         self.trouble = ""
         """Why changes cannot be stored at present, "" while they can: from a fault until new content is stored."""
@@ -96,13 +94,12 @@ class GroupCommit:
         self._urgent = False
         batch, self._pending = self._pending, []
         self._busy = True
-        self._handed_over_at = monotonic()
         self._writer.submit(batch)
 
     def completed(self, batch: Sequence[Operation], faults: list[StoreFault | None]) -> None:
         """The batch handed over has ended."""
         self._busy = False
-        self._on_commit(len(batch), monotonic() - self._handed_over_at)
+        self._on_commit(len(batch), self._writer.seconds)
         self._hand_over()
         for operation, fault in zip(batch, faults, strict=True):
             if fault is not None or self.trouble:

@@ -60,6 +60,9 @@ class Writer:
 
     Args:
         completed: told on the event loop of each batch's end: for each operation None or why it was not done.
+
+    Attributes:
+        seconds: what the last batch took, from `submit` until the disk had it or it had failed.
     """
 
     def __init__(
@@ -76,7 +79,7 @@ class Writer:
         self._log_end: LogEnd | None = None
         self._connections = 0
         self._began = 0.0
-        self._seconds = 0.0
+        self.seconds = 0.0
 
     def start(self, chores: Sequence[Chore]) -> None:
         """Begin; `chores` are done in order, a slice whenever a batch is finished or nothing else is to do."""
@@ -151,7 +154,7 @@ class Writer:
         self.on_loop(self._completed, prepared.batch, [None] * len(prepared.batch))
 
     def _done(self, batch: Sequence[Operation], faults: list[StoreFault | None]) -> None:
-        self._seconds = monotonic() - self._began
+        self.seconds = monotonic() - self._began
         self.committer.checkpointer.after_commit(self.committer.connection)
         self.on_loop(self._completed, batch, faults)
 
@@ -170,7 +173,7 @@ class Writer:
         """The short way, while it is open."""
         if self._connections != self.committer.connections:
             self._find_short_way()
-        return self._short_way if self._seconds < _QUICK_SECONDS and self.committer.checkpointer.rests else None
+        return self._short_way if self.seconds < _QUICK_SECONDS and self.committer.checkpointer.rests else None
 
     def _find_short_way(self) -> None:
         """For the connection there is now. Where the system does not offer what it takes, there is none."""
@@ -206,7 +209,7 @@ class Writer:
                 self.committer.give_up(StoreFault(f"{error}; {fault}: the server must be started anew"))
             self._do_over(prepared, error)
             return
-        self._seconds = monotonic() - self._began
+        self.seconds = monotonic() - self._began
         if prepared.unused_files:
             self._inbox.put(partial(self._clear, prepared))
         else:

@@ -52,7 +52,7 @@ def mind_safety_net(net: SafetyNet, alarms: Alarms) -> None:
 
 def track_set_aside(entry: QueuedItem, tracker: Tracker, clock: Clock) -> None:
     """The store could not read an entry and moved it to Poison."""
-    recipients = [str(one.forward_path) for one in entry.item.envelope.recipients]
+    recipients = entry.item.envelope.recipient_addresses()
     event = event_for(entry.item, EventId.POISONMESSAGE, Source.POISONMESSAGE, clock.now(), recipients)
     event.source_context = entry.last_error
     tracker.record(event)

@@ -331,7 +331,7 @@ class ActionRunner:
 
     def _track(self, item: MailItem, record: ActionRecord, when: float) -> None:
         """A message goes through the queues anew (RESUBMIT, ADMIN)."""
-        recipients = [str(one.forward_path) for one in item.envelope.recipients]
+        recipients = item.envelope.recipient_addresses()
         event = event_for(item, EventId.RESUBMIT, Source.ADMIN, when, recipients)
         event.source_context = change_context(record.id, record.change.by, record.change.reason)
         self._tracker.record(event)

@@ -9,6 +9,7 @@ from collections.abc import Callable
 from typing import Any
 
 from bridgehead.admin.queue.filter import Both, Comparison, Either, Expression, Not
+from bridgehead.mail import wildcard
 
 Predicate = Callable[[Any], bool]
 
@@ -69,21 +70,5 @@ def _order_test(operator: str, wanted: Any) -> Predicate:
 
 def like(pattern: str) -> Predicate:
     """Whether a text fits a pattern in which `*` stands for any text, in one pass and without case."""
-    first, *rest = pattern.casefold().split("*")
-    if not rest:
-        return lambda value: value.casefold() == first
-    *middle, last = rest
-
-    def fits(value: str) -> bool:
-        text = value.casefold()
-        if not text.startswith(first) or len(text) < len(first) + len(last) or not text.endswith(last):
-            return False
-        position, end = len(first), len(text) - len(last)
-        for part in middle:
-            found = text.find(part, position, end)
-            if found < 0:
-                return False
-            position = found + len(part)
-        return True
-
-    return fits
+    fits = wildcard.fits(pattern.casefold())
+    return lambda value: fits(value.casefold())

@@ -14,7 +14,7 @@ from bridgehead.admin.queue.queues import QueueDetail, QueueView
 from bridgehead.admin.queue.safety_net import KeptList
 from bridgehead.mail.limits import ACTION_SAMPLE
 
-_WORSE_FIRST: Final = ("Retry", "Connecting", "Active", "Ready", "Suspended")
+WORSE_FIRST: Final = ("Retry", "Connecting", "Active", "Ready", "Suspended")
 """A queue is what the first of these says that holds for one of its parts; suspended only where all parts are."""
 
 
@@ -38,7 +38,7 @@ def age(message: MessageView) -> tuple[bool, Any, int]:
 
 def one_queue(parts: Sequence[QueueView]) -> QueueView:
     """The parts of one queue that several workers have."""
-    worst = min(parts, key=lambda one: _WORSE_FIRST.index(one.status) if one.status in _WORSE_FIRST else 0)
+    worst = min(parts, key=lambda one: WORSE_FIRST.index(one.status) if one.status in WORSE_FIRST else 0)
     sums = summed(
         parts, "message_count", "counts_by_status", "total_bytes", "incoming_rate", "outgoing_rate",
         "deferred_message_count", "message_counts_per_priority", "deferred_message_counts_per_priority",

@@ -83,7 +83,7 @@ def message_properties(vantage: Vantage) -> dict[str, Property]:
         text("OriginalFromAddress", lambda one: one.item.original_from or str(one.item.envelope.reverse_path) or "<>"),
         choice("Priority", lambda one: one.item.priority.name.capitalize(), PRIORITY_WORDS),
         text("Queue", lambda one: queue_identity(one.queue, one.next_hop)),
-        text("Recipients", lambda one: [str(who.forward_path) for who in one.item.envelope.recipients]),
+        text("Recipients", lambda one: one.item.envelope.recipient_addresses()),
         other("RetryCount", Kind.NUMBER, lambda one: one.retry_count),
         other("SCL", Kind.NUMBER, lambda one: one.item.scl),
         other("Size", Kind.SIZE, lambda one: one.item.size),

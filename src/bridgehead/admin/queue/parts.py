@@ -10,14 +10,14 @@ from bridgehead.admin.faults import FAILED, AdminFault
 from bridgehead.admin.merge import summed
 from bridgehead.admin.ports import QueueActivity
 from bridgehead.admin.queue.action_record import COMPLETED, RUNNING, ActionRecord
+from bridgehead.admin.queue.joining import WORSE_FIRST
 from bridgehead.admin.queue.standing_rules import StandingRule
 from bridgehead.delivery.resubmit_request import PROBLEMS_SHOWN, Request, RequestState
 from bridgehead.queues.safety_net.net import SafetyNetFacts
 from bridgehead.queues.store import QueueState, QueueStatus, QueueSummary
 
 _STATES: Final = (QueueStatus.RETRY, QueueStatus.ACTIVE, QueueStatus.SUSPENDED)
-_ACTIVITIES: Final = ("Retry", "Connecting", "Active", "Ready", "Suspended", "")
-"""A queue is what the first of these says that holds for a part of it; suspended only where all parts are."""
+_ACTIVITIES: Final = (*WORSE_FIRST, "")
 _REQUESTS: Final = (RequestState.RUNNING, RequestState.FAILED, RequestState.CANCELLED, RequestState.COMPLETED)
 
 

@@ -238,7 +238,7 @@ def _view(kept: Kept) -> KeptView:
         delivered=moment(kept.at), internal_message_id=item.internal_message_id,
         network_message_id=item.network_message_id, message_id=item.message_id,
         sender=str(item.envelope.reverse_path) or "<>",
-        recipients=[str(one.forward_path) for one in item.envelope.recipients], subject=item.subject, size=item.size,
+        recipients=item.envelope.recipient_addresses(), subject=item.subject, size=item.size,
         next_hop=queue_identity(QueueKind.DELIVERY, kept.next_hop) if kept.next_hop else "",
         received=moment(item.received_at), resubmitted=item.source.value == "SAFETYNET",
     )  # fmt: skip

@@ -13,12 +13,13 @@ import socketserver
 import ssl
 import threading
 from collections.abc import Mapping
-from datetime import UTC, datetime, timedelta
+from datetime import timedelta
 from http.server import BaseHTTPRequestHandler
 from typing import Any, Final, Protocol
 
 from bridgehead.mail.limits import ACME_RESPONDER_CONNECTIONS, ACME_RESPONDER_SECONDS
 from bridgehead.net.certificates.pairs import CertificatePair, in_memory
+from bridgehead.net.certificates.self_signed import self_signed
 from bridgehead.net.ip_range import Binding
 
 _PATH: Final = "/.well-known/acme-challenge/"
@@ -239,27 +240,7 @@ def _tls_handler(contexts: Mapping[str, ssl.SSLContext]) -> type[socketserver.Ba
 def challenge_certificate(domain: str, key_authorization: str) -> tuple[bytes, bytes]:
     """Certificate and key, PEM (RFC 8737 §3)."""
     from cryptography import x509
-    from cryptography.hazmat.primitives import hashes
-    from cryptography.hazmat.primitives.asymmetric import ec
-    from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
 
-    key = ec.generate_private_key(ec.SECP256R1())
-    name = x509.Name([x509.NameAttribute(x509.NameOID.COMMON_NAME, "ACME challenge")])
     digest = hashlib.sha256(key_authorization.encode()).digest()
-    now = datetime.now(UTC)
-    certificate = (
-        x509.CertificateBuilder()
-        .subject_name(name)
-        .issuer_name(name)
-        .public_key(key.public_key())
-        .serial_number(x509.random_serial_number())
-        .not_valid_before(now - timedelta(hours=1))
-        .not_valid_after(now + timedelta(days=1))
-        .add_extension(x509.SubjectAlternativeName([x509.DNSName(domain)]), critical=False)
-        .add_extension(
-            x509.UnrecognizedExtension(x509.ObjectIdentifier(_ACME_IDENTIFIER), b"\x04\x20" + digest), critical=True
-        )
-        .sign(key, hashes.SHA256())
-    )
-    private = key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption())
-    return certificate.public_bytes(Encoding.PEM), private
+    proof = x509.UnrecognizedExtension(x509.ObjectIdentifier(_ACME_IDENTIFIER), b"\x04\x20" + digest)
+    return self_signed("ACME challenge", [x509.DNSName(domain)], timedelta(days=1), (proof, True))

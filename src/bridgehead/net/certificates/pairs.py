@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Final
 
 import msgspec
 
+from bridgehead.net.certificates.self_signed import self_signed
 from bridgehead.net.channel_binding import ServerContext
 from bridgehead.net.durable_files import replace_file
 from bridgehead.routing.settings import TlsVersion
@@ -245,9 +246,6 @@ def ensure_self_signed(directory: Path, fqdn: str) -> CertificatePair:
 def _make_self_signed(fqdn: str) -> tuple[bytes, bytes]:
     """Certificate and key, PEM."""
     from cryptography import x509  # imported at first start only: it takes 50 ms
-    from cryptography.hazmat.primitives import hashes
-    from cryptography.hazmat.primitives.asymmetric import ec
-    from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
     from cryptography.x509.oid import ExtendedKeyUsageOID
 
     host = fqdn.strip("[]") or "localhost"
@@ -256,24 +254,11 @@ def _make_self_signed(fqdn: str) -> tuple[bytes, bytes]:
     except ValueError:
         subject = x509.DNSName(host)
     names = [subject] if subject == x509.DNSName("localhost") else [subject, x509.DNSName("localhost")]
-    key = ec.generate_private_key(ec.SECP256R1())
-    name = x509.Name([x509.NameAttribute(x509.NameOID.COMMON_NAME, host[:64])])
-    now = datetime.now(UTC)
-    certificate = (
-        x509.CertificateBuilder()
-        .subject_name(name)
-        .issuer_name(name)
-        .public_key(key.public_key())
-        .serial_number(x509.random_serial_number())
-        .not_valid_before(now - timedelta(hours=1))
-        .not_valid_after(now + _LIFETIME)
-        .add_extension(x509.SubjectAlternativeName(names), critical=False)
-        .add_extension(x509.BasicConstraints(ca=False, path_length=None), critical=True)
-        .add_extension(x509.ExtendedKeyUsage([ExtendedKeyUsageOID.SERVER_AUTH]), critical=False)
-        .sign(key, hashes.SHA256())
-    )
-    private = key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption())
-    return certificate.public_bytes(Encoding.PEM), private
+    return self_signed(
+        host[:64], names, _LIFETIME,
+        (x509.BasicConstraints(ca=False, path_length=None), True),
+        (x509.ExtendedKeyUsage([ExtendedKeyUsageOID.SERVER_AUTH]), False),
+    )  # fmt: skip
 
 
 def chain_words(certificate: Path, fqdn: str) -> str:

@@ -18,7 +18,7 @@ from typing import Final, NamedTuple
 from bridgehead.mail.content import BytesContent, Content
 from bridgehead.mail.header import clean_text
 from bridgehead.mail.identity import network_message_id
-from bridgehead.mail.item import MailItem, Source
+from bridgehead.mail.item import Source
 from bridgehead.mail.limits import (
     INLINE_CONTENT_BYTES,
     STREAM_CHUNK_BYTES,
@@ -159,7 +159,7 @@ class SubmissionDirectory:
         """Return once the message is durable. Raises StoreFault."""
         item = submission.item
         content = await self._stored(submission.content)
-        event = event_for(item, EventId.RECEIVE, Source.PICKUP, item.received_at, _recipients(item))
+        event = event_for(item, EventId.RECEIVE, Source.PICKUP, item.received_at, item.envelope.recipient_addresses())
         event.server_hostname, event.connector_id = self._fqdn, item.connector
         event.source_context = f"{self._name} file {clean_text(name)}"
         await self._acceptance.submitted(item, content, event)
@@ -261,7 +261,3 @@ def _free(path: Path) -> Path:
         candidate = path.with_name(f"{path.stem}-{number}{path.suffix}")
         number += 1
     return candidate
-
-
-def _recipients(item: MailItem) -> list[str]:
-    return [str(recipient.forward_path) for recipient in item.envelope.recipients]

@@ -2,6 +2,7 @@
 """Checks of logins by Kerberos ticket: what connectors and [kerberos] need of each other, the library, the keytab."""
 
 import re
+from pathlib import Path
 from typing import Final
 
 from bridgehead.mail.limits import LOGIN_NAME_CHARACTERS
@@ -124,18 +125,22 @@ def check_ntlm_passwords(loaded: Loaded) -> None:
         return
     path: KeyPath = ("kerberos", "ntlm_password_file")
     file = loaded.within(configuration.kerberos.ntlm_password_file)
+    mode = _mode_if_readable(loaded, path, file, 'write lines "CONTOSO:ann:password"')
+    if mode is not None and mode & 0o077:
+        loaded.findings.error(path, f"{file} can be read by others, and holds passwords", f"chmod 600 {file}")
+
+
+def _mode_if_readable(loaded: Loaded, path: KeyPath, file: Path, remedy: str) -> int | None:
+    """The permissions of a file with secrets; None, and a finding, where it cannot be read."""
     try:
         with file.open("rb") as opened:
             opened.read(1)
-        mode = file.stat().st_mode
+        return file.stat().st_mode
     except PermissionError:
         loaded.findings.warning(path, f"{file} is not for you to read", "check it as the server")
-        return
     except OSError as error:
-        loaded.findings.error(path, f"{file} cannot be read: {error.strerror}", 'write lines "CONTOSO:ann:password"')
-        return
-    if mode & 0o077:
-        loaded.findings.error(path, f"{file} can be read by others, and holds passwords", f"chmod 600 {file}")
+        loaded.findings.error(path, f"{file} cannot be read: {error.strerror}", remedy)
+    return None
 
 
 def check_keytab(loaded: Loaded) -> None:
@@ -145,17 +150,8 @@ def check_keytab(loaded: Loaded) -> None:
         return
     path: KeyPath = ("kerberos", "keytab_file")
     keytab = loaded.within(kerberos.keytab_file)
-    try:
-        with keytab.open("rb") as file:
-            file.read(1)
-        mode = keytab.stat().st_mode
-    except PermissionError:
-        loaded.findings.warning(path, f"{keytab} is not for you to read", "check it as the server")
-        return
-    except OSError as error:
-        loaded.findings.error(
-            path, f"{keytab} cannot be read: {error.strerror}", "export it from the KDC (ktadd, ktpass)"
-        )
+    mode = _mode_if_readable(loaded, path, keytab, "export it from the KDC (ktadd, ktpass)")
+    if mode is None:
         return
     if mode & 0o077:
         loaded.findings.warning(path, f"{keytab} can be read by others, who could then read tickets", "chmod 600 it")

@@ -13,6 +13,7 @@ from typing import Final
 
 import msgspec
 
+from bridgehead.mail import wildcard
 from bridgehead.mail.limits import LIST_RESULTS
 from bridgehead.tracking.event_line import FoundEvent, fold, stamp
 from bridgehead.tracking.outcomes import DECIDED_BY, Outcome, Status
@@ -155,23 +156,7 @@ def identifiers(event: FoundEvent) -> tuple[str, str, str, str]:
 @lru_cache(maxsize=256)
 def fits(pattern: str) -> Fits:
     """Whether a folded text fits a pattern in which only `*` is special."""
-    first, *rest = fold(pattern).split("*")
-    if not rest:
-        return first.__eq__
-    *middle, last = rest
-
-    def fit(text: str) -> bool:
-        if len(text) < len(first) + len(last) or not text.startswith(first) or not text.endswith(last):
-            return False
-        position, end = len(first), len(text) - len(last)
-        for part in middle:
-            position = text.find(part, position, end)
-            if position < 0:
-                return False
-            position += len(part)
-        return True
-
-    return fit
+    return wildcard.fits(fold(pattern))
 
 
 @lru_cache(maxsize=16)

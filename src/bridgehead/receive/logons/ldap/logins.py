@@ -181,12 +181,7 @@ class LdapLogins:
         """By the first of `login_attributes` alone, which is what a login is called: no bind shows that it is this."""
         await self._bind_as_us(connection, _nobody)
         entry, why = await self._search(connection, filters.equals(self._settings.login_attributes[0], name))
-        if entry is None:
-            return _refused(name, why)
-        if not await self._is_member(connection, entry.dn, _nobody):
-            return _refused(name, f"{entry.dn} is no member of {self._settings.required_group}")
-        user = _user(name, entry, self._settings)
-        return Verdict(user, user.name)
+        return await self._admitted(connection, name, entry, why, _nobody)
 
     async def _bind_and_read(
         self, connection: LdapConnection, name: str, password: Secret, tell: Tell
@@ -202,6 +197,12 @@ class LdapLogins:
         else:
             entry, why = await self._find_account(connection, name, who, password)
         tell("entry", entry.dn if entry is not None else why)
+        return await self._admitted(connection, name, entry, why, tell)
+
+    async def _admitted(
+        self, connection: LdapConnection, name: str, entry: Entry | None, why: str, tell: Tell
+    ) -> Verdict:  # fmt: skip
+        """Who was found by the name, and is a member; `why` nobody was."""
         if entry is None:
             return _refused(name, why)
         if not await self._is_member(connection, entry.dn, tell):
