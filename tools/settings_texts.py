@@ -64,7 +64,8 @@ TABLES: dict[str, tuple[str, str, str]] = {
         "DatabaseUsedSpace",
         (
             "One table: percent in use. While none of its settings is given, all four are lowered on drives of less "
-            "than 50 GB, so that High begins where 500 MB are left, or a tenth of a drive below 5 GB."
+            "than 50 GB, so that High begins where 500 MB are left, or a tenth of a drive below 5 GB, and raised on "
+            "bigger ones, so that with 5 GB free they are never Medium, nor High with 1000 MB free."
         ),
     ),
     "back_pressure.used_disk_space": (
@@ -72,7 +73,8 @@ TABLES: dict[str, tuple[str, str, str]] = {
         "UsedDiskSpace",
         (
             "One table: percent in use. While none of its settings is given, all four are lowered on drives of less "
-            "than 112 GB, so that High begins where 1152 MB are left, or a tenth of a drive below 11 GB."
+            "than 112 GB, so that High begins where 1152 MB are left, or a tenth of a drive below 11 GB, and raised on "
+            "bigger ones, so that with 5 GB free they are never Medium, nor High with 2304 MB free."
         ),
     ),
     "back_pressure.private_bytes": (

@@ -12,13 +12,12 @@ from typing import Any
 
 import pytest
 
-from support.configuration import EXTERNALLY_SECURED, receive_connector
+from support.configuration import EXTERNALLY_SECURED, OUT_OF_THE_WAY, receive_connector
 from support.ports import free_port, wait_until
 from support.server import Server
 from support.talk import Talk
 
 MEGABYTE = 1024 * 1024
-OUT_OF_THE_WAY = dict.fromkeys(("low_to_medium", "medium_to_high", "high_to_medium", "medium_to_low"), 100)
 REFUSED = "452 4.3.1 Insufficient system resources"
 
 

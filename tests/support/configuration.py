@@ -110,12 +110,17 @@ def group(name: str, address: str, *members: str, **settings: Any) -> Settings:
     }
 
 
+OUT_OF_THE_WAY: Settings = dict.fromkeys(("low_to_medium", "medium_to_high", "high_to_medium", "medium_to_low"), 100)
+"""Thresholds that only a drive without any room reaches: how full the drives are that tests run on is not what they are about."""
+
+
 def base(directory: Path) -> Settings:
     """What all servers under test share: everything in `directory`, one authoritative domain, quick retries.
 
     Recipients come from `directory`/recipients.toml, logins from `directory`/users.toml.
     """
     return {
+        "back_pressure": dict.fromkeys(("database_used_space", "used_disk_space"), OUT_OF_THE_WAY),
         "server": {"fqdn": "mx.contoso.test", "data_directory": str(directory / "data")},
         "directory": {
             "recipients_file": str(directory / "recipients.toml"),

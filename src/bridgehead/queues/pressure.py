@@ -27,6 +27,8 @@ LOG_RESERVE_BYTES: Final = 1152 * _MB
 """What shall stay free at High: Exchange's Min(5120 MB, 3 × DatabaseCheckPointDepthMax) with its default of 384 MB."""
 SMALL_DISK_SHARE: Final = 0.1
 """The most of a disk that is kept free by those reserves: a small one would otherwise be useless from the start."""
+AMPLE_BYTES: Final = 5120 * _MB
+"""So much free is never Medium: a few percent of a big drive are tens of gigabytes, more than a queue comes to need."""
 PRIVATE_BYTES_MOST: Final = 1024**4
 TREND_SAMPLES: Final = 150
 """Readings the trend is made of: five minutes at the default interval."""
@@ -139,11 +141,25 @@ def effective_thresholds(resource: Resource, settings: BackPressureSettings, cap
 
 
 def _fitted(chosen: Thresholds, default: Thresholds, size: int, reserve: int) -> Thresholds:
-    """High where only `reserve` is left of a disk: 100 × (size − reserve) / size, rounded down."""
-    if size <= 0:
+    """High where only `reserve` is left of a disk: 100 × (size − reserve) / size, rounded down.
+
+    On a big disk also Medium, where less than AMPLE_BYTES are left, unless somebody chose others than the defaults.
+    """
+    if size <= 0 or chosen != default:
         return chosen
     kept = min(reserve, size * SMALL_DISK_SHARE)
-    return _lowered(chosen, default, math.floor(100 * (size - kept) / size))
+    lowered = _lowered(chosen, default, math.floor(100 * (size - kept) / size))
+
+    def at(percent: float, left: float) -> float:
+        """The percent of a disk's default, or where only so many octets are left if that is later."""
+        return max(percent, math.floor(1000 * (size - left) / size) / 10)
+
+    return Thresholds(
+        low_to_medium=at(lowered.low_to_medium, AMPLE_BYTES),
+        medium_to_high=at(lowered.medium_to_high, 2 * reserve),
+        high_to_medium=at(lowered.high_to_medium, 3 * reserve),
+        medium_to_low=at(lowered.medium_to_low, 1.5 * AMPLE_BYTES),
+    )
 
 
 def _lowered(chosen: Thresholds, default: Thresholds, high: float) -> Thresholds:

@@ -80,8 +80,11 @@ def test_the_same_reading_again_changes_nothing(value: float, level: Level) -> N
 @pytest.mark.parametrize(
     ("size", "expected"),
     [
-        (1024 * GB, (96, 99, 97, 94)),  # 500 MB of it would be 99.95 %
-        (50 * GB, (96, 99, 97, 94)),
+        (4096 * GB, (99.8, 99.9, 99.9, 99.8)),
+        (1024 * GB, (99.5, 99.9, 99.8, 99.2)),  # 4 % of it would be 41 GB
+        (252 * GB, (98, 99.6, 99.4, 97)),
+        (128 * GB, (96, 99.2, 98.8, 94.1)),
+        (50 * GB, (96, 99, 97.0, 94)),
         (20 * GB, (94, 97, 95, 92)),  # floor(100 × (20480 − 500) / 20480)
         (10 * GB, (92, 95, 93, 90)),
         (1 * GB, (87, 90, 88, 85)),  # a tenth, not half of it
@@ -96,6 +99,19 @@ def test_high_of_the_queue_drive_follows_its_size(size: int, expected: tuple[flo
 def test_high_of_the_log_drive_keeps_what_its_checkpoint_needs() -> None:
     found = effective_thresholds(Resource.USED_DISK_SPACE, BackPressureSettings(), 20 * GB)
     assert (found.low_to_medium, found.medium_to_high, found.high_to_medium, found.medium_to_low) == (84, 94, 85, 75)
+
+
+@given(st.sampled_from([Resource.DATABASE_USED_SPACE, Resource.USED_DISK_SPACE]), st.integers(1, 2**56))
+def test_thresholds_of_drives_keep_their_order_at_every_size(resource: Resource, size: int) -> None:
+    found = effective_thresholds(resource, BackPressureSettings(), size)
+    assert 0 <= found.medium_to_low <= found.low_to_medium <= found.medium_to_high < 100
+    assert found.medium_to_low <= found.high_to_medium <= found.medium_to_high
+
+
+def test_a_big_drive_with_gigabytes_free_takes_mail_whatever_its_percent() -> None:
+    """A laptop's disk of 252 GB that is 93 % full has room for more mail than will ever wait on it."""
+    drive = meter(Resource.USED_DISK_SPACE, capacity=252 * GB)
+    assert feed(drive, 100 * (252 - 7.8) / 252, 100 * (252 - 4.9) / 252) == ["Low", "Medium"]
 
 
 def test_private_bytes_never_mean_more_than_a_terabyte() -> None:
