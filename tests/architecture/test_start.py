@@ -20,11 +20,11 @@ CASES = [
     *((SERVER, name) for name in NEVER),
     (SERVER, "bridgehead.admin.methods.table"),
     (SERVER, "bridgehead.admin.why.answer"),
-    (SERVER, "bridgehead.admin.cli.queue"),
+    (SERVER, "bridgehead.admin.cli.queue.queue"),
     (SERVER, "bridgehead.diagnosis.engine"),
     (SERVER, "dns.resolver"),
     *((COMMAND, name) for name in [*NEVER, "asyncio", "dns", "cryptography", "msgspec", "bridgehead.server.process"]),
-    (COMMAND, "bridgehead.admin.cli.trace"),
+    (COMMAND, "bridgehead.admin.cli.trace.trace"),
     *((INDEXER, name) for name in [*NEVER, "asyncio", "dns", "cryptography", "click", "bridgehead.server"]),
 ]
 

@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: MIT
 """The commands of operators. Each is a thin translation of arguments to a use case of the admin room, and of its result
-to text or JSON. A command is imported when it is asked for, and what it needs beyond that when it runs, so that all
-start quickly.
+to text or JSON. They lie in folders by subject, as the use cases do. A command is imported when it is asked for, and
+what it needs beyond that when it runs, so that all start quickly.
 """
 
 from importlib import import_module
@@ -13,34 +13,34 @@ if TYPE_CHECKING:
 __all__ = ["COMMANDS", "command"]
 
 COMMANDS: Final = {
-    "status": "status",
-    "reload": "status",
-    "alarm": "alarm",
-    "monitor": "monitor",
-    "back-pressure": "pressure",
-    "queue": "queue",
-    "message": "message_commands",
-    "action": "action",
-    "standing-rule": "standing_rule",
-    "safety-net": "safety_net",
-    "why": "why",
-    "trace": "trace",
-    "certificate": "certificate",
-    "dns": "dns",
-    "connector": "connector",
-    "device": "device",
-    "test": "test",
-    "tls-policy": "tls_policy",
-    "tls-report": "tls_report",
-    "audit": "audit",
-    "user": "user",
-    "lockout": "lockout",
-    "oauth": "oauth",
-    "recipient": "recipient",
-    "administrator": "administrator",
-    "audit-log": "audit_log",
+    "status": "health.status",
+    "reload": "health.status",
+    "alarm": "health.alarm",
+    "monitor": "health.monitor",
+    "back-pressure": "health.pressure",
+    "queue": "queue.queue",
+    "message": "queue.message_commands",
+    "action": "queue.action",
+    "standing-rule": "queue.standing_rule",
+    "safety-net": "queue.safety_net",
+    "why": "trace.why",
+    "trace": "trace.trace",
+    "certificate": "tls.certificate",
+    "dns": "tls.dns",
+    "connector": "connector.connector",
+    "device": "connector.device",
+    "test": "probe.test",
+    "tls-policy": "tls.tls_policy",
+    "tls-report": "tls.tls_report",
+    "audit": "connector.audit",
+    "user": "access.user",
+    "lockout": "access.lockout",
+    "oauth": "connector.oauth",
+    "recipient": "access.recipient",
+    "administrator": "access.administrator",
+    "audit-log": "access.audit_log",
 }
-"""The module of each, in which it has its own name."""
+"""The module of each, in which it has its own name; the folders are those of the admin room."""
 
 
 def command(name: str) -> "click.Command":

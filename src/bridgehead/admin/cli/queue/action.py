@@ -203,7 +203,7 @@ def _preview_text(preview: "ActionPreview") -> str:
     lines += [f"  {queue.messages} in {queue.queue}" for queue in preview.queues]
     lines += [f"  {skipped.messages} would be left alone: {skipped.reason}" for skipped in preview.skipped]
     if preview.sample:
-        from bridgehead.admin.cli.message import message_table
+        from bridgehead.admin.cli.queue.message import message_table
 
         lines += ["", message_table(preview.sample)]
     return "\n".join(lines)

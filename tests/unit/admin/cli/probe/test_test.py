@@ -9,8 +9,8 @@ from pathlib import Path
 import pytest
 from click import unstyle
 
-from bridgehead.admin.cli.probe_page import page
-from bridgehead.admin.cli.probe_text import tree_text
+from bridgehead.admin.cli.probe.page import page
+from bridgehead.admin.cli.probe.text import tree_text
 from bridgehead.admin.probe.steps import ProbeResult, Step, Verdict, first_cause
 from bridgehead.receive.settings import PermissionGroup, ReceiveConnector
 from bridgehead.routing.settings import AcceptedDomain, SendConnector

@@ -10,7 +10,7 @@ from bridgehead.queues.store import MessageStatus, QueueKind, QueueState, QueueS
 from support.cli import Commands
 from support.running_server import CONTOSO, running
 
-cli_status = import_module("bridgehead.admin.cli.status")
+cli_status = import_module("bridgehead.admin.cli.health.status")
 
 
 def test_status_says_how_the_server_is(tmp_path: Path) -> None:

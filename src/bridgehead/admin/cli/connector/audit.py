@@ -53,7 +53,7 @@ def _report(cli: CliContext, last: bool) -> "AuditReport":
 
 
 def _text(report: "AuditReport", rights: bool) -> str:
-    from bridgehead.admin.cli.probe_text import MARKS
+    from bridgehead.admin.cli.probe.text import MARKS
 
     parts = [_connector(one, rights) for one in report.connectors]
     if report.exposures:

@@ -99,7 +99,7 @@ def trace(context: click.Context, /, message: str, as_json: bool, **options: Any
 
 
 def _list(context: click.Context, as_json: bool, zone: tzinfo | None, options: dict[str, Any]) -> None:
-    from bridgehead.admin.cli.trace_text import csv_text, found_text, list_text
+    from bridgehead.admin.cli.trace.text import csv_text, found_text, list_text
 
     found = _search(context, options)
     if as_json:
@@ -120,7 +120,7 @@ def _list(context: click.Context, as_json: bool, zone: tzinfo | None, options: d
 def _tell(
     context: click.Context, identity: str, as_json: bool, zone: tzinfo | None, options: dict[str, Any]
 ) -> None:  # fmt: skip
-    from bridgehead.admin.cli.trace_text import story_text
+    from bridgehead.admin.cli.trace.text import story_text
 
     story = _story(context, identity, options)
     if as_json:
@@ -183,7 +183,7 @@ def _logs(cli: CliContext, folder: Path | None) -> "TraceLogs":
 
 def _follow(context: click.Context, zone: tzinfo | None, options: dict[str, Any]) -> None:
     """Print events as they come; reads the files, whether the server runs or not."""
-    from bridgehead.admin.cli.trace_text import event_text
+    from bridgehead.admin.cli.trace.text import event_text
     from bridgehead.admin.trace.tracking import criteria
     from bridgehead.tracking.trace.follow import follow
 

@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from html import escape
 from typing import TYPE_CHECKING, Final
 
-from bridgehead.admin.cli.probe_text import shown_time
+from bridgehead.admin.cli.probe.text import shown_time
 
 if TYPE_CHECKING:
     from bridgehead.admin.probe.steps import ProbeResult, Step

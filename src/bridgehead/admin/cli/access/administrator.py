@@ -6,9 +6,9 @@ from typing import TYPE_CHECKING
 
 import rich_click as click
 
+from bridgehead.admin.cli.access.password import password_option, read_password
 from bridgehead.admin.cli.context import CliContext
 from bridgehead.admin.cli.output import AdminCommand, emit, json_option, table
-from bridgehead.admin.cli.password import password_option, read_password
 
 if TYPE_CHECKING:
     from bridgehead.admin.access.administrators import NewToken

@@ -5,8 +5,8 @@ from typing import Any
 
 import rich_click as click
 
-from bridgehead.admin.cli.action import act, choosing
 from bridgehead.admin.cli.output import AdminCommand, json_option
+from bridgehead.admin.cli.queue.action import act, choosing
 
 
 @click.command(cls=AdminCommand)

@@ -6,7 +6,6 @@ from typing import TYPE_CHECKING
 import rich_click as click
 
 from bridgehead.admin.cli.context import CliContext
-from bridgehead.admin.cli.message import message_table
 from bridgehead.admin.cli.output import (
     NEGATIVE,
     AdminCommand,
@@ -21,6 +20,7 @@ from bridgehead.admin.cli.output import (
     table,
     when,
 )
+from bridgehead.admin.cli.queue.message import message_table
 
 if TYPE_CHECKING:
     from bridgehead.admin.queue.queues import ProblemView, QueueAction, QueueDetail, QueueView

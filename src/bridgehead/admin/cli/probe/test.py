@@ -7,9 +7,9 @@ from typing import TYPE_CHECKING, Any, Final
 
 import rich_click as click
 
+from bridgehead.admin.cli.access.password import password_option, read_password
 from bridgehead.admin.cli.context import CliContext
 from bridgehead.admin.cli.output import NEGATIVE, AdminCommand, echo_json, json_option, paint, say, table
-from bridgehead.admin.cli.password import password_option, read_password
 
 if TYPE_CHECKING:
     import msgspec
@@ -204,7 +204,7 @@ def results(context: click.Context, name: str, failed: bool, as_json: bool) -> N
 
 
 def _results_text(found: "list[ProbeResult]") -> str:
-    from bridgehead.admin.cli.probe_text import MARKS
+    from bridgehead.admin.cli.probe.text import MARKS
 
     if not found:
         return "There are no results."
@@ -226,7 +226,7 @@ def _run(
     given = {**params, **{key: value for key, value in options.items() if value is not None}}
     result = _result(context.obj, kind, params_type(**given), given)
     if shown["html"] is not None:
-        from bridgehead.admin.cli.probe_page import page
+        from bridgehead.admin.cli.probe.page import page
 
         shown["html"].write_text(page(result), encoding="utf-8")
     _print(context, result, as_json=shown["as_json"], verbose=shown["verbose"], strict=shown["strict"])
@@ -237,7 +237,7 @@ def _print(context: click.Context, result: "ProbeResult", *, as_json: bool, verb
     if as_json:
         echo_json(result)
     else:
-        from bridgehead.admin.cli.probe_text import tree_text
+        from bridgehead.admin.cli.probe.text import tree_text
 
         say(tree_text(result, everything=verbose))
     bad = ("failure", "warning") if strict else ("failure",)

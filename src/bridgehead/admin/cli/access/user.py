@@ -5,9 +5,9 @@ from pathlib import Path
 
 import rich_click as click
 
+from bridgehead.admin.cli.access.password import password_option, read_password
 from bridgehead.admin.cli.context import CliContext
 from bridgehead.admin.cli.output import AdminCommand, emit, json_option, say, table
-from bridgehead.admin.cli.password import password_option, read_password
 
 _STATE = {True: "enabled", False: "disabled"}
 
