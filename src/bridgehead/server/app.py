@@ -41,7 +41,7 @@ from bridgehead.receive.sender_exceptions import SenderExceptions
 from bridgehead.receive.server import ReceiveServer, ReceiveServices
 from bridgehead.receive.settings import ReceiveConnector
 from bridgehead.server.api_process import ApiProcess
-from bridgehead.server.config.file_checks import certificate_pairs
+from bridgehead.server.config.checks.files import certificate_pairs
 from bridgehead.server.config.load import Loaded
 from bridgehead.server.connector_watch import ConnectorWatch
 from bridgehead.server.devices import DEVICES_FILE, DeviceWatch

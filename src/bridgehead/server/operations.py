@@ -19,7 +19,7 @@ from bridgehead.monitoring.watch import Watch
 from bridgehead.queues.store import ItemFilter, Problem, QueuedItem, QueueKind, QueueState, QueueSummary
 from bridgehead.receive.sender_exceptions import SenderExceptions
 from bridgehead.server.config.check import load_checked
-from bridgehead.server.config.file_checks import certificate_pairs
+from bridgehead.server.config.checks.files import certificate_pairs
 from bridgehead.server.config.problem import ConfigurationError
 from bridgehead.server.config.reloaded import reloaded
 from bridgehead.server.connector_watch import ConnectorWatch

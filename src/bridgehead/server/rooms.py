@@ -35,7 +35,7 @@ from bridgehead.routing.accepted_domain import AcceptedDomains
 from bridgehead.routing.connector_selection import ConnectorSelection
 from bridgehead.routing.next_hop import DeliveryType, NextHop
 from bridgehead.routing.settings import SendConnector, StoreProtocol
-from bridgehead.server.config.file_checks import certificate_pairs, server_pair
+from bridgehead.server.config.checks.files import certificate_pairs, server_pair
 from bridgehead.server.config.load import Loaded
 from bridgehead.tracking.ports import ConnectivityLog, Flights, ProtocolLog
 

@@ -10,29 +10,29 @@ from pathlib import Path
 
 import msgspec
 
-from bridgehead.server.config.alarm_checks import check_alarms
-from bridgehead.server.config.api_checks import check_api
 from bridgehead.server.config.bounds import BOUNDS
-from bridgehead.server.config.certificate_checks import check_certificates
+from bridgehead.server.config.checks.accepted_domains import check_accepted_domains
+from bridgehead.server.config.checks.alarms import check_alarms
+from bridgehead.server.config.checks.api import check_api
+from bridgehead.server.config.checks.connectors.devices import check_devices
+from bridgehead.server.config.checks.connectors.expectations import check_expectations
+from bridgehead.server.config.checks.connectors.receive import check_receive_connectors
+from bridgehead.server.config.checks.connectors.send import check_send_connectors
+from bridgehead.server.config.checks.connectors.sender_exceptions import check_sender_exceptions
+from bridgehead.server.config.checks.files import check_files
+from bridgehead.server.config.checks.logins.kerberos import check_kerberos
+from bridgehead.server.config.checks.logins.ldap import check_ldap
+from bridgehead.server.config.checks.logins.mechanisms import check_logins
+from bridgehead.server.config.checks.queues import check_queues
+from bridgehead.server.config.checks.server import check_logs, check_server
+from bridgehead.server.config.checks.tls.certificates import check_certificates
+from bridgehead.server.config.checks.tls.reports import check_tls_reports
+from bridgehead.server.config.checks.tls.sessions import check_tls
+from bridgehead.server.config.checks.workers import check_workers
 from bridgehead.server.config.default import default
-from bridgehead.server.config.device_checks import check_devices
-from bridgehead.server.config.domain_checks import check_accepted_domains
-from bridgehead.server.config.expectation_checks import check_expectations
-from bridgehead.server.config.file_checks import check_files
-from bridgehead.server.config.kerberos_checks import check_kerberos
-from bridgehead.server.config.ldap_checks import check_ldap
 from bridgehead.server.config.load import Loaded, read
-from bridgehead.server.config.login_checks import check_logins
 from bridgehead.server.config.positions import KeyPath
 from bridgehead.server.config.problem import ConfigurationError, Findings, Problem, Severity
-from bridgehead.server.config.queue_checks import check_queues
-from bridgehead.server.config.receive_checks import check_receive_connectors
-from bridgehead.server.config.send_checks import check_send_connectors
-from bridgehead.server.config.sender_checks import check_sender_exceptions
-from bridgehead.server.config.server_checks import check_logs, check_server
-from bridgehead.server.config.tls_checks import check_tls
-from bridgehead.server.config.tls_report_checks import check_tls_reports
-from bridgehead.server.config.worker_checks import check_workers
 
 
 def load_checked(path: Path | None) -> Loaded:

@@ -17,7 +17,7 @@ from bridgehead.queues.store import QueueOverview, QueueStatus
 from bridgehead.receive.connector import ReceiveConnectors
 from bridgehead.routing.next_hop import DeliveryType
 from bridgehead.server.api_process import ApiProcess
-from bridgehead.server.config.file_checks import certificate_pairs
+from bridgehead.server.config.checks.files import certificate_pairs
 from bridgehead.server.config.load import Loaded
 from bridgehead.tracking.alarms import Severity
 

@@ -21,7 +21,7 @@ from bridgehead.net.dns.resolver import Outcome
 from bridgehead.net.dns.secure_resolver import SecureResolver
 from bridgehead.net.ip_range import Binding
 from bridgehead.routing.dane import tlsa_record
-from bridgehead.server.config.file_checks import certificate_pairs
+from bridgehead.server.config.checks.files import certificate_pairs
 from bridgehead.server.config.load import Loaded
 from bridgehead.server.tls.acme import AcmeKeeper
 from bridgehead.server.tls.dns_site import dns_site

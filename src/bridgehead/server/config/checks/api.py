@@ -6,9 +6,9 @@ import pwd
 from collections.abc import Callable
 
 from bridgehead.net.ip_range import RangeError, parse_binding
+from bridgehead.server.config.checks.server import check_pair
 from bridgehead.server.config.problem import Findings
 from bridgehead.server.config.schema import Configuration
-from bridgehead.server.config.server_checks import check_pair
 
 _GROUP = "group:"
 

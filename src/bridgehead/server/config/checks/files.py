@@ -13,7 +13,7 @@ from bridgehead.net.certificates.pairs import CertificateError, CertificatePair,
 from bridgehead.net.certificates.store import CertificateStore, ServerTls
 from bridgehead.net.secrets import credential_file
 from bridgehead.routing.oauth_settings import ConnectorOAuth
-from bridgehead.server.config.kerberos_checks import check_keytab, check_ntlm_passwords
+from bridgehead.server.config.checks.logins.kerberos import check_keytab, check_ntlm_passwords
 from bridgehead.server.config.load import Loaded
 from bridgehead.server.config.positions import KeyPath
 

@@ -7,7 +7,7 @@ from bridgehead.mail.address import AddressError, parse_domain, parse_mailbox
 from bridgehead.mail.units import Duration
 from bridgehead.queues.settings import BackPressureSettings, Thresholds
 from bridgehead.routing.settings import StoreProtocol
-from bridgehead.server.config.fairness_checks import check_fairness
+from bridgehead.server.config.checks.fairness import check_fairness
 from bridgehead.server.config.problem import Findings
 from bridgehead.server.config.schema import Configuration
 

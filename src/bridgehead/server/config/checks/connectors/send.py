@@ -8,12 +8,12 @@ from bridgehead.mail.address import AddressError, parse_domain
 from bridgehead.routing.address_space import SMTP, AddressSpaceError, parse_address_space
 from bridgehead.routing.oauth_settings import ConnectorOAuth
 from bridgehead.routing.settings import ErrorPolicy, SendConnector, SmartHostAuthMechanism, TlsAuthLevel
-from bridgehead.server.config.oauth_checks import check_oauth
+from bridgehead.server.config.checks.connectors.oauth import check_oauth
+from bridgehead.server.config.checks.connectors.receive import check_name
+from bridgehead.server.config.checks.server import check_dns_server, check_host_name
 from bridgehead.server.config.positions import KeyPath
 from bridgehead.server.config.problem import Findings
-from bridgehead.server.config.receive_checks import check_name
 from bridgehead.server.config.schema import Configuration
-from bridgehead.server.config.server_checks import check_dns_server, check_host_name
 
 _SPACE_FORMS = 'write "contoso.com", "*.contoso.com" or "*", with a cost after a semicolon: "contoso.com;5"'
 _FAILURE_CODE = re.compile(r"[45]\d\d|[45]\.\d{1,3}\.\d{1,3}")

@@ -8,10 +8,10 @@ from bridgehead.net.acme.dns_update import ALGORITHMS
 from bridgehead.net.acme.settings import AcmeChallenge, AcmeSettings
 from bridgehead.net.ip_range import RangeError, parse_binding
 from bridgehead.routing.mta_sts import StsMode
+from bridgehead.server.config.checks.server import check_dns_server
 from bridgehead.server.config.positions import KeyPath
 from bridgehead.server.config.problem import Findings, nearest
 from bridgehead.server.config.schema import Configuration
-from bridgehead.server.config.server_checks import check_dns_server
 
 
 def check_certificates(configuration: Configuration, findings: Findings) -> None:

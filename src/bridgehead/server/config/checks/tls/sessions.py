@@ -13,10 +13,10 @@ from bridgehead.receive.permissions import CAPABILITY_RIGHTS, capabilities_of
 from bridgehead.receive.settings import AuthMechanism, PermissionGroup, ReceiveConnector
 from bridgehead.routing.settings import OcspMode, SendConnector, SmtpDaneMode, TlsAuthLevel, TlsVersion
 from bridgehead.routing.tls_policy import tls_policy
+from bridgehead.server.config.checks.server import check_pair
 from bridgehead.server.config.positions import KeyPath
 from bridgehead.server.config.problem import Findings, nearest
 from bridgehead.server.config.schema import Configuration
-from bridgehead.server.config.server_checks import check_pair
 
 _OLD = (TlsVersion.TLS_1_0, TlsVersion.TLS_1_1)
 _SHARED = (".protection.outlook.com", "protection.outlook.com", ".google.com")

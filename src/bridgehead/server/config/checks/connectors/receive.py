@@ -7,10 +7,10 @@ from bridgehead.receive import connector_check
 from bridgehead.receive.served_connector import asks_for_certificate
 from bridgehead.receive.settings import AuthMechanism, Grantee, PermissionGroup, ReceiveConnector, Right
 from bridgehead.server.config.bounds import BOUNDS
+from bridgehead.server.config.checks.server import check_host_name, check_pair
 from bridgehead.server.config.positions import KeyPath
 from bridgehead.server.config.problem import Findings
 from bridgehead.server.config.schema import Configuration
-from bridgehead.server.config.server_checks import check_host_name, check_pair
 
 _CREDENTIALS = {
     AuthMechanism.BASIC_AUTH, AuthMechanism.BASIC_AUTH_REQUIRE_TLS, AuthMechanism.SCRAM_SHA_256, AuthMechanism.EXTERNAL,

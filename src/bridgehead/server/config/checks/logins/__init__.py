@@ -1,0 +1,2 @@
+# SPDX-License-Identifier: MIT
+"""Checks of logins: mechanisms, LDAP directories, Kerberos."""
