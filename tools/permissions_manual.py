@@ -4,7 +4,7 @@
 
 from pathlib import Path
 
-from bridgehead.receive.permissions import EFFECT_IF_MISSING, GROUP_RIGHTS, PrincipalKind
+from bridgehead.receive.permissions.rights import EFFECT_IF_MISSING, GROUP_RIGHTS, PrincipalKind
 from bridgehead.receive.settings import PermissionGroup, Right
 
 MANUAL = Path(__file__).parent.parent / "docs" / "reference" / "permissions.md"

@@ -44,13 +44,13 @@ PURE_FILES = frozenset(
         "queues/pressure.py",
         "queues/retry.py",
         "queues/states.py",
-        "receive/connector.py",
-        "receive/connector_check.py",
+        "receive/connectors/selection.py",
+        "receive/connectors/check.py",
         "receive/devices/check.py",
         "receive/devices/policy.py",
-        "receive/header_firewall.py",
+        "receive/permissions/header_firewall.py",
         "receive/logons/lockout.py",
-        "receive/permissions.py",
+        "receive/permissions/rights.py",
     }
 )
 """Files on upper floors that decide without effects."""

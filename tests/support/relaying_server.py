@@ -4,7 +4,7 @@
 python tests/support/relaying_server.py -c CONFIG run
 """
 
-from bridgehead.receive import address_check
+from bridgehead.receive.permissions import addresses as address_check
 from bridgehead.server.main import main
 
 if __name__ == "__main__":

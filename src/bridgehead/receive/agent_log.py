@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Final
 from bridgehead.mail.header import clean_text
 from bridgehead.mail.limits import LOGGED_TEXT
 from bridgehead.mail.reply import Reply
-from bridgehead.receive.permissions import PrincipalKind, is_from_inside
+from bridgehead.receive.permissions.rights import PrincipalKind, is_from_inside
 from bridgehead.receive.transaction import Transaction
 from bridgehead.smtp import replies
 from bridgehead.tracking.agent_log import AgentEvent

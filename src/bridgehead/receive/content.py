@@ -19,7 +19,7 @@ from bridgehead.mail.limits import INLINE_CONTENT_BYTES, SKIPPED_BYTES, STREAM_C
 from bridgehead.mail.priority import PRIORITY_FIELDS, priority_asked
 from bridgehead.mail.reply import Reply
 from bridgehead.queues.store import ContentWriter
-from bridgehead.receive.header_firewall import count_received, hosts_passed, strip_header
+from bridgehead.receive.permissions.header_firewall import count_received, hosts_passed, strip_header
 from bridgehead.receive.settings import Right
 from bridgehead.smtp import replies
 from bridgehead.smtp.content import is_strict

@@ -14,8 +14,8 @@ from bridgehead.mail.trace_fields import date_time, protocol_name, received_fiel
 from bridgehead.queues.store import StoreFault, StoreFull
 from bridgehead.receive import agent_log, refusals
 from bridgehead.receive.content import ContentRules, HeaderDecision, HeaderFacts, IncomingContent
-from bridgehead.receive.permissions import PrincipalKind, is_from_inside
-from bridgehead.receive.sender_check import MessageCheck, SenderCheck, SenderFacts
+from bridgehead.receive.permissions.rights import PrincipalKind, is_from_inside
+from bridgehead.receive.permissions.senders import MessageCheck, SenderCheck, SenderFacts
 from bridgehead.receive.settings import Right
 from bridgehead.receive.transaction import Transaction
 from bridgehead.smtp import replies

@@ -15,7 +15,7 @@ from bridgehead.receive.settings import Right
 from bridgehead.smtp import replies
 
 if TYPE_CHECKING:
-    from bridgehead.receive.served_connector import ServedConnector
+    from bridgehead.receive.connectors.served import ServedConnector
     from bridgehead.receive.session import Session
 
 _LIMITS: Final = {

@@ -19,19 +19,19 @@ from bridgehead.net.own_connections import OwnConnections
 from bridgehead.queues.pressure import BackPressure
 from bridgehead.queues.store import ContentWriter, StoreFault
 from bridgehead.receive.acceptance import Acceptance
-from bridgehead.receive.address_check import AcceptedDomains
-from bridgehead.receive.company import Company
-from bridgehead.receive.connection_limits import ConnectionLimits
-from bridgehead.receive.connector import ReceiveConnectors
-from bridgehead.receive.crowd import SharedAccepting
+from bridgehead.receive.connectors.connection_limits import ConnectionLimits
+from bridgehead.receive.connectors.selection import ReceiveConnectors
+from bridgehead.receive.connectors.served import Certificates, DeviceConnectors, ServedConnector
 from bridgehead.receive.devices.book import DeviceBook
 from bridgehead.receive.devices.devices import DeviceIdentity, Devices
 from bridgehead.receive.implicit_tls import ImplicitTlsDoor
 from bridgehead.receive.logons.authentication import Authenticator
-from bridgehead.receive.sender_exceptions import SenderExceptions
-from bridgehead.receive.served_connector import Certificates, DeviceConnectors, ServedConnector
+from bridgehead.receive.permissions.addresses import AcceptedDomains
+from bridgehead.receive.permissions.sender_exceptions import SenderExceptions
 from bridgehead.receive.session import Session
 from bridgehead.receive.settings import Device, ReceiveConnector
+from bridgehead.receive.workers.company import Company
+from bridgehead.receive.workers.crowd import SharedAccepting
 from bridgehead.smtp import replies
 from bridgehead.tracking.agent_log import NoAgentLog
 from bridgehead.tracking.metrics import Metrics

@@ -20,11 +20,11 @@ from bridgehead.net.proxy_protocol import ProxyProtocolError, ProxyProtocolParse
 from bridgehead.net.tls import certificate_names, tls_reason
 from bridgehead.net.tls_stream import TlsStream
 from bridgehead.receive import agent_log, refusals, session_record
+from bridgehead.receive.connectors.served import partner_of
 from bridgehead.receive.content import ContentRules
 from bridgehead.receive.devices.steps import DEVICE_STEPS
 from bridgehead.receive.logons.logon import Logon
-from bridgehead.receive.permissions import ANONYMOUS, Principal, PrincipalKind
-from bridgehead.receive.served_connector import partner_of
+from bridgehead.receive.permissions.rights import ANONYMOUS, Principal, PrincipalKind
 from bridgehead.receive.settings import Right
 from bridgehead.receive.steps import STEPS
 from bridgehead.receive.transaction import Transaction
@@ -35,7 +35,7 @@ from bridgehead.smtp.server import ServerConnection
 from bridgehead.smtp.states import State
 
 if TYPE_CHECKING:
-    from bridgehead.receive.served_connector import ServedConnector
+    from bridgehead.receive.connectors.served import ServedConnector
     from bridgehead.receive.server import Listener
 
 _PRE_SESSION_SECONDS = 30.0

@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: MIT
 """What each event of a session does: check, decide, take effect, answer. One function for each event.
 
-Decisions about addresses are in `address_check.py`, about logins in `logons`, about content in `content.py`.
+Decisions about addresses are in `permissions`, about logins in `logons`, about content in `content.py`.
 """
 
 import logging
@@ -14,9 +14,10 @@ from bridgehead.mail.address import Mailbox
 from bridgehead.mail.envelope import EnvelopeRecipient
 from bridgehead.mail.reply import Reply
 from bridgehead.net.certificates.pairs import CertificateError
-from bridgehead.receive import address_check, agent_log, message
+from bridgehead.receive import agent_log, message
 from bridgehead.receive.logons.logon import Logon
-from bridgehead.receive.permissions import PrincipalKind, is_from_inside
+from bridgehead.receive.permissions import addresses as address_check
+from bridgehead.receive.permissions.rights import PrincipalKind, is_from_inside
 from bridgehead.receive.transaction import Transaction
 from bridgehead.smtp import replies
 from bridgehead.smtp.events import (

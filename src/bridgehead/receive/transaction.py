@@ -3,7 +3,7 @@
 
 from bridgehead.mail.envelope import EnvelopeRecipient
 from bridgehead.receive.content import IncomingContent
-from bridgehead.receive.sender_check import MessageCheck
+from bridgehead.receive.permissions.senders import MessageCheck
 from bridgehead.smtp.events import Mail
 from bridgehead.tracking.pipeline_tracing import Incoming
 

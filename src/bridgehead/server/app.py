@@ -35,11 +35,11 @@ from bridgehead.net.signatures import check_signature
 from bridgehead.queues.pressure import BackPressure
 from bridgehead.queues.safety_net.net import FLUSH_SECONDS
 from bridgehead.receive.acceptance import Acceptance
-from bridgehead.receive.company import Company
 from bridgehead.receive.directories.directory import SubmissionDirectory
-from bridgehead.receive.sender_exceptions import SenderExceptions
+from bridgehead.receive.permissions.sender_exceptions import SenderExceptions
 from bridgehead.receive.server import ReceiveServer, ReceiveServices
 from bridgehead.receive.settings import ReceiveConnector
+from bridgehead.receive.workers.company import Company
 from bridgehead.server.api_process import ApiProcess
 from bridgehead.server.config.checks.files import certificate_pairs
 from bridgehead.server.config.load import Loaded

@@ -28,8 +28,8 @@ from bridgehead.net.certificates.pairs import chain_words
 from bridgehead.net.dns.resolver import Resolver, system_servers
 from bridgehead.queues.settings import QueueSettings
 from bridgehead.queues.store import QueuedItem, QueueKind, QueueState
-from bridgehead.receive.connector import ReceiveConnectors
-from bridgehead.receive.permissions import rights_of, session_principal
+from bridgehead.receive.connectors.selection import ReceiveConnectors
+from bridgehead.receive.permissions.rights import rights_of, session_principal
 from bridgehead.receive.settings import ReceiveConnector
 from bridgehead.routing.next_hop import DeliveryType, NextHop
 from bridgehead.routing.settings import SendConnector, SmartHostAuthMechanism, TlsAuthLevel

@@ -17,7 +17,7 @@ from bridgehead.delivery.resubmission import Resubmissions
 from bridgehead.directory.lookup import DirectoryUnavailable
 from bridgehead.monitoring.watch import Watch
 from bridgehead.queues.store import ItemFilter, Problem, QueuedItem, QueueKind, QueueState, QueueSummary
-from bridgehead.receive.sender_exceptions import SenderExceptions
+from bridgehead.receive.permissions.sender_exceptions import SenderExceptions
 from bridgehead.server.config.check import load_checked
 from bridgehead.server.config.checks.files import certificate_pairs
 from bridgehead.server.config.problem import ConfigurationError

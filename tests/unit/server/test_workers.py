@@ -19,7 +19,7 @@ from bridgehead.admin.queue import joining
 from bridgehead.admin.queue.queues import QueueView
 from bridgehead.admin.tls.tls_policy import HostPolicyView, TlsPolicyView
 from bridgehead.mail.units import UNLIMITED
-from bridgehead.receive.crowd import Crowd
+from bridgehead.receive.workers.crowd import Crowd
 from bridgehead.server.config.default import default
 from bridgehead.server.workers.asking import Asked
 from bridgehead.server.workers.elsewhere import Elsewhere, Trouble

@@ -29,9 +29,9 @@ from bridgehead.admin.probe.steps import Verdict, worst
 from bridgehead.admin.probe.vantage import is_loopback_only
 from bridgehead.mail.units import UNLIMITED
 from bridgehead.net.certificates.pairs import CertificateError
-from bridgehead.receive.connector import is_internet_facing, is_protected
+from bridgehead.receive.connectors.selection import is_internet_facing, is_protected
 from bridgehead.receive.devices.devices import is_known_on
-from bridgehead.receive.permissions import PrincipalKind
+from bridgehead.receive.permissions.rights import PrincipalKind
 from bridgehead.receive.settings import (
     AuthMechanism,
     Device,

@@ -17,12 +17,12 @@ from bridgehead.mail.header import clean_text
 from bridgehead.mail.reply import Reply
 from bridgehead.mail.units import ByteSize
 from bridgehead.net.ip_range import Binding, RangeError, parse_binding, parse_ip
-from bridgehead.receive.address_check import check_recipient, check_sender, with_domain
-from bridgehead.receive.connector import ReceiveConnectors
+from bridgehead.receive.connectors.selection import ReceiveConnectors
 from bridgehead.receive.devices.devices import DeviceIdentity, Devices, settings_for
 from bridgehead.receive.devices.policy import DeviceCheck, decide_path
 from bridgehead.receive.logons.authentication import principal_of
-from bridgehead.receive.permissions import Principal, explain, is_from_inside, rights_of, session_principal
+from bridgehead.receive.permissions.addresses import check_recipient, check_sender, with_domain
+from bridgehead.receive.permissions.rights import Principal, explain, is_from_inside, rights_of, session_principal
 from bridgehead.receive.settings import Device, ReceiveConnector, Right
 from bridgehead.routing.accepted_domain import AcceptedDomains
 from bridgehead.routing.connector_selection import ConnectorSelection, Outcome

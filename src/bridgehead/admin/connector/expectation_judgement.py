@@ -18,7 +18,7 @@ from bridgehead.admin.probe.steps import StepBuilder
 from bridgehead.mail.reply import Reply
 from bridgehead.mail.units import ByteSize
 from bridgehead.net.ip_range import parse_binding, parse_ip
-from bridgehead.receive.connector import ReceiveConnectors
+from bridgehead.receive.connectors.selection import ReceiveConnectors
 from bridgehead.receive.settings import ReceiveConnector
 from bridgehead.routing.settings import SendConnector
 from bridgehead.routing.tls_policy import TlsUse, name_matches, tls_policy

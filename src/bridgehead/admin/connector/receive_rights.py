@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: MIT
 """Which classes of clients meet a receive connector, and what each may do there, in plain words.
 
-Rights come from `receive.permissions`, the code that decides for sessions.
+Rights come from `receive.permissions.rights`, the code that decides for sessions.
 """
 
 from collections.abc import Sequence
@@ -10,10 +10,11 @@ from typing import Final
 import msgspec
 
 from bridgehead.mail.address import Mailbox
-from bridgehead.receive.address_check import check_recipient
-from bridgehead.receive.connector import is_protected
+from bridgehead.receive.connectors.selection import is_protected
+from bridgehead.receive.connectors.served import asks_for_certificate
 from bridgehead.receive.logons.authentication import mechanisms
-from bridgehead.receive.permissions import (
+from bridgehead.receive.permissions.addresses import check_recipient
+from bridgehead.receive.permissions.rights import (
     ALL_RIGHTS,
     ANONYMOUS,
     EXTERNALLY_SECURED,
@@ -24,7 +25,6 @@ from bridgehead.receive.permissions import (
     rights_of,
     session_principal,
 )
-from bridgehead.receive.served_connector import asks_for_certificate
 from bridgehead.receive.settings import ReceiveConnector, Right
 from bridgehead.routing.accepted_domain import AcceptedDomains
 from bridgehead.routing.settings import AcceptedDomain

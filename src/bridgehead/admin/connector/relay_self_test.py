@@ -28,10 +28,10 @@ from bridgehead.net.ip_range import parse_binding
 from bridgehead.net.own_connections import Announce
 from bridgehead.net.smtp_client import ConnectionLost, SmtpClient, TlsFailed
 from bridgehead.net.tls import ClientContexts, ClientTls
-from bridgehead.receive.address_check import check_recipient, check_sender, with_domain
-from bridgehead.receive.connector import ReceiveConnectors
+from bridgehead.receive.connectors.selection import ReceiveConnectors
 from bridgehead.receive.devices.devices import Devices
-from bridgehead.receive.permissions import rights_of, session_principal
+from bridgehead.receive.permissions.addresses import check_recipient, check_sender, with_domain
+from bridgehead.receive.permissions.rights import rights_of, session_principal
 from bridgehead.receive.settings import MessageRateSource, ReceiveConnector, Right
 from bridgehead.routing.settings import DomainType
 from bridgehead.smtp.client_events import HelloDone

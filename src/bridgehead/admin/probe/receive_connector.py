@@ -21,9 +21,9 @@ from bridgehead.net.dialer import shown
 from bridgehead.net.ip_range import Binding, parse_binding
 from bridgehead.net.smtp_client import ConnectionLost, SmtpClient, TlsFailed
 from bridgehead.net.tls import ClientContexts, ClientTls
-from bridgehead.receive.address_check import check_recipient, check_sender
-from bridgehead.receive.permissions import rights_of, session_principal
-from bridgehead.receive.served_connector import ServedConnector
+from bridgehead.receive.connectors.served import ServedConnector
+from bridgehead.receive.permissions.addresses import check_recipient, check_sender
+from bridgehead.receive.permissions.rights import rights_of, session_principal
 from bridgehead.receive.settings import AuthMechanism, ReceiveConnector
 from bridgehead.routing.tls_policy import name_matches
 from bridgehead.smtp.client_events import HelloDone, Refused, TlsRefused

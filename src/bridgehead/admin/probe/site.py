@@ -26,8 +26,8 @@ from bridgehead.net.clock import Clock
 from bridgehead.net.dns.resolver import system_servers
 from bridgehead.net.ip_range import parse_binding
 from bridgehead.net.own_connections import OwnConnections
+from bridgehead.receive.connectors.served import server_tls
 from bridgehead.receive.logons.ldap.settings import LdapSettings
-from bridgehead.receive.served_connector import server_tls
 from bridgehead.receive.settings import Device, ReceiveConnector, SenderException
 from bridgehead.routing.accepted_domain import AcceptedDomains
 from bridgehead.routing.settings import AcceptedDomain, ForeignConnector, MailboxStore, SendConnector

@@ -13,7 +13,7 @@ import msgspec
 
 from bridgehead.net.dialer import is_local_address
 from bridgehead.net.ip_range import Binding, IPAddress, IPRange, parse_binding, parse_ip, parse_range
-from bridgehead.receive.connector import ReceiveConnectors
+from bridgehead.receive.connectors.selection import ReceiveConnectors
 from bridgehead.receive.devices.devices import Devices
 from bridgehead.receive.settings import Device, ReceiveConnector
 

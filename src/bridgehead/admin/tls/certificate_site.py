@@ -11,7 +11,7 @@ from bridgehead.net.certificates.folder import CertificateFolder
 from bridgehead.net.certificates.pairs import CertificateError, CertificatePair
 from bridgehead.net.certificates.store import KnownCertificate, ServerTls, choose
 from bridgehead.net.ip_range import parse_binding
-from bridgehead.receive.served_connector import server_tls
+from bridgehead.receive.connectors.served import server_tls
 from bridgehead.receive.settings import AuthMechanism, ReceiveConnector
 from bridgehead.routing.settings import SendConnector
 

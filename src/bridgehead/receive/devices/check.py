@@ -11,7 +11,7 @@ from typing import NamedTuple
 
 from bridgehead.mail.address import AddressError, parse_domain, parse_mailbox
 from bridgehead.net.ip_range import IPRange, RangeError, parse_range
-from bridgehead.receive.permissions import grant_key
+from bridgehead.receive.permissions.rights import grant_key
 from bridgehead.receive.settings import Device, DeviceTls
 
 NAME_CHARACTERS = 64

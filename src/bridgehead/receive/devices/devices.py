@@ -13,9 +13,9 @@ import msgspec
 
 from bridgehead.mail.address import Mailbox, parse_mailbox
 from bridgehead.net.ip_range import IPRange, parse_ip, parse_range
+from bridgehead.receive.connectors.message_rate import MessageRate
 from bridgehead.receive.devices.book import DeviceUse
-from bridgehead.receive.message_rate import MessageRate
-from bridgehead.receive.permissions import Principal, PrincipalKind, grant_key, is_granted
+from bridgehead.receive.permissions.rights import Principal, PrincipalKind, grant_key, is_granted
 from bridgehead.receive.settings import (
     AuthMechanism,
     Device,

@@ -15,7 +15,7 @@ from bridgehead.mail.limits import AUTHOR_PHRASE_BYTES, LOGGED_TEXT
 from bridgehead.mail.reply import Reply
 from bridgehead.receive.content import HeaderDecision
 from bridgehead.receive.devices.devices import DeviceIdentity
-from bridgehead.receive.sender_check import check_faults, fault_field
+from bridgehead.receive.permissions.senders import check_faults, fault_field
 from bridgehead.receive.settings import NonCompliantSenderPolicy, SignedContent
 from bridgehead.smtp import replies
 

@@ -7,8 +7,8 @@ import msgspec
 
 from bridgehead.mail.reply import Reply
 from bridgehead.receive import agent_log, steps
-from bridgehead.receive.address_check import with_domain
 from bridgehead.receive.devices.policy import DeviceCheck, decide_path
+from bridgehead.receive.permissions.addresses import with_domain
 from bridgehead.smtp import replies
 from bridgehead.smtp.events import Mail, Rcpt
 

@@ -29,8 +29,8 @@ from bridgehead.net.clock import Clock
 from bridgehead.queues.pressure import BackPressure
 from bridgehead.queues.store import ContentWriter, StoreFault
 from bridgehead.receive.acceptance import Acceptance
+from bridgehead.receive.connectors.message_rate import SlidingWindows
 from bridgehead.receive.directories.file import Arrival, BadSubmission, Reader, Submission
-from bridgehead.receive.message_rate import SlidingWindows
 from bridgehead.tracking.events import EventId, TrackingEvent, event_for
 from bridgehead.tracking.ports import Tracker
 

@@ -17,7 +17,7 @@ from bridgehead.receive.directories.file import (
     open_file,
     originator,
 )
-from bridgehead.receive.header_firewall import strip_header
+from bridgehead.receive.permissions.header_firewall import strip_header
 
 CONNECTOR = "Pickup"
 

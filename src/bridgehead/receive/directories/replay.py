@@ -14,7 +14,7 @@ from bridgehead.mail.header import HeaderBlock, clean_text
 from bridgehead.mail.reply import Reply
 from bridgehead.net.ip_range import normalise_ip
 from bridgehead.receive.directories.file import Arrival, BadSubmission, Submission, make_submission, open_file
-from bridgehead.receive.header_firewall import strip_for_sending
+from bridgehead.receive.permissions.header_firewall import strip_for_sending
 from bridgehead.smtp import replies
 from bridgehead.smtp.commands import parse_mail, parse_rcpt
 from bridgehead.smtp.events import Mail, Rcpt

@@ -25,7 +25,7 @@ from bridgehead.receive.logons.ldap.logins import Verdict
 from bridgehead.receive.logons.ldap.servers import LoginsUnavailable
 from bridgehead.receive.logons.lockout import LockoutTable
 from bridgehead.receive.logons.ntlm import EitherContext, NtlmContext
-from bridgehead.receive.permissions import Principal, PrincipalKind, grant_key, rights_of
+from bridgehead.receive.permissions.rights import Principal, PrincipalKind, grant_key, rights_of
 from bridgehead.receive.settings import AuthMechanism, ExtendedProtectionPolicy, ReceiveConnector, Right
 from bridgehead.smtp import replies
 from bridgehead.smtp.sasl import (

@@ -14,7 +14,7 @@ from bridgehead.admin.health.metrics import ProcessFacts
 from bridgehead.admin.health.pressure import PressureFacts
 from bridgehead.monitoring.rules import Peer, Verdict
 from bridgehead.queues.store import QueueOverview, QueueStatus
-from bridgehead.receive.connector import ReceiveConnectors
+from bridgehead.receive.connectors.selection import ReceiveConnectors
 from bridgehead.routing.next_hop import DeliveryType
 from bridgehead.server.api_process import ApiProcess
 from bridgehead.server.config.checks.files import certificate_pairs

@@ -11,7 +11,7 @@ import socket
 import sys
 
 from bridgehead.net.ip_range import Binding, parse_binding
-from bridgehead.receive.company import Company
+from bridgehead.receive.workers.company import Company
 from bridgehead.server.app import Application
 from bridgehead.server.early_sockets import EarlySockets
 from bridgehead.server.process import CANNOT_START, log, run_loop, stop_on_signals

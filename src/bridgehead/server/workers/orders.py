@@ -11,9 +11,9 @@ from typing import BinaryIO, Final
 import msgspec
 
 from bridgehead.net.ip_range import Binding, parse_binding
-from bridgehead.receive.company import CompanyMemory
-from bridgehead.receive.connector import ReceiveConnectors
+from bridgehead.receive.connectors.selection import ReceiveConnectors
 from bridgehead.receive.settings import ReceiveConnector
+from bridgehead.receive.workers.company import CompanyMemory
 from bridgehead.server.config.load import Loaded
 from bridgehead.server.workers.place import Place
 

@@ -72,7 +72,7 @@ class Place(msgspec.Struct, frozen=True):
         """The configuration with this worker's part of what is limited for the whole server.
 
         Divided is what protects next hops, disks and memory. What clients may do stays whole: workers tell each other
-        what they count of them (`receive/company.py`).
+        what they count of them (`receive/workers/company.py`).
         """
         if self.is_alone:
             return loaded

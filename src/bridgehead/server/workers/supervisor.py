@@ -32,9 +32,9 @@ from bridgehead.net.clock import SystemClock
 from bridgehead.net.ip_range import Binding
 from bridgehead.queues import shards
 from bridgehead.queues.numbers import ALL_NUMBERS, Numbers
-from bridgehead.receive.company import CompanyKeeper, make_memory
-from bridgehead.receive.connector import ReceiveConnectors
+from bridgehead.receive.connectors.selection import ReceiveConnectors
 from bridgehead.receive.server import bind_sockets
+from bridgehead.receive.workers.company import CompanyKeeper, make_memory
 from bridgehead.server.api_process import ApiProcess
 from bridgehead.server.config.check import load_checked
 from bridgehead.server.config.load import Loaded

@@ -4,11 +4,11 @@
 import pytest
 
 from bridgehead.mail.address import parse_mailbox
-from bridgehead.receive.address_check import check_sender
 from bridgehead.receive.devices.book import CAPACITY, BookState, DeviceBook
 from bridgehead.receive.devices.check import check
 from bridgehead.receive.devices.devices import Devices, settings_for
-from bridgehead.receive.permissions import explain, is_from_inside, rights_of
+from bridgehead.receive.permissions.addresses import check_sender
+from bridgehead.receive.permissions.rights import explain, is_from_inside, rights_of
 from bridgehead.receive.settings import (
     AuthMechanism,
     Device,

@@ -7,7 +7,7 @@ from bridgehead.mail.address import NULL, Mailbox, parse_mailbox
 from bridgehead.receive.content import HeaderDecision
 from bridgehead.receive.devices.devices import DeviceIdentity
 from bridgehead.receive.devices.policy import DeviceCheck, decide_path
-from bridgehead.receive.sender_check import FAULT_FIELD
+from bridgehead.receive.permissions.senders import FAULT_FIELD
 from bridgehead.receive.settings import Device, NonCompliantSenderPolicy, SignedContent
 from bridgehead.smtp import replies
 

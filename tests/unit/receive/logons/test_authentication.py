@@ -12,7 +12,7 @@ from bridgehead.mail.secret import Secret
 from bridgehead.receive.logons.authentication import Authenticator, Channel, LogonFailures, mechanisms
 from bridgehead.receive.logons.lockout import LockoutTable
 from bridgehead.receive.logons.settings import LockoutSettings
-from bridgehead.receive.permissions import PrincipalKind
+from bridgehead.receive.permissions.rights import PrincipalKind
 from bridgehead.receive.settings import AuthMechanism, PermissionGroup, ReceiveConnector
 from bridgehead.smtp import replies
 from bridgehead.smtp.sasl import External, Login, Plain, ScramSha256, Success, VerifyPassword

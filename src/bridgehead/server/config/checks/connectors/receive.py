@@ -1,10 +1,10 @@
 # SPDX-License-Identifier: MIT
-"""Checks of receive connectors beyond `receive.connector_check`: what concerns other tables, and warnings."""
+"""Checks of receive connectors beyond `receive.connectors.check`: what concerns other tables, and warnings."""
 
 from bridgehead.mail.address import domain_key
 from bridgehead.net.ip_range import RangeError, is_wide, parse_binding, parse_range
-from bridgehead.receive import connector_check
-from bridgehead.receive.served_connector import asks_for_certificate
+from bridgehead.receive.connectors import check as connector_check
+from bridgehead.receive.connectors.served import asks_for_certificate
 from bridgehead.receive.settings import AuthMechanism, Grantee, PermissionGroup, ReceiveConnector, Right
 from bridgehead.server.config.bounds import BOUNDS
 from bridgehead.server.config.checks.server import check_host_name, check_pair

@@ -9,7 +9,7 @@ from bridgehead.net.certificates.pairs import CertificateError, set_versions
 from bridgehead.net.dns.resolver import system_servers
 from bridgehead.net.dns.secure_resolver import is_believed
 from bridgehead.net.stapling import MISSING_LIBRARY, has_library
-from bridgehead.receive.permissions import CAPABILITY_RIGHTS, capabilities_of
+from bridgehead.receive.permissions.rights import CAPABILITY_RIGHTS, capabilities_of
 from bridgehead.receive.settings import AuthMechanism, PermissionGroup, ReceiveConnector
 from bridgehead.routing.settings import OcspMode, SendConnector, SmtpDaneMode, TlsAuthLevel, TlsVersion
 from bridgehead.routing.tls_policy import tls_policy

@@ -12,11 +12,17 @@ from bridgehead.mail.units import UNLIMITED
 from bridgehead.net.certificates.pairs import ContextOptions
 from bridgehead.net.certificates.store import ServerTls
 from bridgehead.net.ip_range import Binding, parse_binding
-from bridgehead.receive.connector import is_protected
+from bridgehead.receive.connectors.message_rate import MessageRate
+from bridgehead.receive.connectors.selection import is_protected
 from bridgehead.receive.devices.devices import DeviceIdentity, Devices, settings_for
 from bridgehead.receive.logons.authentication import mechanisms as auth_mechanisms
-from bridgehead.receive.message_rate import MessageRate
-from bridgehead.receive.permissions import Principal, PrincipalKind, capabilities_of, rights_of, session_principal
+from bridgehead.receive.permissions.rights import (
+    Principal,
+    PrincipalKind,
+    capabilities_of,
+    rights_of,
+    session_principal,
+)
 from bridgehead.receive.settings import AuthMechanism, ReceiveConnector, Right, SizeMode
 from bridgehead.routing.settings import ProtocolLoggingLevel
 from bridgehead.routing.tls_policy import name_matches

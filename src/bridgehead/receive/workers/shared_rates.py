@@ -6,7 +6,7 @@ from typing import Final
 
 from bridgehead.net.shared_journal import SharedJournal
 from bridgehead.net.shared_slots import KEY_BYTES, key_of
-from bridgehead.receive.message_rate import SlidingWindows
+from bridgehead.receive.connectors.message_rate import SlidingWindows
 
 _TIME: Final = struct.Struct("=d")
 RECORD_OCTETS: Final = KEY_BYTES + _TIME.size

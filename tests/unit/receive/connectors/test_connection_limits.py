@@ -5,7 +5,7 @@ import pytest
 
 from bridgehead.mail.units import Count
 from bridgehead.net.shared_slots import SharedSlots
-from bridgehead.receive.connection_limits import ConnectionLimits
+from bridgehead.receive.connectors.connection_limits import ConnectionLimits
 from bridgehead.receive.settings import ReceiveConnector
 from bridgehead.smtp import replies
 

@@ -2,7 +2,7 @@
 import pytest
 
 from bridgehead.mail.address import NULL, parse_mailbox
-from bridgehead.receive.permissions import (
+from bridgehead.receive.permissions.rights import (
     ALL_RIGHTS,
     ANONYMOUS,
     EXTERNALLY_SECURED,

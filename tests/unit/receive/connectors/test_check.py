@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 
 from bridgehead.mail.units import Duration
-from bridgehead.receive.connector import check
+from bridgehead.receive.connectors.selection import check
 from bridgehead.receive.settings import AuthMechanism, PermissionGroup, ReceiveConnector
 
 

@@ -13,7 +13,7 @@ from bridgehead.mail.address import AddressError, Mailbox, parse_mailbox
 from bridgehead.mail.author import Author, FromFault
 from bridgehead.mail.header import HeaderBlock, first_address
 from bridgehead.mail.reply import Reply
-from bridgehead.receive.permissions import Principal, PrincipalKind
+from bridgehead.receive.permissions.rights import Principal, PrincipalKind
 from bridgehead.receive.settings import ReceiveConnector, Right
 from bridgehead.routing.settings import AcceptedDomain, DomainType
 from bridgehead.smtp import replies

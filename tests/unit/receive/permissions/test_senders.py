@@ -13,10 +13,10 @@ from bridgehead.mail.address import NULL, Mailbox, parse_mailbox
 from bridgehead.mail.reply import Reply
 from bridgehead.msgauth.dkim.canonical import BodyCanonicalizer, relaxed_field
 from bridgehead.net.signatures import check_signature
-from bridgehead.receive.connector import is_internet_facing
-from bridgehead.receive.permissions import ANONYMOUS, EXTERNALLY_SECURED, Principal, PrincipalKind
-from bridgehead.receive.sender_check import FAULT_FIELD, SenderCheck, SenderFacts
-from bridgehead.receive.sender_exceptions import SenderExceptions
+from bridgehead.receive.connectors.selection import is_internet_facing
+from bridgehead.receive.permissions.rights import ANONYMOUS, EXTERNALLY_SECURED, Principal, PrincipalKind
+from bridgehead.receive.permissions.sender_exceptions import SenderExceptions
+from bridgehead.receive.permissions.senders import FAULT_FIELD, SenderCheck, SenderFacts
 from bridgehead.receive.settings import NonCompliantSenderPolicy, ReceiveConnector, Right, SenderException
 from bridgehead.routing.accepted_domain import AcceptedDomains
 from bridgehead.routing.settings import AcceptedDomain

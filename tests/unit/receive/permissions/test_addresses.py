@@ -9,14 +9,14 @@ from bridgehead.mail.address import NULL, Mailbox, parse_mailbox
 from bridgehead.mail.author import read_author
 from bridgehead.mail.header import HeaderBlock
 from bridgehead.mail.reply import Reply
-from bridgehead.receive.address_check import (
+from bridgehead.receive.permissions.addresses import (
     check_header_from,
     check_recipient,
     check_sender,
     own_address,
     with_domain,
 )
-from bridgehead.receive.permissions import (
+from bridgehead.receive.permissions.rights import (
     ANONYMOUS,
     EXTERNALLY_SECURED,
     Principal,

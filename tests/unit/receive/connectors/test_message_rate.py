@@ -4,9 +4,9 @@ import pytest
 from bridgehead.mail.limits import TOLD_MESSAGES
 from bridgehead.mail.units import UNLIMITED, Count
 from bridgehead.net.shared_journal import SharedJournal
-from bridgehead.receive.message_rate import MessageRate, SlidingWindows
+from bridgehead.receive.connectors.message_rate import MessageRate, SlidingWindows
 from bridgehead.receive.settings import MessageRateSource, ReceiveConnector
-from bridgehead.receive.shared_rates import RECORD_OCTETS, SharedRates
+from bridgehead.receive.workers.shared_rates import RECORD_OCTETS, SharedRates
 from support.in_turn import InTurn
 
 

@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: MIT
 import pytest
 
-from bridgehead.receive.header_firewall import count_received, strip_for_sending, strip_header
-from bridgehead.receive.permissions import ALL_RIGHTS
+from bridgehead.receive.permissions.header_firewall import count_received, strip_for_sending, strip_header
+from bridgehead.receive.permissions.rights import ALL_RIGHTS
 from bridgehead.receive.settings import Right
 
 TRACE = b"Received: from a by b\r\n\twith SMTP; now\r\nResent-From: x@y\r\n"

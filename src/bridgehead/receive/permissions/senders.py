@@ -19,10 +19,10 @@ from bridgehead.msgauth.dkim.verify import CheckSignature, DkimVerifier
 from bridgehead.msgauth.dmarc import DmarcVerdict, check_dmarc
 from bridgehead.msgauth.lookup import AuthenticationLookup
 from bridgehead.msgauth.spf import SpfVerdict, check_spf
-from bridgehead.receive.address_check import AcceptedDomains, check_header_from, own_address
 from bridgehead.receive.content import HeaderDecision
-from bridgehead.receive.permissions import Principal, PrincipalKind
-from bridgehead.receive.sender_exceptions import SenderExceptions
+from bridgehead.receive.permissions.addresses import AcceptedDomains, check_header_from, own_address
+from bridgehead.receive.permissions.rights import Principal, PrincipalKind
+from bridgehead.receive.permissions.sender_exceptions import SenderExceptions
 from bridgehead.receive.settings import NonCompliantSenderPolicy, Right
 from bridgehead.smtp import replies
 

@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: MIT
 import pytest
 
-from bridgehead.receive.connector import ReceiveConnectors
+from bridgehead.receive.connectors.selection import ReceiveConnectors
 from bridgehead.receive.settings import ReceiveConnector
 
 DEFAULT = ReceiveConnector(name="Default", bindings=["0.0.0.0:25", "[::]:25"])

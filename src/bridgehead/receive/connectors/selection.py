@@ -3,7 +3,7 @@
 
 Exchange's rule: of the connectors listening where the client arrived, the one whose range around the client's
 address is smallest. A binding to the very address comes before one to all addresses. Only addresses decide, never
-names. What a connector then allows is `permissions.py`; whether a set of connectors is sound, `connector_check.py`.
+names. What a connector then allows is `permissions`; whether a set of connectors is sound, `check.py`.
 """
 
 from collections.abc import Callable, Sequence
@@ -13,7 +13,7 @@ from typing import NamedTuple
 import msgspec
 
 from bridgehead.net.ip_range import Binding, IPAddress, IPRange, normalise_ip, parse_binding, parse_ip, parse_range
-from bridgehead.receive.connector_check import check
+from bridgehead.receive.connectors.check import check
 from bridgehead.receive.settings import ReceiveConnector
 
 __all__ = ["Match", "Mismatch", "ReceiveConnectors", "check", "normalise_ip", "parse_binding", "parse_range"]

@@ -9,10 +9,10 @@ import msgspec
 from bridgehead.mail.limits import TOLD_FAILURES, TOLD_MESSAGES
 from bridgehead.net.shared_journal import SharedJournal
 from bridgehead.net.shared_slots import SharedSlots
-from bridgehead.receive import shared_rates
-from bridgehead.receive.crowd import Crowd
 from bridgehead.receive.logons import shared_lockout
-from bridgehead.receive.shared_rates import SharedRates
+from bridgehead.receive.workers import shared_rates
+from bridgehead.receive.workers.crowd import Crowd
+from bridgehead.receive.workers.shared_rates import SharedRates
 
 
 class CompanyMemory(msgspec.Struct, frozen=True):
