@@ -122,6 +122,32 @@ def test_a_collector_that_is_away_is_counted_and_logged_once(make_server: MakeSe
     assert f"numbers are exported to http://127.0.0.1:{gone} again" in server.stderr()
 
 
+def test_a_reload_begins_moves_and_ends_the_export(make_server: MakeServer) -> None:
+    server = make_server().start()
+
+    def export_to(port: int) -> None:
+        monitoring = {"otlp_endpoint": f"http://127.0.0.1:{port}", "otlp_interval": 1} if port else {}
+        server.configure({**server.settings, "monitoring": monitoring})
+        server.reload()
+
+    with WebhookReceiver() as first, WebhookReceiver() as second:
+        export_to(first.port)
+        wait_until(lambda: first.posted, 30, "an export")
+        export_to(second.port)
+        before = len(first.posted)
+        wait_until(lambda: len(second.posted) >= 2, 30, "two exports")
+        assert len(first.posted) == before
+        export_to(0)
+        assert "bridgehead.admin.telemetry" not in running_programs(server)
+
+
+def running_programs(server: Server) -> str:
+    """Command lines of the server's own processes."""
+    pid = server.ask("status")["pid"]
+    children = Path(f"/proc/{pid}/task/{pid}/children").read_text().split()
+    return " ".join(Path(f"/proc/{one}/cmdline").read_text().replace("\0", " ") for one in children)
+
+
 def test_a_collector_that_never_answers_holds_up_nobody(make_server: MakeServer) -> None:
     with socket.create_server(("127.0.0.1", 0)) as silent:
         monitoring = {"otlp_endpoint": f"http://127.0.0.1:{silent.getsockname()[1]}", "otlp_interval": 1}

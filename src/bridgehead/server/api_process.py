@@ -4,7 +4,8 @@
 Its listening sockets are ours, so that callers find somebody to wait for whether it runs or not. It gets our account,
 since it is started after we took it, and a lower priority, which it takes itself. Its standard input is a pipe that
 closes with us, however we end. When nobody has asked for a while it ends, and the sockets are watched again; where a
-socket for scrapers and probes is open, whose patience is short, it runs from the start and stays (ADR 13).
+socket for scrapers and probes is open, whose patience is short, it runs from the start and stays (ADR 13). Where its
+terms change it is started anew, with sockets that are open by then.
 """
 
 import asyncio
@@ -15,7 +16,7 @@ import time
 from asyncio.subprocess import DEVNULL, PIPE, Process
 from collections.abc import Callable
 from pathlib import Path
-from typing import Final
+from typing import Final, NamedTuple
 
 import msgspec
 
@@ -37,27 +38,47 @@ _STOP_SECONDS: Final = 10.0
 _BACKLOG: Final = 128
 
 
+class Terms(msgspec.Struct, frozen=True, kw_only=True):
+    """What the configuration says of the interface.
+
+    Attributes:
+        settings: the `[api]` table.
+        administrators_file: logins and tokens.
+        certificate: of TLS over TCP.
+        probe_listen: address and port for scrapers and probes, "" for none.
+    """
+
+    settings: ApiSettings
+    administrators_file: Path
+    certificate: CertificatePair
+    probe_listen: str = ""
+
+
+class Prepared(NamedTuple):
+    """Terms, and the listening TCP sockets that go with them."""
+
+    terms: Terms
+    tcp: socket.socket | None
+    probe: socket.socket | None
+
+
 class ApiProcess:
     """Starts the process and keeps it running.
 
     Args:
-        settings: the `[api]` table.
+        terms: to begin with.
         path: of the Unix socket that commands and other local callers use.
         channel: path of the internal channel's socket.
-        administrators_file: logins and tokens.
-        certificate: of TLS over TCP.
         command: program and arguments.
         clock: seconds, monotonic.
         idle_seconds: without a connection, after which the process ends.
     """
 
     def __init__(
-        self, settings: ApiSettings, path: Path, channel: Path, administrators_file: Path, certificate: CertificatePair,
-        command: tuple[str, ...] = _COMMAND, clock: Callable[[], float] = time.monotonic,
-        idle_seconds: float = API_PROCESS_IDLE_SECONDS,
+        self, terms: Terms, path: Path, channel: Path, command: tuple[str, ...] = _COMMAND,
+        clock: Callable[[], float] = time.monotonic, idle_seconds: float = API_PROCESS_IDLE_SECONDS,
     ) -> None:  # fmt: skip
-        self._settings, self._path, self._channel = settings, path, channel
-        self._administrators_file, self._certificate = administrators_file, certificate
+        self._terms, self._path, self._channel = terms, path, channel
         self._command, self._clock, self._idle_seconds = command, clock, idle_seconds
         self._tcp: socket.socket | None = None
         self._probe: socket.socket | None = None
@@ -78,19 +99,65 @@ class ApiProcess:
         Raises AdminFault, OSError, and CertificateError where TLS over TCP would not work.
         """
         if tcp is not None:
-            make_server_context(self._certificate)
+            make_server_context(self._terms.certificate)
         self._tcp, self._probe = tcp, probe
-        self._listener = LocalListener(self._path, _socket_mode(self._settings))
+        self._listener = LocalListener(self._path, _socket_mode(self._terms.settings))
 
     def start(self) -> None:
         """Start the process when somebody connects, and again whenever it fails, until `stop`."""
         self._task = asyncio.get_running_loop().create_task(self._keep_running())
+
+    def prepare(self, terms: Terms) -> Prepared:
+        """Open what other terms need and is not open. Raises OSError, CertificateError; all is as before then."""
+        former = self._terms
+        if terms.settings.binding and terms != former:
+            make_server_context(terms.certificate)
+        tcp, probe = self._tcp, self._probe
+        if terms.settings.binding != former.settings.binding:
+            tcp = bind("api.binding", terms.settings.binding)
+        if terms.probe_listen != former.probe_listen:
+            try:
+                probe = bind("monitoring.probe_listen", terms.probe_listen)
+            except OSError:
+                if tcp is not None and tcp is not self._tcp:
+                    tcp.close()
+                raise
+        return Prepared(terms, tcp, probe)
+
+    def use(self, prepared: Prepared) -> None:
+        """Go on with other terms. Callers that are being answered get their answer first, those to come wait in the
+        sockets."""
+        if prepared.terms == self._terms:
+            return
+        for former, kept in ((self._tcp, prepared.tcp), (self._probe, prepared.probe)):
+            if former is not None and former is not kept:
+                former.close()
+        self._terms, self._tcp, self._probe = prepared
+        assert self._listener is not None
+        self._listener.permit(_socket_mode(self._terms.settings))
+        if self._task is not None:
+            self._task = asyncio.get_running_loop().create_task(self._start_anew(self._task))
+
+    async def _start_anew(self, former: asyncio.Task[None]) -> None:
+        former.cancel()
+        await asyncio.gather(former, return_exceptions=True)
+        await self._end()
+        await self._keep_running()
 
     async def stop(self) -> None:
         """End the process and close the socket."""
         if self._task is not None:
             self._task.cancel()
             await asyncio.gather(self._task, return_exceptions=True)
+        await self._end()
+        if self._listener is not None:
+            self._listener.close()
+        for listening in (self._tcp, self._probe):
+            if listening is not None:
+                listening.close()
+
+    async def _end(self) -> None:
+        """Let the process finish what it answers, for some seconds."""
         if self._process is not None and self._process.returncode is None:
             self._process.terminate()
             try:
@@ -99,11 +166,6 @@ class ApiProcess:
             except TimeoutError:
                 self._process.kill()
                 await self._process.wait()
-        if self._listener is not None:
-            self._listener.close()
-        for listening in (self._tcp, self._probe):
-            if listening is not None:
-                listening.close()
 
     async def _keep_running(self) -> None:
         delay = _FIRST_DELAY
@@ -159,14 +221,14 @@ class ApiProcess:
         assert self._listener is not None
         return Orders(
             channel=str(self._channel),
-            settings=self._settings,
-            administrators_file=str(self._administrators_file),
+            settings=self._terms.settings,
+            administrators_file=str(self._terms.administrators_file),
             local_fd=self._listener.socket.fileno(),
             tcp_fd=self._tcp.fileno() if self._tcp is not None else -1,
             probe_fd=self._probe.fileno() if self._probe is not None else -1,
             idle_seconds=self._idle_seconds if self._probe is None else 0.0,
-            certificate=str(self._certificate.certificate),
-            key=str(self._certificate.key),
+            certificate=str(self._terms.certificate.certificate),
+            key=str(self._terms.certificate.key),
         )
 
 

@@ -10,10 +10,9 @@ import logging
 import os
 import random
 import socket
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable
 from pathlib import Path
 
-from bridgehead.admin.access.audit_log import AuditLogFile
 from bridgehead.admin.calls.control import ControlServer, channel_path
 from bridgehead.admin.methods import every_method
 from bridgehead.categorizer.worker import Categorizer
@@ -40,7 +39,7 @@ from bridgehead.receive.permissions.sender_exceptions import SenderExceptions
 from bridgehead.receive.server import ReceiveServer, ReceiveServices
 from bridgehead.receive.settings import ReceiveConnector
 from bridgehead.receive.workers.company import Company
-from bridgehead.server.api_process import ApiProcess
+from bridgehead.server.background import Background
 from bridgehead.server.config.checks.files import certificate_pairs
 from bridgehead.server.config.load import Loaded
 from bridgehead.server.connector_watch import ConnectorWatch
@@ -48,6 +47,7 @@ from bridgehead.server.devices import DEVICES_FILE, DeviceWatch
 from bridgehead.server.diagnostics import ServerDiagnostics
 from bridgehead.server.early_sockets import EarlySockets
 from bridgehead.server.logons.logons import Logons
+from bridgehead.server.management import Management
 from bridgehead.server.monitoring.alarm_channels import alarm_channels
 from bridgehead.server.monitoring.log_snapshots import LogSnapshots
 from bridgehead.server.monitoring.monitored import Monitored
@@ -139,7 +139,7 @@ class Application:
             self.tls_reports.reading,
             self.client_certificates,
         )
-        self._tasks: set[asyncio.Task[None]] = set()
+        self.background = Background()
         self.directories: list[SubmissionDirectory] = []
         self._make_pipeline()
         self._make_receive(company)
@@ -167,10 +167,7 @@ class Application:
         self.certificate_desk = ServerCertificates(self, early.acme)
         self.policy_host = PolicyHost(self, early.policy)
         self.open_sockets = open_sockets or self.receive.bind
-        if channel is None:
-            self._make_management()
-        else:
-            self._make_channel(channel)
+        self._make_channel(channel)
 
     def channels(self, loaded: Loaded) -> list[Channel]:
         """The ways out of alarms: those of other workers leave through the first."""
@@ -178,32 +175,22 @@ class Application:
             return [LogChannel()]
         return alarm_channels(loaded, self.fqdn, self.clock.now, self.random_bytes)
 
-    def _make_channel(self, channel: Path) -> None:
-        """The end of a worker, at which its supervisor asks; whoever else asks does so at the supervisor's."""
-        self.api: ApiProcess | None = None
-        self.audit: AuditLogFile | None = None
-        configuration = self.loaded.configuration
-        supervisor = channel_path(self.loaded.within(configuration.server.control_socket))
-        self.telemetry = TelemetryProcess(self.loaded, supervisor, self.fqdn)
-        own = own_methods(WorkerDesk(self))
-        self.control = ControlServer(
-            lambda: {**every_method(), **own}, self.operations, channel, interface_pid=os.getppid
-        )
-
-    def _make_management(self) -> None:
-        """The internal channel, the process of the interface that speaks it, and the record of what they change."""
-        loaded, configuration = self.loaded, self.loaded.configuration
-        socket_path = loaded.within(configuration.server.control_socket)
-        channel = channel_path(socket_path)
-        self.audit = AuditLogFile(configuration.logs, loaded.within(configuration.logs.log_directory), self.clock.now)
-        settings = configuration.api
-        api = self.api = ApiProcess(
-            settings, socket_path, channel, loaded.within(settings.administrators_file),
-            CertificatePair(loaded.within(settings.tls_certificate_file), loaded.within(settings.tls_key_file))
-            if settings.tls_certificate_file else own_pair(loaded, self.fqdn),
-        )  # fmt: skip
-        self.control = ControlServer(every_method, self.operations, channel, self.audit, lambda: api.pid)
-        self.telemetry = TelemetryProcess(loaded, channel, self.fqdn)
+    def _make_channel(self, channel: Path | None) -> None:
+        """The internal channel, and the interface that speaks it. A worker has an end at which its supervisor asks;
+        whoever else asks does so at the supervisor's."""
+        operators = channel_path(self.loaded.within(self.loaded.configuration.server.control_socket))
+        self.telemetry = TelemetryProcess(self.loaded, operators, self.fqdn)
+        self.management: Management | None = None
+        if channel is None:
+            management = self.management = Management(self.loaded, self.fqdn, self.clock.now)
+            self.control = ControlServer(
+                every_method, self.operations, operators, management.audit, management.interface_pid
+            )
+        else:
+            own = own_methods(WorkerDesk(self))
+            self.control = ControlServer(
+                lambda: {**every_method(), **own}, self.operations, channel, interface_pid=os.getppid
+            )
 
     def _make_pipeline(self) -> None:
         """Categorizer, dispatcher and reporter around the store."""
@@ -297,8 +284,8 @@ class Application:
         self.logs.start()
         await self.store.open()
         await asyncio.to_thread(self.safety_net.open)
-        if self.api is not None:
-            self.api.listen(api_socket, probe_socket)
+        if self.management is not None:
+            self.management.api.listen(api_socket, probe_socket)
         await self.control.start()
         # Before the first message is taken: what is full at the start is known at the start.
         await self.resources.start()
@@ -313,32 +300,27 @@ class Application:
         await self.receive.configure(configuration.receive_connectors, opened, configuration.devices)
         await self.dispatcher.take_up()
         for work in (self.devices.run(), self.logons.lockouts.run(), self.tls_reports.run(send=self.place.is_first)):
-            self.begin(work)
-        self._every(CERTIFICATE_CHECK_SECONDS, self._refresh_certificates)
+            self.background.begin(work)
+        self.background.every(CERTIFICATE_CHECK_SECONDS, self._refresh_certificates)
         loop, net = asyncio.get_running_loop(), self.safety_net
         net.on_waiting = lambda: loop.call_later(FLUSH_SECONDS, net.flush_soon)
-        self._every(SETTLE_SECONDS, self._settle)
-        self._every(SAMPLE_SECONDS, self.stage_flows.sample)
-        self._every(TIDY_SECONDS, lambda: mind_safety_net(self.safety_net, self.alarms))
+        # Bring together what was only noted while messages passed.
+        self.background.every(SETTLE_SECONDS, self.metrics.settle)
+        self.background.every(SAMPLE_SECONDS, self.stage_flows.sample)
+        self.background.every(TIDY_SECONDS, lambda: mind_safety_net(self.safety_net, self.alarms))
         if (interval := self.notifier.watchdog_interval) is not None:
-            self._every(interval, self.notifier.watchdog)
-        if self.api is not None:
-            self.api.start()
+            self.background.every(interval, self.notifier.watchdog)
+        if self.management is not None:
+            self.management.api.start()
         if self.place.is_first:
             await self._start_what_is_done_once()
         await self.watch.start()
-
-    def begin(self, work: Coroutine[None, None, None]) -> None:
-        """Do something in the background; it is ended with the server."""
-        task = asyncio.get_running_loop().create_task(work)
-        self._tasks.add(task)
-        task.add_done_callback(self._tasks.discard)
 
     async def _start_what_is_done_once(self) -> None:
         """What is the server's and not a worker's: the first worker does it for all."""
         use_directories(self, submission_directories(self, self.loaded))
         self.connector_watch.start()
-        self.begin(self.oauth.run())
+        self.background.begin(self.oauth.run())
         self.snapshots.start()
         self.telemetry.start()
         await self.policy_host.start()
@@ -349,24 +331,22 @@ class Application:
         """Accept no more, finish what is under way, give the rest back to the disk."""
         self.notifier.stopping()
         await self.watch.stop()
-        if self.api is not None:
-            await self.api.stop()
+        if self.management is not None:
+            await self.management.api.stop()
         await self.telemetry.stop()
         await self.policy_host.stop()
         await self.certificate_desk.renewals.stop()
         await self.traces.stop()
         await self.control.close()
-        if self.audit is not None:
-            self.audit.close()
+        if self.management is not None:
+            self.management.audit.close()
         await self.connector_watch.stop()
         for directory in self.directories:
             directory.stop()
         await self.receive.stop(STOP_GRACE_SECONDS)
         await self.resources.stop()
         await self.snapshots.stop()
-        for task in self._tasks:
-            task.cancel()
-        await asyncio.gather(*self._tasks, return_exceptions=True)
+        await self.background.stop()
         self.devices.save()
         await self.standing_rules.stop()
         await self.actions.stop()
@@ -381,20 +361,6 @@ class Application:
         await self.tls_reports.close()
         await self.logons.close()
         self.logs.close()
-
-    def _every(self, seconds: float, action: Callable[[], object]) -> None:
-        """Do something again and again until the server stops."""
-
-        async def loop() -> None:
-            while True:
-                await asyncio.sleep(seconds)
-                action()
-
-        self.begin(loop())
-
-    def _settle(self) -> None:
-        """Bring together what was only noted while messages passed."""
-        self.metrics.settle()
 
     def _client_certificate_refused(self, pair: CertificatePair, reason: str) -> None:
         self.certificate_desk.refused(pair, reason, sending=True)

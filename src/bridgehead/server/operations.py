@@ -16,12 +16,13 @@ from bridgehead.admin.queue.standing_rules import StandingRules
 from bridgehead.delivery.resubmission import Resubmissions
 from bridgehead.directory.lookup import DirectoryUnavailable
 from bridgehead.monitoring.watch import Watch
+from bridgehead.net.certificates.pairs import CertificateError
 from bridgehead.queues.store import ItemFilter, Problem, QueuedItem, QueueKind, QueueState, QueueSummary
 from bridgehead.receive.permissions.sender_exceptions import SenderExceptions
 from bridgehead.server.config.check import load_checked
 from bridgehead.server.config.checks.files import certificate_pairs
 from bridgehead.server.config.problem import ConfigurationError
-from bridgehead.server.config.reloaded import reloaded
+from bridgehead.server.config.reloaded import refused, reloaded
 from bridgehead.server.connector_watch import ConnectorWatch
 from bridgehead.server.devices import DeviceWatch
 from bridgehead.server.diagnostics import ServerDiagnostics
@@ -152,7 +153,7 @@ class Operations:
         try:
             found = reloaded(app.loaded, app.place.share(load_checked(app.path)))
         except ConfigurationError as error:
-            return ReloadOutcome(problems=[str(problem) for problem in error.problems])
+            return refused(*error.problems)
         loaded = found.loaded
         connectors = loaded.configuration.receive_connectors
         try:
@@ -160,11 +161,17 @@ class Operations:
                 loaded, app.fqdn, app.clock, app.logs, app.domain_tls.shared, app.oauth.keeper, app.tls_reports.reading,
                 app.client_certificates,
             )  # fmt: skip
-            opened = app.open_sockets(connectors)
             directories = changed_directories(app, loaded)
             pair = own_pair(loaded, app.fqdn)
+            opened = app.open_sockets(connectors)
         except (OSError, DirectoryUnavailable) as error:
-            return ReloadOutcome(problems=[str(error)])
+            return refused(error)
+        try:
+            management = app.management.prepare(loaded) if app.management is not None else None
+        except (OSError, CertificateError) as error:
+            for one in opened.values():
+                one.close()
+            return refused(error)
         app.notifier.reloading()
         former, app.rooms, app.loaded, app.server_pair = app.rooms, rooms, loaded, pair
         use_directories(app, directories)
@@ -198,6 +205,11 @@ class Operations:
         app.policy_host.reconfigure()
         app.connector_watch.configuration_changed()
         await app.watch.reconfigure(configuration.alarms, app.channels(loaded))
+        app.metrics.destinations = configuration.monitoring.destinations
+        if app.place.is_first:
+            await app.telemetry.reconfigure(loaded)
+        if app.management is not None and management is not None:
+            app.management.reconfigure(loaded, management)
         app.notifier.ready()
         return found.outcome
 
@@ -206,8 +218,6 @@ class Operations:
         app = self._application
         former = app.logs.pipeline_tracing
         app.logs.reconfigure(settings)
-        if app.audit is not None:
-            app.audit.reconfigure(settings)
         if former is not app.logs.pipeline_tracing:
             app.receive.services.tracing = app.categorizer.tracing = app.logs.pipeline_tracing
             if former is not None:

@@ -27,7 +27,7 @@ def use_directories(app: "Application", directories: list[SubmissionDirectory] |
         directory.stop()
     app.directories = directories
     for directory in directories:
-        app.begin(directory.run())
+        app.background.begin(directory.run())
 
 
 def submission_directories(app: "Application", loaded: Loaded) -> list[SubmissionDirectory]:

@@ -53,6 +53,14 @@ class TelemetryProcess:
             self._task.cancel()
             await asyncio.gather(self._task, return_exceptions=True)
 
+    async def reconfigure(self, loaded: Loaded) -> None:
+        """Send to another collector, at another interval, or no more."""
+        orders = self._orders_of(loaded)
+        if orders != self._orders:
+            await self.stop()
+            self._orders, self._task, self._failing = orders, None, 0
+            self.start()
+
     def _orders_of(self, loaded: Loaded) -> Orders | None:
         settings = loaded.configuration.monitoring
         if not settings.otlp_endpoint:

@@ -15,7 +15,7 @@ import pytest
 from bridgehead.admin.settings import ApiSettings
 from bridgehead.net.certificates.pairs import CertificateError, CertificatePair
 from bridgehead.server import api_process
-from bridgehead.server.api_process import ApiProcess, bind
+from bridgehead.server.api_process import ApiProcess, Terms, bind
 
 REAL = (sys.executable, "-m", "bridgehead.admin.api")
 
@@ -23,11 +23,13 @@ REAL = (sys.executable, "-m", "bridgehead.admin.api")
 def make(
     folder: Path, *command: str, settings: ApiSettings | None = None, idle_seconds: float = 600.0
 ) -> ApiProcess:  # fmt: skip
-    pair = CertificatePair(folder / "no.crt", folder / "no.key")
-    return ApiProcess(
-        settings or ApiSettings(), folder / "control.sock", folder / "internal.sock", folder / "administrators.json",
-        pair, command or REAL, idle_seconds=idle_seconds,
+    terms = Terms(
+        settings=settings or ApiSettings(), administrators_file=folder / "administrators.json",
+        certificate=CertificatePair(folder / "no.crt", folder / "no.key"),
     )  # fmt: skip
+    return ApiProcess(
+        terms, folder / "control.sock", folder / "internal.sock", command or REAL, idle_seconds=idle_seconds
+    )
 
 
 async def until(observe: Callable[[], object | Awaitable[object]], seconds: float = 20.0) -> None:

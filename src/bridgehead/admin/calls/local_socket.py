@@ -79,6 +79,11 @@ class LocalListener:
             self.socket.close()
             raise
 
+    def permit(self, mode: int) -> None:
+        """Let others connect than at first. Raises OSError."""
+        if self.path.stat().st_ino == self._inode:
+            self.path.chmod(mode)
+
     def close(self) -> None:
         """Stop listening and remove the socket, unless another has taken its place."""
         self.socket.close()

@@ -6,15 +6,8 @@ from typing import Final
 import msgspec
 
 from bridgehead.admin.ports import ReloadOutcome
-from bridgehead.admin.settings import ApiSettings
-from bridgehead.monitoring.settings import MonitoringSettings
 from bridgehead.server.config.load import Loaded
 from bridgehead.server.config.schema import Configuration
-
-
-def _all_of(settings: type[msgspec.Struct]) -> frozenset[str]:
-    return frozenset(field.name for field in msgspec.structs.fields(settings))
-
 
 AT_START: Final[dict[str, frozenset[str]]] = {
     "server": frozenset({"fqdn", "data_directory", "control_socket", "workers", "user", "group"}),
@@ -27,8 +20,6 @@ AT_START: Final[dict[str, frozenset[str]]] = {
             "json_log_enabled",
         }
     ),
-    "api": _all_of(ApiSettings),
-    "monitoring": _all_of(MonitoringSettings),
 }  # fmt: skip
 """Settings that a running server does not exchange, by table; it exchanges all others."""
 
@@ -38,6 +29,18 @@ class Reloaded(msgspec.Struct, frozen=True):
 
     loaded: Loaded
     outcome: ReloadOutcome
+
+
+def refused(*problems: object) -> ReloadOutcome:
+    """Nothing is exchanged, and why. Of an OSError that names no file its text is enough."""
+    return ReloadOutcome(problems=[_told(problem) for problem in problems])
+
+
+def _told(problem: object) -> str:
+    if not isinstance(problem, OSError) or problem.filename is not None or not problem.strerror:
+        return str(problem)
+    early = "; what needs privileges, as ports below 1024 do, is opened when the server starts"
+    return problem.strerror + (early if isinstance(problem, PermissionError) else "")
 
 
 def reloaded(running: Loaded, read: Loaded) -> Reloaded:

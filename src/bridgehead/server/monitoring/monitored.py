@@ -9,14 +9,12 @@ from time import monotonic
 from typing import TYPE_CHECKING, Final
 
 from bridgehead import __version__
-from bridgehead.admin.access.audit_log import AuditLogFile
 from bridgehead.admin.health.metrics import ProcessFacts
 from bridgehead.admin.health.pressure import PressureFacts
 from bridgehead.monitoring.rules import Peer, Verdict
 from bridgehead.queues.store import QueueOverview, QueueStatus
 from bridgehead.receive.connectors.selection import ReceiveConnectors
 from bridgehead.routing.next_hop import DeliveryType
-from bridgehead.server.api_process import ApiProcess
 from bridgehead.server.config.checks.files import certificate_pairs
 from bridgehead.server.config.load import Loaded
 from bridgehead.tracking.alarms import Severity
@@ -187,21 +185,13 @@ class Monitored:
         remedy = "make room on the queue's disk" if "is full" in trouble else "bridgehead queue verify"
         yield _condition("store", trouble, Severity.CRITICAL, remedy)
         yield _condition("outcomes", self.outcomes_trouble(), Severity.CRITICAL, "make room on the queue's disk")
-        if app.api is not None and app.audit is not None:
-            for id, text in management_troubles(app.api, app.audit).items():
+        if app.management is not None:
+            for id, text in app.management.troubles().items():
                 yield _condition(id, text, Severity.WARNING)
         yield from app.elsewhere.conditions()
         yield from app.oauth.conditions()
         if app.place.is_first:
             yield from app.devices.conditions()
-
-
-def management_troubles(api: ApiProcess, audit: AuditLogFile) -> dict[str, str]:
-    """What is wrong with the management interface and the record of changes, "" where nothing is, by alarm."""
-    return {
-        "management_interface": f"the management interface {api.trouble}" if api.trouble else "",
-        "audit_log": f"changes by administrators are not recorded on disk: {audit.trouble}" if audit.trouble else "",
-    }
 
 
 def _condition(id: str, text: str, severity: Severity, remedy: str = "") -> Verdict:

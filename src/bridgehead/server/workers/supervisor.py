@@ -16,9 +16,8 @@ from typing import Any
 import msgspec
 
 from bridgehead import __version__
-from bridgehead.admin.access.audit_log import AuditLogFile
 from bridgehead.admin.calls.channel import Request
-from bridgehead.admin.calls.control import ControlServer, channel_path
+from bridgehead.admin.calls.control import ControlServer
 from bridgehead.admin.faults import AdminFault
 from bridgehead.admin.health.alarms import AlarmReport
 from bridgehead.admin.methods import every_method
@@ -27,7 +26,7 @@ from bridgehead.admin.queue.action_record import ACTION
 from bridgehead.admin.queue.standing_rules import RULE
 from bridgehead.delivery.resubmit_request import RESUBMIT_REQUEST
 from bridgehead.directory.lookup import DirectoryUnavailable
-from bridgehead.net.certificates.pairs import CertificatePair
+from bridgehead.net.certificates.pairs import CertificateError
 from bridgehead.net.clock import SystemClock
 from bridgehead.net.ip_range import Binding
 from bridgehead.queues import shards
@@ -35,15 +34,14 @@ from bridgehead.queues.numbers import ALL_NUMBERS, Numbers
 from bridgehead.receive.connectors.selection import ReceiveConnectors
 from bridgehead.receive.server import bind_sockets
 from bridgehead.receive.workers.company import CompanyKeeper, make_memory
-from bridgehead.server.api_process import ApiProcess
 from bridgehead.server.config.check import load_checked
 from bridgehead.server.config.load import Loaded
 from bridgehead.server.config.problem import ConfigurationError
-from bridgehead.server.monitoring.monitored import management_troubles
+from bridgehead.server.config.reloaded import refused
+from bridgehead.server.management import Management
 from bridgehead.server.notify import Notifier
 from bridgehead.server.process import CANNOT_START, Bound, announce, reload_on_signal, stop_on_signals, tell_gathered
 from bridgehead.server.rooms import open_directory
-from bridgehead.server.tls.certificates import own_pair
 from bridgehead.server.workers.asking import SYSTEM, Asked, combined
 from bridgehead.server.workers.desk import WorkerDesk
 from bridgehead.server.workers.elsewhere import Trouble
@@ -75,21 +73,13 @@ class Supervisor:
         self.notifier = Notifier()
         self._places: dict[int, Place] = {}
         self._company = CompanyKeeper(make_memory(self._count))
-        socket_path = loaded.within(configuration.server.control_socket)
-        self._channel = channel_path(socket_path)
+        self._management = Management(loaded, fqdn, self.clock.now)
+        channel = self._management.channel
         self.workers = [
-            WorkerProcess(number, self._channel.with_name(f"{self._channel.stem}-{number}{self._channel.suffix}"),
+            WorkerProcess(number, channel.with_name(f"{channel.stem}-{number}{channel.suffix}"),
                           partial(self._orders, number), partial(self._company.absent, number - 1))
             for number in range(1, self._count + 1)
         ]  # fmt: skip
-        self._audit = AuditLogFile(configuration.logs, loaded.within(configuration.logs.log_directory), self.clock.now)
-        pair = own_pair(loaded, fqdn)
-        settings = configuration.api
-        self._api = ApiProcess(
-            settings, socket_path, self._channel, loaded.within(settings.administrators_file),
-            CertificatePair(loaded.within(settings.tls_certificate_file), loaded.within(settings.tls_key_file))
-            if settings.tls_certificate_file else pair,
-        )  # fmt: skip
         own = {
             "server.reload": lambda _: self.reload(),
             "actions.preview": lambda order: self._together().preview(order),
@@ -97,7 +87,7 @@ class Supervisor:
         self._asked = Asked(self.workers, own, self._together)
         asked: Any = self._asked
         self._control = ControlServer(
-            lambda: combined(every_method()), asked, self._channel, self._audit, lambda: self._api.pid
+            lambda: combined(every_method()), asked, channel, self._management.audit, self._management.interface_pid
         )
         self._reloading = asyncio.Lock()
         self._tasks: list[asyncio.Task[None]] = []
@@ -109,9 +99,9 @@ class Supervisor:
         for fault in started:
             if fault is not None:
                 raise fault
-        self._api.listen(self._bound.api, self._bound.probe)
+        self._management.api.listen(self._bound.api, self._bound.probe)
         await self._control.start()
-        self._api.start()
+        self._management.api.start()
         if (interval := self.notifier.watchdog_interval) is not None:
             self._tasks.append(asyncio.get_running_loop().create_task(self._tend_watchdog(interval)))
         self._tasks.append(asyncio.get_running_loop().create_task(self._tell_troubles()))
@@ -146,13 +136,13 @@ class Supervisor:
         self.notifier.stopping()
         for task in self._tasks:
             task.cancel()
-        await self._api.stop()
+        await self._management.api.stop()
         await self._control.close()
         for one in self._bound.receive.values():
             one.close()
         await asyncio.gather(*(worker.stop() for worker in self.workers))
         self._bound.early.close()
-        self._audit.close()
+        self._management.audit.close()
 
     async def _tell_troubles(self) -> None:
         """Have the first worker tell of what is wrong with the others and with us, as it tells of its own alarms, and
@@ -166,8 +156,7 @@ class Supervisor:
                 log.warning("alarms of workers are not told: %s", fault)
 
     async def _troubles(self) -> list[Trouble]:
-        management = management_troubles(self._api, self._audit)
-        found = [Trouble(id, Severity.WARNING, text) for id, text in management.items() if text]
+        found = [Trouble(id, Severity.WARNING, text) for id, text in self._management.troubles().items() if text]
         for worker in self.workers[1:]:
             if not worker.ready.is_set():
                 text = worker.trouble or "is being started"
@@ -220,17 +209,23 @@ class Supervisor:
                 loaded = load_checked(self._path)
                 opened = self._open(loaded)
             except ConfigurationError as error:
-                return ReloadOutcome(problems=[str(problem) for problem in error.problems])
+                return refused(*error.problems)
             except (OSError, DirectoryUnavailable) as error:
-                return ReloadOutcome(problems=[str(error)])
+                return refused(error)
+            try:
+                management = self._management.prepare(loaded)
+            except (OSError, CertificateError) as error:
+                for one in opened.values():
+                    one.close()
+                return refused(error)
             self.notifier.reloading()
             before, self.loaded = self.loaded, loaded
-            self._audit.reconfigure(loaded.configuration.logs)
             self._bound.receive.update(opened)
             outcomes = await asyncio.gather(*(self._reload_one(worker, opened) for worker in self.workers))
             wanted = set(ReceiveConnectors(loaded.configuration.receive_connectors).listening())
             for binding in [one for one in self._bound.receive if one not in wanted]:
                 self._bound.receive.pop(binding).close()
+            self._management.reconfigure(loaded, management)
             self.notifier.ready()
             told = next((one for one in outcomes if one is not None), ReloadOutcome())
             if before.configuration.server.workers != loaded.configuration.server.workers:

@@ -4,8 +4,10 @@
 import tomllib
 from pathlib import Path
 
+import pytest
+
 from bridgehead.server.config.load import Loaded, assemble
-from bridgehead.server.config.reloaded import AT_START, reloaded
+from bridgehead.server.config.reloaded import AT_START, refused, reloaded
 from bridgehead.server.config.schema import Configuration
 
 
@@ -25,6 +27,25 @@ def test_tables_without_such_settings_are_told_as_changed(tmp_path: Path) -> Non
     )
     assert found.outcome.changes == ["kerberos changed", "tls_reports changed"]
     assert found.outcome.needs_restart == []
+
+
+@pytest.mark.parametrize(
+    ("fault", "told"),
+    [
+        (
+            OSError(98, "api.binding: 127.0.0.1:1: Address already in use"),
+            "api.binding: 127.0.0.1:1: Address already in use",
+        ),
+        (
+            PermissionError(13, "cannot listen on 0.0.0.0:25: Permission denied"),
+            "cannot listen on 0.0.0.0:25: Permission denied; what needs privileges, as ports below 1024 do, is opened when the server starts",
+        ),
+        (FileNotFoundError(2, "No such file", "/x"), "[Errno 2] No such file: '/x'"),
+        ("a mistake", "a mistake"),
+    ],
+)
+def test_what_was_refused_says_why(fault: object, told: str) -> None:
+    assert refused(fault).problems == [told]
 
 
 def test_what_needs_a_restart_stays_as_it_runs_and_is_told_until_then(tmp_path: Path) -> None:
