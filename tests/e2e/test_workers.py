@@ -6,6 +6,7 @@ import os
 import signal
 import subprocess
 from collections.abc import Callable
+from contextlib import ExitStack
 from pathlib import Path
 from typing import TextIO
 
@@ -42,6 +43,24 @@ def test_mail_goes_through_every_worker_and_is_seen_as_one_servers(make_server: 
         assert len(traced["messages"]) == 14
         assert server.stop() == 0
     assert not [pid for pid in pids if Path(f"/proc/{pid}").exists()]
+
+
+def test_clients_that_waited_for_the_server_are_shared_by_all_workers(make_server: MakeServer, sink: Sink) -> None:
+    """A worker that was there first took them all; clients with lasting sessions then stayed with it."""
+    server = make_server(sink.port, server={"workers": 2})
+    server.launch()
+    wait_until(lambda: greets(server.ports[0]), 30, server.stderr)
+    with ExitStack() as stack:
+        talks = [stack.enter_context(Talk(server.ports[0])) for _ in range(12)]
+        for talk in talks:
+            talk.hello()
+            talk.message("a@fabrikam.test", "bob@contoso.test", b"Subject: at once\r\n\r\n")
+    server.wait_for_events("RECEIVE", len(talks))
+    logs = (server.data / "logs/MessageTracking").glob("MSGTRK*.log")
+    shares = [log.read_text().count(",RECEIVE,") for log in logs]
+    assert len(shares) == 2
+    assert min(shares) > 3
+    server.stop()
 
 
 def test_a_killed_worker_loses_nothing_and_comes_back(make_server: MakeServer, sink: Sink) -> None:

@@ -259,6 +259,7 @@ class ReceiveServer:
             self.listeners.pop(binding).close()
         if self.crowd is not None:
             self.crowd.tell(len(self.sessions))
+            await self.crowd.assemble()
         for binding, listening in opened.items():
             listener = self.listeners[binding] = Listener(self, binding, listening)
             await listener.start()

@@ -99,6 +99,19 @@ def test_who_has_more_leaves_the_next_one_to_others() -> None:
     assert not one.others_have_fewer()
 
 
+async def test_whoever_is_there_first_waits_for_those_who_start_with_it() -> None:
+    memory = Crowd.make(3)
+    one, other, supervisor = Crowd(memory, 3, 0), Crowd(memory, 3, 1), Crowd(memory, 3)
+    one.tell(0)
+    waiting = asyncio.create_task(one.assemble())
+    other.tell(0)
+    assert not (await asyncio.wait([waiting], timeout=0.02))[0]  # the third is still expected
+    supervisor.absent(2)  # it ended
+    await asyncio.wait_for(waiting, 2)
+    other.tell(1)
+    await asyncio.wait_for(one.assemble(), 0.1)  # a reload waits for nobody
+
+
 # --- asking -----------------------------------------------------------------------------------------------------------
 
 

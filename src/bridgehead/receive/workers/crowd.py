@@ -19,7 +19,11 @@ log = logging.getLogger("bridgehead.receive")
 
 _SLOT: Final = struct.Struct("=q")
 _ABSENT: Final = 2**62
-_COURTESY_SECONDS: Final = 0.002
+_EXPECTED: Final = _ABSENT + 1
+"""Started together with us, and not there yet."""
+_ASSEMBLY_SECONDS: Final = 3.0
+_ASSEMBLY_LOOKS_SECONDS: Final = 0.002
+_COURTESY_SECONDS: Final = 0.005
 _EXHAUSTED_SECONDS: Final = 1.0
 _EXHAUSTED: Final = (errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM)
 
@@ -34,14 +38,14 @@ class Crowd:
 
     def __init__(self, descriptor: int, count: int, place: int | None = None) -> None:
         self._memory = mmap.mmap(descriptor, count * _SLOT.size)
-        self._count, self._place = count, place
+        self._place = place
         self._mine = 0
 
     @staticmethod
     def make(count: int) -> int:
-        """The descriptor of memory for so many processes, none of which is there yet. Raises OSError."""
+        """The descriptor of memory for so many processes, all of which are about to start. Raises OSError."""
         descriptor = os.memfd_create("sessions", os.MFD_CLOEXEC)
-        os.write(descriptor, _SLOT.pack(_ABSENT) * count)
+        os.write(descriptor, _SLOT.pack(_EXPECTED) * count)
         return descriptor
 
     def tell(self, sessions: int) -> None:
@@ -56,7 +60,20 @@ class Crowd:
 
     def others_have_fewer(self) -> bool:
         """Whether one of the others should take the next session."""
-        return any(_SLOT.unpack_from(self._memory, at * _SLOT.size)[0] < self._mine for at in range(self._count))
+        return any(sessions < self._mine for sessions in self._sessions())
+
+    async def assemble(self) -> None:
+        """Wait until all that were started together are there, a few seconds at most.
+
+        Whoever came first would take all clients that waited for the server, and they may stay for days.
+        """
+        loop = asyncio.get_running_loop()
+        latest = loop.time() + _ASSEMBLY_SECONDS
+        while _EXPECTED in self._sessions() and loop.time() < latest:
+            await asyncio.sleep(_ASSEMBLY_LOOKS_SECONDS)
+
+    def _sessions(self) -> list[int]:
+        return [sessions for (sessions,) in _SLOT.iter_unpack(self._memory)]
 
 
 class SharedAccepting:
