@@ -69,7 +69,7 @@ class Crowd:
         """
         loop = asyncio.get_running_loop()
         latest = loop.time() + _ASSEMBLY_SECONDS
-        while _EXPECTED in self._sessions() and loop.time() < latest:
+        while _EXPECTED in self._sessions() and loop.time() < latest:  # noqa: ASYNC110  # memory of other processes
             await asyncio.sleep(_ASSEMBLY_LOOKS_SECONDS)
 
     def _sessions(self) -> list[int]:
