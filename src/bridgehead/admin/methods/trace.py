@@ -16,12 +16,13 @@ from bridgehead.admin.trace.trace_story import Story, tell
 from bridgehead.admin.trace.tracking import TracePage, criteria, page
 from bridgehead.mail.limits import TRACE_TEXT
 from bridgehead.queues.store import ItemFilter
+from bridgehead.tracking.trace.criteria import AskedOf
 
 _ENTRIES: Final = 5_000
 """Queued forks of one message that its story looks at."""
 
 
-class TraceSearch(msgspec.Struct, forbid_unknown_fields=True):
+class TraceSearch(AskedOf, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """Criteria, which must all hold for one event of a message; in texts `*` stands for any text.
 
     Attributes:
@@ -34,22 +35,8 @@ class TraceSearch(msgspec.Struct, forbid_unknown_fields=True):
         events: give the events that fit, too.
     """
 
-    sender: str = ""
-    recipient: str = ""
-    message_id: str = ""
-    network_message_id: str = ""
-    internal_message_id: str = ""
-    subject: str = ""
-    event_id: str = ""
-    source: str = ""
-    connector: str = ""
-    reference: str = ""
-    source_address: str = ""
     status: str = ""
-    start: datetime | None = None
-    end: datetime | None = None
     limit: int = 100
-    after: str = ""
     events: bool = False
 
 

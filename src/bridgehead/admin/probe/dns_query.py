@@ -4,7 +4,6 @@
 Delivery asks through `net/dns/resolver.py`, which falls back among servers; a test wants to see each fall.
 """
 
-import ipaddress
 from collections.abc import Callable, Sequence
 
 import dns.asyncquery
@@ -17,7 +16,7 @@ import dns.rdatatype
 import msgspec
 
 from bridgehead.mail.limits import MX_RECORDS
-from bridgehead.net.dns.resolver import server_text
+from bridgehead.net.dns.resolver import endpoint
 
 
 class DnsReply(msgspec.Struct, frozen=True, kw_only=True):
@@ -51,18 +50,6 @@ class DnsReply(msgspec.Struct, frozen=True, kw_only=True):
             return self.rcode
         shown = ", ".join(self.records) or "no such record"
         return f"alias of {self.alias}: {shown}" if self.alias else shown
-
-
-def endpoint(server: str) -> tuple[str, int]:
-    """Address and port of a server as `dns_servers` has it. Raises ValueError."""
-    text = server_text(server)
-    if text.startswith("["):
-        host, _, port = text[1:].partition("]:")
-        return host, int(port)
-    if text.count(":") == 1:
-        host, _, port = text.partition(":")
-        return host, int(port)
-    return str(ipaddress.ip_address(text)), 53
 
 
 async def ask(

@@ -334,6 +334,19 @@ def server_text(server: str) -> str:
     return f"[{address}]:{port}" if address.version == 6 else f"{address}:{port}"
 
 
+def endpoint(server: str) -> tuple[str, int]:
+    """Address and port of a DNS server as settings name it, or /etc/resolv.conf, whose address may end in "%" and an
+    interface. Raises ValueError."""
+    text = server_text(server) if "%" not in server else server
+    if text.startswith("["):
+        host, _, port = text[1:].partition("]:")
+        return host, int(port)
+    if text.count(":") == 1:
+        host, _, port = text.partition(":")
+        return host, int(port)
+    return text, 53
+
+
 def read_hosts_file(path: str = "/etc/hosts") -> dict[str, tuple[str, ...]]:
     """Names and addresses of a hosts file; what is malformed is left out, a missing file is empty."""
     found: dict[str, list[str]] = {}

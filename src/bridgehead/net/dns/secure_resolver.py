@@ -32,7 +32,7 @@ from bridgehead.net.dns.resolver import (
     Outcome,
     Records,
     Resolver,
-    server_text,
+    endpoint,
     system_servers,
 )
 
@@ -67,7 +67,7 @@ class SecureResolver(Resolver):
     ) -> None:  # fmt: skip
         super().__init__(servers, clock=clock, timeout=timeout, tries=tries, hosts=hosts)
         self._trusted = frozenset(trusted)
-        self._endpoints = [_endpoint(one) for one in servers or system_servers() if _is_server(one)]
+        self._endpoints = [endpoint(one) for one in servers or system_servers() if _is_server(one)]
         self._any_trusted = any(self._believes(address) for address, _ in self._endpoints)
 
     def _for(self, servers: tuple[str, ...]) -> "SecureResolver":
@@ -214,7 +214,7 @@ def _extended(answer: dns.message.Message) -> str:
 def is_believed(server: str, trusted: Collection[str]) -> bool:
     """Whether a DNS server's word on DNSSEC counts: it is on this machine, or named as trusted."""
     try:
-        address, _ = _endpoint(server)
+        address, _ = endpoint(server)
         return address in trusted or ipaddress.ip_address(address.partition("%")[0]).is_loopback
     except ValueError:
         return False
@@ -223,20 +223,8 @@ def is_believed(server: str, trusted: Collection[str]) -> bool:
 def _is_server(text: str) -> bool:
     """Whether it can be asked; what /etc/resolv.conf holds beside is left out, as c-ares does."""
     try:
-        address, _ = _endpoint(text)
+        address, _ = endpoint(text)
         ipaddress.ip_address(address.partition("%")[0])
     except ValueError:
         return False
     return True
-
-
-def _endpoint(server: str) -> tuple[str, int]:
-    """Address and port of a server as settings or /etc/resolv.conf name it."""
-    text = server_text(server) if "%" not in server else server
-    if text.startswith("["):
-        host, _, port = text[1:].partition("]:")
-        return host, int(port)
-    if text.count(":") == 1:
-        host, _, port = text.partition(":")
-        return host, int(port)
-    return text, 53

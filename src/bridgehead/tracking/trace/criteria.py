@@ -25,8 +25,8 @@ class CriteriaError(ValueError):
     """A criterion that cannot be understood. The message says what was expected."""
 
 
-class Criteria(msgspec.Struct, frozen=True, kw_only=True):
-    """What is wanted; all given parts must hold for one event of a message. Case does not matter, `*` stands for any
+class AskedOf(msgspec.Struct, frozen=True, kw_only=True):
+    """Criteria as people give them; all must hold for one event of a message. Case does not matter, `*` stands for any
     text.
 
     Attributes:
@@ -35,8 +35,6 @@ class Criteria(msgspec.Struct, frozen=True, kw_only=True):
         subject: words that all occur in the subject, in any order; with `*`, a pattern for the whole.
         source_address: client that handed the message in: an address, a pattern, a range (10.2.0.0/16,
             10.0.0.1-10.0.0.9).
-        any_of: at least one of these occurs as message id, network message id, internal id or reference.
-        status: what became of a recipient (of one that `recipient` names, where that is given), in the end.
         start, end: with time zone; `end` is not included.
         limit: most messages in one answer.
         after: where the page before ended, "" for the first.
@@ -53,12 +51,22 @@ class Criteria(msgspec.Struct, frozen=True, kw_only=True):
     connector: str = ""
     reference: str = ""
     source_address: str = ""
-    any_of: frozenset[str] = frozenset()
-    status: Status | None = None
     start: datetime | None = None
     end: datetime | None = None
     limit: int = LIST_RESULTS
     after: str = ""
+
+
+class Criteria(AskedOf, frozen=True, kw_only=True):
+    """What is searched for.
+
+    Attributes:
+        any_of: at least one of these occurs as message id, network message id, internal id or reference.
+        status: what became of a recipient (of one that `recipient` names, where that is given), in the end.
+    """
+
+    any_of: frozenset[str] = frozenset()
+    status: Status | None = None
 
 
 class Matcher:
