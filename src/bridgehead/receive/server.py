@@ -176,6 +176,11 @@ class Listener:
         """Whether this client is a listed proxy of a connector here."""
         return self.server.expects_proxy_header(self.binding.port, client_ip)
 
+    def session_ended(self) -> None:
+        """One of its sessions is over."""
+        if isinstance(self._asyncio, SharedAccepting):
+            self._asyncio.session_ended()
+
     def close(self) -> None:
         """Accept no more; sessions go on."""
         if self._asyncio is not None:
@@ -341,6 +346,7 @@ class ReceiveServer:
         self.sessions.discard(session)
         if self.crowd is not None:
             self.crowd.tell(len(self.sessions))
+            session.listener.session_ended()
         if self._emptied is not None and not self.sessions:
             self._emptied.set()
 

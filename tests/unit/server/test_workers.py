@@ -19,7 +19,6 @@ from bridgehead.admin.queue import joining
 from bridgehead.admin.queue.queues import QueueView
 from bridgehead.admin.tls.tls_policy import HostPolicyView, TlsPolicyView
 from bridgehead.mail.units import UNLIMITED
-from bridgehead.receive.workers.crowd import Crowd
 from bridgehead.server.config.default import default
 from bridgehead.server.workers.asking import Asked
 from bridgehead.server.workers.elsewhere import Elsewhere, Trouble
@@ -82,34 +81,6 @@ def test_workers_keep_their_files_apart() -> None:
     assert Place(1, 2).own_folder(data) == data
     assert len({Place(number, 3).own_folder(data) for number in (1, 2, 3)}) == 3
     assert len({Place(number, 3).own(data / "flights.msgpack") for number in (1, 2, 3)}) == 3
-
-
-# --- the crowd --------------------------------------------------------------------------------------------------------
-
-
-def test_who_has_more_leaves_the_next_one_to_others() -> None:
-    memory = Crowd.make(2)
-    one, other, supervisor = Crowd(memory, 2, 0), Crowd(memory, 2, 1), Crowd(memory, 2)
-    one.tell(1)
-    assert not one.others_have_fewer()  # the other is not there yet
-    other.tell(0)
-    assert one.others_have_fewer()
-    assert not other.others_have_fewer()
-    supervisor.absent(1)
-    assert not one.others_have_fewer()
-
-
-async def test_whoever_is_there_first_waits_for_those_who_start_with_it() -> None:
-    memory = Crowd.make(3)
-    one, other, supervisor = Crowd(memory, 3, 0), Crowd(memory, 3, 1), Crowd(memory, 3)
-    one.tell(0)
-    waiting = asyncio.create_task(one.assemble())
-    other.tell(0)
-    assert not (await asyncio.wait([waiting], timeout=0.02))[0]  # the third is still expected
-    supervisor.absent(2)  # it ended
-    await asyncio.wait_for(waiting, 2)
-    other.tell(1)
-    await asyncio.wait_for(one.assemble(), 0.1)  # a reload waits for nobody
 
 
 # --- asking -----------------------------------------------------------------------------------------------------------

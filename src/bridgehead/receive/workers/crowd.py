@@ -2,7 +2,8 @@
 """Several processes that accept on the same listening sockets: whoever has fewest sessions takes the next one.
 
 The system wakes all that wait on a socket, and a loop that accepts as long as there is anything takes a burst alone.
-So each process takes one connection at a time, and one that has more sessions than another first leaves it a moment.
+So each process takes one connection at a time, and one that has clearly more sessions than another first leaves it a
+moment, or until its own sessions have become fewer.
 """
 
 import asyncio
@@ -24,6 +25,8 @@ _EXPECTED: Final = _ABSENT + 1
 _ASSEMBLY_SECONDS: Final = 3.0
 _ASSEMBLY_LOOKS_SECONDS: Final = 0.002
 _COURTESY_SECONDS: Final = 0.005
+_ALIKE: Final = 4
+"""A quarter more is as many."""
 _EXHAUSTED_SECONDS: Final = 1.0
 _EXHAUSTED: Final = (errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM)
 
@@ -59,8 +62,10 @@ class Crowd:
         _SLOT.pack_into(self._memory, place * _SLOT.size, _ABSENT)
 
     def others_have_fewer(self) -> bool:
-        """Whether one of the others should take the next session."""
-        return any(sessions < self._mine for sessions in self._sessions())
+        """Whether one of the others should take the next session. Where all have many, some more make no difference:
+        to wait for each other would cost more."""
+        fewest = min(self._sessions())
+        return self._mine > fewest + fewest // _ALIKE
 
     async def assemble(self) -> None:
         """Wait until all that were started together are there, a few seconds at most.
@@ -92,7 +97,7 @@ class SharedAccepting:
         self._loop = asyncio.get_running_loop()
         self._opening: set[asyncio.Task[None]] = set()
         self._later: asyncio.TimerHandle | None = None
-        self._reading = False
+        self._reading = self._stands_back = False
 
     def start(self) -> None:
         """Begin to accept."""
@@ -103,10 +108,19 @@ class SharedAccepting:
         if self._later is not None:
             self._later.cancel()
             self._later = None
+        self._stands_back = False
         self._deafen()
+
+    def session_ended(self) -> None:
+        """We have one fewer: nobody else may be a better place any more."""
+        if self._stands_back and not self._crowd.others_have_fewer():
+            assert self._later is not None
+            self._later.cancel()
+            self._listen()
 
     def _listen(self) -> None:
         self._later = None
+        self._stands_back = False
         self._reading = True
         self._loop.add_reader(self._socket.fileno(), self._waiting)
 
@@ -119,6 +133,7 @@ class SharedAccepting:
         """Somebody wants to connect."""
         if self._crowd.others_have_fewer():
             self._deafen()
+            self._stands_back = True
             self._later = self._loop.call_later(_COURTESY_SECONDS, self._take_all_the_same)
         else:
             self._take()
