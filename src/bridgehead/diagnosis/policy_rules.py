@@ -8,6 +8,8 @@ from bridgehead.diagnosis.facts import AttemptFacts, Evidence, Finding, Owner, P
 from bridgehead.diagnosis.rule import Rule, connector_name, day, found, hosts_of, pick, retry
 
 _TLS: Final = (Phase.STARTTLS, Phase.HANDSHAKE)
+_RECORDS: Final = "DANE: "
+"""How the errors begin of sessions whose certificates do not agree with TLSA records."""
 
 
 def _under(one: AttemptFacts, source: str) -> bool:
@@ -36,7 +38,7 @@ def _bogus(evidence: Evidence) -> Finding | None:
 
 
 def _stale_tlsa(evidence: Evidence) -> Finding | None:
-    failing = pick(evidence.attempts, lambda one: _under(one, "dane") and one.phase is Phase.HANDSHAKE)
+    failing = pick(evidence.attempts, lambda one: one.error.startswith(_RECORDS) and not one.verify_code)
     if not failing:
         return None
     return found(
@@ -49,15 +51,37 @@ def _stale_tlsa(evidence: Evidence) -> Finding | None:
     )
 
 
-def _dane_without_tls(evidence: Evidence) -> Finding | None:
-    failing = pick(evidence.attempts, lambda one: _under(one, "dane") and one.phase is Phase.STARTTLS)
+def _dane_certificate(evidence: Evidence) -> Finding | None:
+    failing = pick(evidence.attempts, lambda one: one.error.startswith(_RECORDS) and one.verify_code > 0)
     if not failing:
         return None
+    problem = failing[-1].error.removeprefix(f"{_RECORDS}{failing[-1].host}: ").removeprefix("expired: ")
     return found(
         evidence,
         failing,
-        f"{hosts_of(failing)} has signed TLSA records, which promise TLS, and does not offer or refuses STARTTLS: TLS "
-        "is out of order there, or somebody between takes it out. Sending in clear would be wrong.",
+        f"The TLSA records of {hosts_of(failing)} name an authority (usage 2), so dates and names of what it issued "
+        f"count, and {problem}. To refuse is correct; the fault is theirs.",
+        f"tell the domain's administrator: a new certificate of that authority, for {failing[-1].host}, mends it",
+        _proof(failing[-1]),
+    )
+
+
+def _dane_without_tls(evidence: Evidence) -> Finding | None:
+    failing = pick(
+        evidence.attempts,
+        lambda one: _under(one, "dane") and one.phase in _TLS and not one.error.startswith(_RECORDS),
+    )
+    if not failing:
+        return None
+    if failing[-1].phase is Phase.STARTTLS:
+        fault = "does not offer or refuses STARTTLS: TLS is out of order there, or somebody between takes it out"
+    else:
+        fault = f"the handshake fails ({failing[-1].error}): TLS is out of order there, or somebody between disturbs it"
+    return found(
+        evidence,
+        failing,
+        f"{hosts_of(failing)} has signed TLSA records, which promise TLS, and {fault}. Sending in clear would be "
+        "wrong.",
         "tell the domain's administrator; a firewall with SMTP inspection on either side also removes STARTTLS",
         [*failing[-1].evidence, f"offered: {' '.join(failing[-1].in_clear) or 'nothing'}"],
     )
@@ -169,8 +193,13 @@ POLICY_RULES: Final[list[Rule]] = [
         "a TLSA record of another key than the host shows, with record and certificate", "tell the far administrator",
     ),
     Rule(
-        "dane-no-tls", (25, 13), Owner.FAR_SIDE, 95, _dane_without_tls, "TLSA records and no STARTTLS",
+        "dane-certificate", (25, 14, 15), Owner.FAR_SIDE, 95, _dane_certificate,
+        "a certificate of the authority that TLSA records name, out of date or for another name",
         "tell the far administrator",
+    ),
+    Rule(
+        "dane-no-tls", (25, 13), Owner.FAR_SIDE, 95, _dane_without_tls,
+        "TLSA records and no STARTTLS, or a handshake that fails", "tell the far administrator",
     ),
     Rule(
         "dane-unknown", (25,), Owner.FAR_SIDE, 94, _tlsa_unknown, "TLSA records that nobody can ask for, or must exist",

@@ -15,6 +15,7 @@ from bridgehead.routing.dane import TlsaRecord
 from bridgehead.routing.mta_sts import StsMode, StsPolicy
 from bridgehead.routing.settings import SendConnector, SmtpDaneMode
 from bridgehead.routing.tls_policy import TlsPolicy, TlsUse
+from bridgehead.routing.tls_result import ResultType
 
 
 class TlsLevel(IntEnum):
@@ -108,6 +109,8 @@ class DomainTlsPolicy(TlsPolicy, frozen=True, kw_only=True):
         requires_keyword: the host must offer REQUIRETLS.
         refusal: why the host must not be used at all, "" where it may. `permanent`: for this message, for good.
             `status` fits.
+        failure: what reports call what is wrong with the policy itself: what it is refused for, or records that nobody
+            can use; None for nothing.
         expires: Unix time until which a session opened under it may take further messages, 0 for no limit.
         evidence: what it rests on, in words, for trace and `why`.
         policy_text, patterns: of the domain's policy, for reports.
@@ -123,6 +126,7 @@ class DomainTlsPolicy(TlsPolicy, frozen=True, kw_only=True):
     refusal: str = ""
     permanent: bool = False
     status: str = "4.7.5"
+    failure: ResultType | None = None
     bogus: bool = False
     expires: float = 0.0
     evidence: tuple[str, ...] = ()
@@ -186,7 +190,7 @@ def _stands_alone(demand: TlsPolicy) -> bool:
 
 
 def _refused(policy: DomainTlsPolicy, source: PolicySource, reason: str, **more: object) -> DomainTlsPolicy:
-    return msgspec.structs.replace(policy, source=source, refusal=reason, **more)
+    return msgspec.structs.replace(policy, **{"source": source, "refusal": reason, "failure": None, **more})
 
 
 def _of_domain(connector: SendConnector, own: DomainTlsPolicy, found: HostFindings) -> DomainTlsPolicy:
@@ -195,13 +199,15 @@ def _of_domain(connector: SendConnector, own: DomainTlsPolicy, found: HostFindin
     if dane.outcome is DaneOutcome.FAILED:
         return _refused(
             own, PolicySource.DANE, f"whether {found.host} has TLSA records cannot be told: {dane.reason}",
-            bogus=dane.bogus, evidence=dane.evidence,
+            failure=ResultType.DNSSEC_INVALID, bogus=dane.bogus, evidence=dane.evidence,
         )  # fmt: skip
     if dane.outcome is DaneOutcome.RECORDS or (dane.outcome is DaneOutcome.UNUSABLE and not mandatory):
         return _from_dane(own, found)
     if mandatory:
         reason = f"SmtpDaneMode is Mandatory and {found.host} has no usable TLSA records: {dane.reason or 'none'}"
-        return _refused(own, PolicySource.DANE, reason, evidence=dane.evidence)
+        return _refused(
+            own, PolicySource.DANE, reason, failure=ResultType.DANE_REQUIRED, evidence=dane.evidence
+        )  # fmt: skip
     policy = _from_sts(connector, own, found)
     return msgspec.structs.replace(
         policy, evidence=(*dane.evidence, *policy.evidence), expires=_sooner(dane.expires, policy.expires)
@@ -214,6 +220,7 @@ def _from_dane(own: DomainTlsPolicy, found: HostFindings) -> DomainTlsPolicy:
     return msgspec.structs.replace(
         own, source=PolicySource.DANE, use=TlsUse.REQUIRED, records=dane.records, names=names, server_name=dane.base,
         level=TlsLevel.POLICY if dane.records else TlsLevel.ENCRYPTED, expires=dane.expires, evidence=dane.evidence,
+        failure=None if dane.records else ResultType.TLSA_INVALID,
         policy_text=tuple(map(str, dane.records)), patterns=(dane.base,),
     )  # fmt: skip
 
@@ -221,7 +228,8 @@ def _from_dane(own: DomainTlsPolicy, found: HostFindings) -> DomainTlsPolicy:
 def _from_sts(connector: SendConnector, own: DomainTlsPolicy, found: HostFindings) -> DomainTlsPolicy:
     sts, policy = found.sts, found.sts.policy
     if sts.unknown:
-        return _refused(own, PolicySource.STS, f"the MTA-STS policy of {found.domain} is not known: {sts.unknown}")
+        reason = f"the MTA-STS policy of {found.domain} is not known: {sts.unknown}"
+        return _refused(own, PolicySource.STS, reason, failure=ResultType.VALIDATION_FAILURE)
     if policy is None or policy.mode is StsMode.NONE:
         return msgspec.structs.replace(own, expires=sts.expires)
     about = f"MTA-STS policy {sts.id} of {found.domain}: mode {policy.mode.value}, mx {', '.join(policy.mx[:5])}"
@@ -231,8 +239,9 @@ def _from_sts(connector: SendConnector, own: DomainTlsPolicy, found: HostFinding
     )  # fmt: skip
     if not policy.allows(found.host):
         return msgspec.structs.replace(
-            common, refusal=f"the MTA-STS policy of {found.domain} does not name {found.host}"
-        )
+            common, refusal=f"the MTA-STS policy of {found.domain} does not name {found.host}",
+            failure=ResultType.VALIDATION_FAILURE,
+        )  # fmt: skip
     return msgspec.structs.replace(
         common, use=TlsUse.REQUIRED, verify_chain=True, match_name=found.host, ca_file=connector.tls_ca_file,
         level=TlsLevel.POLICY,
@@ -257,8 +266,8 @@ def _with_requirement(
         return _refused(policy, PolicySource.MESSAGE, reason, testing=False, permanent=keyword, status="5.7.10")
     return msgspec.structs.replace(
         policy, source=PolicySource.MESSAGE, use=TlsUse.REQUIRED, verify_chain=True, testing=False, refusal="",
-        match_name=policy.match_name or found.host, ca_file=connector.tls_ca_file, level=TlsLevel.VERIFIED,
-        requires_keyword=keyword, evidence=(*policy.evidence, "REQUIRETLS asked for by the sender"),
+        failure=None, match_name=policy.match_name or found.host, ca_file=connector.tls_ca_file,
+        level=TlsLevel.VERIFIED, requires_keyword=keyword, evidence=(*policy.evidence, "REQUIRETLS asked for by the sender"),
     )  # fmt: skip
 
 

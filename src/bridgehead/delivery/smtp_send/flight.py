@@ -164,6 +164,7 @@ def _add_unusable(facts: AttemptFacts, error: HostUnusable, client: SmtpClient |
     chain: tuple[bytes, ...] = ()
     if error.tls is not None:
         facts.alert, facts.verify_code, chain = error.tls.alert, error.tls.verify_code, error.tls.chain
+        facts.expected_name = error.expected_name
     elif error.expected_name:
         facts.expected_name, facts.verify_code = error.expected_name, _NAME_MISMATCH
         chain = client.sent_chain if client is not None else ()

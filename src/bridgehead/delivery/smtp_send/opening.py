@@ -163,8 +163,11 @@ class SessionOpener:
                 self._tell(policy, target, None, result, str(error))
             raise
         if not told:
-            level_result = ResultType.SUCCESS if opened.client.tls else ResultType.STARTTLS_NOT_SUPPORTED
-            self._tell(policy, target, opened.client, level_result)
+            level_result, words = ResultType.STARTTLS_NOT_SUPPORTED, ""
+            if opened.client.tls:
+                level_result = policy.failure or ResultType.SUCCESS
+                words = "; ".join(policy.evidence[-1:]) if policy.failure else ""
+            self._tell(policy, target, opened.client, level_result, words)
         return opened
 
     async def _with_fallback(self, target: Target, policy: DomainTlsPolicy) -> Opened:

@@ -19,6 +19,10 @@ from bridgehead.routing.tls_policy import TlsPolicy, TlsUse, name_matches
 from bridgehead.smtp.client_events import HelloDone, Refused, TlsRefused
 from bridgehead.tracking.tls_reports.port import ResultType
 
+_EXPIRED, _NAME_MISMATCH = 10, 62
+"""What OpenSSL calls it where a chain up to an authority that DNS named is out of date, or for another name
+(X509_V_ERR_*)."""
+
 
 class HostUnusable(Exception):
     """This host cannot be used now; the next may be.
@@ -182,12 +186,15 @@ def _check_records(client: SmtpClient, policy: DomainTlsPolicy, host: str) -> No
     )
     if verdict.passed:
         return
-    result = ResultType.VALIDATION_FAILURE
-    if verdict.expired or verdict.mismatch:
-        result = ResultType.CERTIFICATE_EXPIRED if verdict.expired else ResultType.CERTIFICATE_HOST_MISMATCH
+    result, code = ResultType.VALIDATION_FAILURE, 0
+    if verdict.expired:
+        result, code = ResultType.CERTIFICATE_EXPIRED, _EXPIRED
+    elif verdict.mismatch:
+        result, code = ResultType.CERTIFICATE_HOST_MISMATCH, _NAME_MISMATCH
     raise HostUnusable(
         f"DANE: {host}: {verdict.reason}", "4.7.5", Phase.HANDSHAKE, How.TLS, result=result,
-        tls=TlsFailed(verdict.reason, chain=chain),
+        tls=TlsFailed(verdict.reason, verify_code=code, chain=chain),
+        expected_name=policy.names[0] if verdict.mismatch else "",
     )  # fmt: skip
 
 

@@ -25,7 +25,7 @@ def result_type(error: Exception, policy: DomainTlsPolicy) -> ResultType | None:
     if error.result is not None:
         return error.result
     if error.phase is Phase.POLICY:
-        return _of_policy(policy)
+        return policy.failure
     if error.phase is Phase.STARTTLS:
         return ResultType.STARTTLS_NOT_SUPPORTED
     if error.phase is not Phase.HANDSHAKE:
@@ -36,12 +36,6 @@ def result_type(error: Exception, policy: DomainTlsPolicy) -> ResultType | None:
     if code == _EXPIRED:
         return ResultType.CERTIFICATE_EXPIRED
     return ResultType.CERTIFICATE_NOT_TRUSTED if code in _NOT_TRUSTED else ResultType.VALIDATION_FAILURE
-
-
-def _of_policy(policy: DomainTlsPolicy) -> ResultType | None:
-    if policy.source is PolicySource.DANE:
-        return ResultType.DNSSEC_INVALID if policy.bogus else ResultType.DANE_REQUIRED
-    return ResultType.VALIDATION_FAILURE if policy.source is PolicySource.STS else None
 
 
 def tls_result(

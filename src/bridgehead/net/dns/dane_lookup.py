@@ -16,6 +16,8 @@ from bridgehead.routing.domain_tls import DaneAnswer, DaneOutcome
 
 _LONGEST_SECONDS: Final = 3600.0
 """For how long at most a session opened under an answer takes further messages."""
+_RECORD_TEXT: Final = 134
+"""The longest record with a digest (SHA-512)."""
 
 
 class DaneLookup:
@@ -77,7 +79,7 @@ class DaneLookup:
             return self._absent(f"{name}: {how}", (*seen, f"TLSA {name}: {how}"), answer.ttl)
         records: list[TlsaRecord] = [one for data in answer.data if (one := tlsa_record(data.data)) is not None]
         usable = usable_records(records)
-        lines = (*seen, *(f"TLSA {name}: {str(one)[:60]}{'' if one in usable else ' (not usable)'}" for one in records))
+        lines = (*seen, *(f"TLSA {name}: {_shown(one)}{'' if one in usable else ' (not usable)'}" for one in records))
         expires = self._until(answer.ttl)
         if not usable:
             reason = f"none of the TLSA records of {name} can be used"
@@ -89,6 +91,12 @@ class DaneLookup:
 
     def _until(self, ttl: float) -> float:
         return self._clock.now() + max(1.0, min(ttl, _LONGEST_SECONDS))
+
+
+def _shown(record: TlsaRecord) -> str:
+    """As zone files have it; whole where it holds a digest, so that it can be compared."""
+    text = str(record)
+    return text if len(text) <= _RECORD_TEXT else f"{text[:_RECORD_TEXT]}…"
 
 
 def _failed(records: Records, seen: tuple[str, ...]) -> DaneAnswer:

@@ -208,7 +208,7 @@ def _datum(record: Any) -> _Datum:
 def _extended(answer: dns.message.Message) -> str:
     """What the server says of its failure (RFC 8914), "" for nothing."""
     told = [option for option in answer.options if isinstance(option, dns.edns.EDEOption)]
-    return "".join(f", {clean_text(str(option.text or option.code.name), 100)}" for option in told[:2])
+    return "".join(f", {clean_text(str(option.text or option.code.name), 200)}" for option in told[:2])
 
 
 def is_believed(server: str, trusted: Collection[str]) -> bool:

@@ -13,15 +13,16 @@ from bridgehead.net.dns.secure_resolver import SecureResolver
 from bridgehead.net.tls import ClientContexts, ClientTls
 from bridgehead.routing.settings import SmtpDaneMode, TlsAuthLevel
 from bridgehead.tracking.tls_reports.port import PolicyType, ResultType
+from support.odd_certificates import with_old_tls_only
 from support.policy_world import PolicyWorld, der_of, tlsa, with_chain
 from support.signed_dns import BOGUS, DEAD, EXPIRED, PLAIN
 
-GOOD, CLEAR, OLD, BARE, OTHER = (f"127.0.0.{number}" for number in range(2, 7))
+GOOD, CLEAR, OLD, BARE, OTHER, ANCIENT = (f"127.0.0.{number}" for number in (*range(2, 7), 47))
 
 
 class Site(PolicyWorld):
     """Mail hosts: GOOD shows its whole chain, CLEAR has no TLS, OLD an expired certificate, BARE no chain, OTHER one
-    for another name."""
+    for another name; ANCIENT speaks TLS 1.1 only."""
 
     def __init__(self, folder):
         super().__init__(folder)
@@ -35,6 +36,7 @@ class Site(PolicyWorld):
         }
         self.certificates = {address: der_of(pair) for address, pair in pairs.items() if pair is not None}
         self.by_address = {address: self.mail_host(address, pair) for address, pair in pairs.items()}
+        with_old_tls_only(self.mail_host(ANCIENT, pairs[GOOD]).behaviour.context)
         self.records: list[str] = []
         self._cases()
         self._zones()
@@ -67,6 +69,7 @@ class Site(PolicyWorld):
         self.case("stale", GOOD, tlsa(stranger))
         self.case("rotating", GOOD, tlsa(stranger), tlsa(good))
         self.case("clear", CLEAR, tlsa(good))
+        self.case("ancient", ANCIENT, tlsa(good))
         self.case("unusable", GOOD, tlsa(stranger, 1, 1, 1), "3 9 1 " + "ab" * 32, "9 9 9 ff")
         self.case("unusable-clear", CLEAR, tlsa(stranger, 0, 0, 1))
         self.case("none", GOOD)
@@ -254,6 +257,13 @@ async def test_failures_are_told_with_their_evidence(world):
     await world.send("bogus.test")
     await world.send("host-bogus.dane.test")
     assert world.results[-1].result is ResultType.DNSSEC_INVALID
+    await world.send("host-dead.dane.test")
+    assert world.results[-1].result is ResultType.DNSSEC_INVALID  # "no valid records were returned", RFC 8460 §4.3.2.1
+    await world.send("none.dane.test", smtp_dane_mode=SmtpDaneMode.MANDATORY)
+    assert world.results[-1].result is ResultType.DANE_REQUIRED
+    await world.send("unusable.dane.test")
+    assert world.results[-1].result is ResultType.TLSA_INVALID
+    assert "(not usable)" in world.results[-1].information
     await world.send("clear.dane.test")
     assert world.results[-1].result is ResultType.STARTTLS_NOT_SUPPORTED
     await world.send("ee-key.dane.test")
@@ -280,8 +290,10 @@ async def test_d12_dane_never_takes_a_tls_session_up_again(world):
     ("case", "cause", "words"),
     [
         ("stale.dane.test", "dane-stale-record", "the records name the previous one"),
-        ("ta-expired.dane.test", "dane-stale-record", "To refuse is correct"),
+        ("ta-expired.dane.test", "dane-certificate", "was valid until"),
+        ("ta-other-name.dane.test", "dane-certificate", "is for mx.other.test, not for mx-ta-other-name.dane.test"),
         ("clear.dane.test", "dane-no-tls", "does not offer or refuses STARTTLS"),
+        ("ancient.dane.test", "dane-no-tls", "the handshake fails"),
         ("host-dead.dane.test", "dane-unknown", "cannot be told"),
         ("bogus.test", "dnssec-bogus", "bogus"),
         ("host-bogus.dane.test", "dnssec-bogus", "bogus"),
@@ -296,7 +308,8 @@ async def test_why_names_the_cause(world, case, cause, words):
     assert words in first.finding.sentence
     assert first.owner is Owner.FAR_SIDE
     if cause == "dane-stale-record":
-        assert any(line.startswith("TLSA _") for line in first.finding.proof)
+        (record,) = [line.rpartition(" ")[2] for line in first.finding.proof if line.startswith("TLSA _")]
+        assert len(record) == 64, "the digest is there as a whole, to be compared with dig's"
         assert any(line.startswith("certificate shown: ") for line in first.finding.proof)
 
 
