@@ -48,6 +48,10 @@ class Site(PolicyWorld):
         self.dns.zone("sts.test", "@ MX 10 mx.sts.test.", f"mx A {SILENT}", *sts, how=PLAIN)
         self.dns.zone("broken.test", "@ MX 10 mx.sts.test.", *sts, how=PLAIN)
         self.hosts.add("sts.test", self.authority.issue("mta-sts.sts.test"), policy("enforce", "mx.sts.test"))
+        self.dns.zone("tried.test", "@ MX 10 mx.sts.test.", *sts, how=PLAIN)
+        self.hosts.add("tried.test", self.authority.issue("mta-sts.tried.test"), policy("testing", "mx.tried.test"))
+        twice = ('_mta-sts TXT "v=STSv1; id=2;"', "mta-sts A 127.0.0.1")
+        self.dns.zone("twice.test", "@ MX 10 mx.sts.test.", *sts, *twice, how=PLAIN)
         self.hosts.add("broken.test", self.authority.issue("mta-sts.broken.test"), policy("enforce", "mx.broken.test"))
         self.dns.start()
 
@@ -141,6 +145,20 @@ def test_the_policy_of_a_domain_can_be_asked_for(server: Server, site: Site) -> 
     assert server.ask("tls-policy", "show", "sts.test")["best_seen"] == "policy"
     server.succeed("tls-policy", "forget", "sts.test")
     assert server.ask("tls-policy", "show", "sts.test")["best_seen"] == ""
+
+
+def test_what_is_shown_of_a_policy_is_what_mail_meets(server: Server, site: Site) -> None:
+    """Testing refuses nothing; a host that is refused demands nothing; a record that is none is named; a policy ends."""
+    text = server.succeed("tls-policy", "show", "tried.test")
+    assert "does not name mx.sts.test; only tested, mail goes all the same" in text
+    assert "demanded      TLS where it is offered, with any certificate (mta-sts:testing)" in text
+    text = server.succeed("tls-policy", "show", "broken.test")
+    assert "demanded      nothing: it is not used" in text
+    assert "refused       the MTA-STS policy of broken.test does not name mx.sts.test\n" in text
+    assert "MTA-STS policy  fetched 20" in text
+    assert ", holds until 20" in text
+    text = server.succeed("tls-policy", "show", "twice.test")
+    assert "MTA-STS policy  none; the domain publishes several MTA-STS records, which counts as none" in text
 
 
 def test_requiretls_is_offered_over_tls_and_passed_on(server: Server, site: Site) -> None:

@@ -267,7 +267,8 @@ def _with_requirement(
     return msgspec.structs.replace(
         policy, source=PolicySource.MESSAGE, use=TlsUse.REQUIRED, verify_chain=True, testing=False, refusal="",
         failure=None, match_name=policy.match_name or found.host, ca_file=connector.tls_ca_file,
-        level=TlsLevel.VERIFIED, requires_keyword=keyword, evidence=(*policy.evidence, "REQUIRETLS asked for by the sender"),
+        level=TlsLevel.VERIFIED, requires_keyword=keyword,
+        evidence=(*policy.evidence, "REQUIRETLS asked for by the sender"),
     )  # fmt: skip
 
 

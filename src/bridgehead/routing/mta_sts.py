@@ -59,7 +59,7 @@ class StsPolicy(msgspec.Struct, frozen=True, kw_only=True):
 def policy_id(records: Sequence[bytes]) -> str:
     """The id that the TXT records at `_mta-sts` announce, "" where there is no one policy (§3.1: several records that
     begin with v=STSv1 are as none)."""
-    announced = [one for one in records if one.split(b";", 1)[0].strip() == b"v=STSv1"]
+    announced = _announced(records)
     if len(announced) != 1:
         return ""
     found = ""
@@ -68,6 +68,19 @@ def policy_id(records: Sequence[bytes]) -> str:
         if key.strip() == "id" and not found:
             found = value.strip()
     return found if _ID.fullmatch(found) else ""
+
+
+def record_problem(records: Sequence[bytes]) -> str:
+    """Why the TXT records at `_mta-sts` announce no policy although they mean to, "" where they do not mean to."""
+    if policy_id(records) or not any(b"stsv1" in one.lower() for one in records):
+        return ""
+    if len(_announced(records)) > 1:
+        return "the domain publishes several MTA-STS records, which counts as none"
+    return 'the domain\'s MTA-STS record is not of the form "v=STSv1; id=1;", the id 1 to 32 letters and digits'
+
+
+def _announced(records: Sequence[bytes]) -> list[bytes]:
+    return [one for one in records if one.split(b";", 1)[0].strip() == b"v=STSv1"]
 
 
 def parse_policy(body: bytes) -> StsPolicy:

@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from bridgehead.mail.limits import STS_MAX_AGE_SECONDS
-from bridgehead.routing.mta_sts import StsError, StsMode, StsPolicy, parse_policy, policy_id
+from bridgehead.routing.mta_sts import StsError, StsMode, StsPolicy, parse_policy, policy_id, record_problem
 
 GOOD = b"version: STSv1\r\nmode: enforce\r\nmx: mail.example.com\r\nmx: *.example.net\r\nmax_age: 604800\r\n"
 
@@ -31,6 +31,24 @@ GOOD = b"version: STSv1\r\nmode: enforce\r\nmx: mail.example.com\r\nmx: *.exampl
 )
 def test_records(records, wanted):
     assert policy_id(records) == wanted
+
+
+@pytest.mark.parametrize(
+    ("records", "words"),
+    [
+        ([b"v=STSv1; id=1;"], ""),
+        ([], ""),
+        ([b"v=spf1 -all"], ""),
+        ([b"v=STSv1; id=has-dash;"], "not of the form"),
+        ([b"v=STSv1;"], "not of the form"),
+        ([b"V=STSV1; id=1"], "not of the form"),
+        ([b"v=STSv1; id=1;", b"v=STSv1; id=2;"], "several"),
+    ],
+)
+def test_what_is_wrong_with_records_that_mean_to_announce_a_policy(records, words):
+    found = record_problem(records)
+    assert words in found
+    assert bool(found) is bool(words)
 
 
 def test_a_policy():

@@ -17,6 +17,7 @@ class HostPolicyView(msgspec.Struct, kw_only=True):
         policy: whose demand counts: "connector", "dane", "mta-sts:enforce", "mta-sts:testing".
         demands: in words.
         refused: why the host would not be used at all, "" where it would.
+        only_tested: the policy is in testing mode: what it demands or refuses is reported, and mail goes all the same.
         records: usable TLSA records.
         evidence: what was asked of DNS and policy host, and what came.
         best_seen: the best TLS that the host showed before, "" for nothing yet.
@@ -26,13 +27,14 @@ class HostPolicyView(msgspec.Struct, kw_only=True):
     policy: str
     demands: str
     refused: str = ""
+    only_tested: bool = False
     records: list[str] = []
     evidence: list[str] = []
     best_seen: str = ""
 
 
 class StsView(msgspec.Struct, kw_only=True):
-    """The MTA-STS policy that is kept. `problem`: why a newer one could not be fetched."""
+    """The MTA-STS policy that holds. `problem`: why there is none, or no newer one could be fetched."""
 
     id: str = ""
     mode: str = ""

@@ -19,7 +19,7 @@ from bridgehead.net.dns.resolver import DnsLookup, Outcome, TextAnswer
 from bridgehead.net.sts.policy_file import PolicyFile
 from bridgehead.net.sts.policy_host import FetchError, PolicyHosts
 from bridgehead.routing.domain_tls import StsAnswer
-from bridgehead.routing.mta_sts import StsError, StsPolicy, parse_policy, policy_id
+from bridgehead.routing.mta_sts import StsError, StsPolicy, parse_policy, policy_id, record_problem
 from bridgehead.routing.tls_result import ResultType
 
 _KIND: Final = "sts"
@@ -92,7 +92,7 @@ class StsPolicies:
             return self._without_news(kept, announced.reason)
         wanted = policy_id(announced.values)
         if not wanted or (kept is not None and kept.id == wanted):
-            return self._without_news(kept, "")
+            return msgspec.structs.replace(self._without_news(kept, ""), failure=record_problem(announced.values))
         fetched = await self._fetch_once(domain, wanted, dns)
         if isinstance(fetched, str):
             return self._without_news(self.known(domain), fetched)

@@ -56,7 +56,8 @@ class PolicyHosts:
             reason = f"the certificate of {host} is not valid: {clean_text(error.verify_message, 200)}"
             raise FetchError(reason, ResultType.STS_WEBPKI_INVALID) from None
         except (OSError, EOFError, ssl.SSLError) as error:
-            raise FetchError(f"{host} cannot be asked: {clean_text(str(error) or type(error).__name__, 200)}") from None
+            why = getattr(error, "strerror", "") or str(error) or type(error).__name__
+            raise FetchError(f"{host} cannot be asked: {clean_text(why, 200)}") from None
 
     async def _fetch(self, host: str, dns: DnsLookup) -> bytes:
         addresses = await dns.addresses(host)

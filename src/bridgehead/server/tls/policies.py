@@ -56,13 +56,14 @@ class TlsPolicies:
     async def _sts(self, domain: str, dns: Resolver) -> StsView | None:
         sts = self._application.domain_tls.shared.sts
         answer = await sts.policy(domain, dns)
-        kept = sts.known(domain)
-        if kept is None:
+        if answer.policy is None:
             return StsView(problem=answer.failure) if answer.failure else None
-        return StsView(
-            id=kept.id, mode=kept.policy.mode.value, mx=list(kept.policy.mx), fetched_at=moment(kept.fetched_at),
-            expires_at=moment(kept.expires_at), problem=answer.failure,
+        view = StsView(
+            id=answer.id, mode=answer.policy.mode.value, mx=list(answer.policy.mx), problem=answer.failure
         )  # fmt: skip
+        if (kept := sts.known(domain)) is not None:  # one with max_age 0 holds for one session and is not kept
+            view.fetched_at, view.expires_at = moment(kept.fetched_at), moment(kept.expires_at)
+        return view
 
     async def _hosts(
         self, view: TlsPolicyView, connector: SendConnector, next_hop: NextHop, dns: Resolver
@@ -84,6 +85,7 @@ class TlsPolicies:
         best = seen.hosts.get(target.host) if seen is not None else None
         return HostPolicyView(
             host=target.host, policy=str(policy), demands=_demands(policy), refused=policy.refusal,
+            only_tested=policy.testing,
             records=[str(one) for one in policy.records], evidence=list(policy.evidence),
             best_seen=best.name.lower() if best is not None else "",
         )  # fmt: skip
@@ -97,6 +99,8 @@ def _dnssec(dns: Resolver) -> str:
 
 def _demands(policy: DomainTlsPolicy) -> str:
     """A policy in words."""
+    if policy.refusal and not policy.testing:
+        return "nothing: it is not used"
     if policy.use is TlsUse.NEVER:
         return "no TLS"
     if policy.use is TlsUse.OPPORTUNISTIC:
@@ -105,5 +109,5 @@ def _demands(policy: DomainTlsPolicy) -> str:
         return "TLS with a certificate that the TLSA records vouch for"
     if policy.verify_chain:
         name = f" for {policy.match_name}" if policy.match_name else ""
-        return f"TLS with a valid certificate{name}" + (" (only tested)" if policy.testing else "")
+        return f"TLS with a valid certificate{name}"
     return "TLS with any certificate"
