@@ -31,7 +31,7 @@ MICROSOFT: Final[list[ReplyRule]] = [
         "basic-authentication-retired",
         (46,),
         YOU,
-        r"5\.7\.30\b|Basic authentication is (?:not supported|disabled)",
+        r"5\.7\.30\b(?!.*REQUIRETLS)|Basic authentication is (?:not supported|disabled)",
         "{who} no longer takes a password (basic authentication) on this path.",
         'give "{connector}" smart_host_auth_mechanism = "OAuth" (docs/howto/microsoft-365.md), or use a connector path '
         "(address or certificate)",

@@ -141,7 +141,8 @@ class DomainTlsPolicy(TlsPolicy, frozen=True, kw_only=True):
     def __str__(self) -> str:
         """Short, for the tracking log: "dane", "mta-sts:enforce", "connector"."""
         mode = f":{'testing' if self.testing else 'enforce'}" if self.source is PolicySource.STS else ""
-        return f"{self.source.value}{mode}{'+requiretls' if self.requires_keyword else ''}"
+        asked = "+requiretls" if self.requires_keyword and self.source is not PolicySource.MESSAGE else ""
+        return f"{self.source.value}{mode}{asked}"
 
 
 class HostFindings(msgspec.Struct, frozen=True, kw_only=True):

@@ -57,6 +57,8 @@ PASTED = {
     "421 4.4.2 Message submission rate for this client has exceeded the configured limit": "rate-limited",
     "550 5.7.68 TenantInboundAttribution; Direct Send not allowed for this organization": "direct-send-refused",
     "550 5.7.30 Basic authentication is not supported for Client Submission.": "basic-authentication-retired",
+    "550 5.7.30 REQUIRETLS was asked for by the sender, and mx.fabrikam.com does not offer it": "requiretls-refused",
+    "REQUIRETLS: neither DNSSEC nor MTA-STS vouches that mx.a.test is a mail host of b.test": "requiretls-refused",
     "550 5.7.230 Connecting Exchange server version is out-of-date": "out-of-date-server",
     "432 4.3.2 Concurrent connections limit exceeded": "recipient-thread-limit",
     "451 4.7.652 The mail server [192.0.2.1] has exceeded the maximum number of connections. (S3115)": "reputation-throttled",

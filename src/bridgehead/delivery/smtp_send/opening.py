@@ -145,14 +145,18 @@ class SessionOpener:
         untested = msgspec.structs.replace(
             untested, source=policy.source, testing=True, evidence=policy.evidence, expires=policy.expires
         )  # fmt: skip
-        if not self._hosts.failed_test(target, domain):
+        failed = self._hosts.failed_test(target, domain)
+        if failed is None:
             try:
                 return await self._under(target, policy)
             except (ConnectionLost, HostUnusable) as error:
                 if not is_about_tls(error):
                     raise
-                self._hosts.test_failed(target, domain)
-        return await self._under(target, untested, told=True)
+                self._hosts.test_failed(target, domain, result_type(error, policy), str(error))
+        opened = await self._under(target, untested, told=True)
+        if failed is not None and failed.result is not None:  # one more session that the policy would have refused
+            self._tell(policy, target, opened.client, failed.result, failed.words)
+        return opened
 
     async def _under(self, target: Target, policy: DomainTlsPolicy, *, told: bool = False) -> Opened:
         """A session under one policy. `told`: how it comes out was reported already."""
@@ -163,26 +167,31 @@ class SessionOpener:
                 self._tell(policy, target, None, result, str(error))
             raise
         if not told:
-            level_result, words = ResultType.STARTTLS_NOT_SUPPORTED, ""
-            if opened.client.tls:
-                level_result = policy.failure or ResultType.SUCCESS
-                words = "; ".join(policy.evidence[-1:]) if policy.failure else ""
-            self._tell(policy, target, opened.client, level_result, words)
+            self._tell(policy, target, opened.client, *self._how_opened(target, policy, opened.client))
         return opened
+
+    def _how_opened(self, target: Target, policy: DomainTlsPolicy, client: SmtpClient) -> tuple[ResultType, str]:
+        """What reports say of a session that there is: it may be in clear, or under records that nobody can use."""
+        if client.tls is not None:
+            return policy.failure or ResultType.SUCCESS, "; ".join(policy.evidence[-1:]) if policy.failure else ""
+        broken = self._hosts.broken_tls(target)
+        if broken is not None and broken.result is not None:
+            return broken.result, broken.words
+        return ResultType.STARTTLS_NOT_SUPPORTED, ""
 
     async def _with_fallback(self, target: Target, policy: DomainTlsPolicy) -> Opened:
         if policy.refusal:
             error = HostUnusable(policy.refusal, policy.status, Phase.POLICY, permanent=policy.permanent)
             self._flights.failed(self._flight.opening(error, "", target, None, policy))
             raise error
-        if policy.use is TlsUse.OPPORTUNISTIC and self._hosts.has_broken_tls(target):
+        if policy.use is TlsUse.OPPORTUNISTIC and self._hosts.broken_tls(target) is not None:
             policy = msgspec.structs.replace(policy, use=TlsUse.NEVER)
         try:
             return await self._attempt(target, policy)
-        except TlsBroken:
+        except TlsBroken as error:
             if policy.use is not TlsUse.OPPORTUNISTIC:
                 raise
-            self._hosts.tls_failed(target)
+            self._hosts.tls_failed(target, result_type(error, policy), str(error))
         return await self._attempt(target, msgspec.structs.replace(policy, use=TlsUse.NEVER))
 
     def _tell(

@@ -4,8 +4,11 @@
 from collections.abc import Callable
 from typing import Final, TypeVar
 
+import msgspec
+
 from bridgehead.delivery.smtp_send.destination import Target
 from bridgehead.net.clock import Clock
+from bridgehead.routing.tls_result import ResultType
 
 DEAD_HOST_SECONDS: Final = 300.0
 """How long an address that failed is tried after the others; longer than the first retry intervals of a queue."""
@@ -13,6 +16,19 @@ BROKEN_TLS_SECONDS: Final = 600.0
 """How long STARTTLS is not tried again, under an opportunistic policy, with an address where it failed."""
 _REMEMBERED: Final = 10_000
 _Key = TypeVar("_Key")
+
+
+class Failure(msgspec.Struct, frozen=True):
+    """What is known of a host that failed.
+
+    Attributes:
+        until: when it is forgotten, on the monotonic clock.
+        result: what reports on TLS call it, None for nothing that is about TLS. `words`: the same for people.
+    """
+
+    until: float
+    result: ResultType | None = None
+    words: str = ""
 
 
 class ConnectionLimiter:
@@ -65,9 +81,9 @@ class HostMemory:
 
     def __init__(self, clock: Clock) -> None:
         self._clock = clock
-        self._dead: dict[tuple[str, int], float] = {}
-        self._broken_tls: dict[tuple[str, int], float] = {}
-        self._failed_tests: dict[tuple[str, str], float] = {}
+        self._dead: dict[tuple[str, int], Failure] = {}
+        self._broken_tls: dict[tuple[str, int], Failure] = {}
+        self._failed_tests: dict[tuple[str, str], Failure] = {}
 
     def failed(self, target: Target) -> None:
         """No session could be had there."""
@@ -76,31 +92,37 @@ class HostMemory:
     def worked(self, target: Target) -> None:
         self._dead.pop((target.address, target.port), None)
 
-    def tls_failed(self, target: Target) -> None:
-        self._remember(self._broken_tls, (target.address, target.port), BROKEN_TLS_SECONDS)
+    def tls_failed(self, target: Target, result: ResultType | None, words: str) -> None:
+        """The handshake failed, and TLS is no must."""
+        self._remember(self._broken_tls, (target.address, target.port), BROKEN_TLS_SECONDS, result, words)
 
-    def has_broken_tls(self, target: Target) -> bool:
-        return self._broken_tls.get((target.address, target.port), 0.0) > self._clock.monotonic()
+    def broken_tls(self, target: Target) -> Failure | None:
+        return self._known(self._broken_tls, (target.address, target.port))
 
-    def test_failed(self, target: Target, domain: str) -> None:
+    def test_failed(self, target: Target, domain: str, result: ResultType | None, words: str) -> None:
         """The host did not show what the domain's policy asks for, which is only being tested."""
-        self._remember(self._failed_tests, (target.host, domain), BROKEN_TLS_SECONDS)
+        self._remember(self._failed_tests, (target.host, domain), BROKEN_TLS_SECONDS, result, words)
 
-    def failed_test(self, target: Target, domain: str) -> bool:
-        return self._failed_tests.get((target.host, domain), 0.0) > self._clock.monotonic()
+    def failed_test(self, target: Target, domain: str) -> Failure | None:
+        return self._known(self._failed_tests, (target.host, domain))
 
     def in_order(self, targets: list[Target]) -> list[Target]:
         """The same targets, those that failed lately last; the order stays otherwise."""
         if not self._dead:
             return targets
-        now = self._clock.monotonic()
-        return sorted(targets, key=lambda target: self._dead.get((target.address, target.port), 0.0) > now)
+        return sorted(targets, key=lambda target: self._known(self._dead, (target.address, target.port)) is not None)
 
-    def _remember(self, memory: dict[_Key, float], key: _Key, seconds: float) -> None:
+    def _known(self, memory: dict[_Key, Failure], key: _Key) -> Failure | None:
+        found = memory.get(key)
+        return found if found is not None and found.until > self._clock.monotonic() else None
+
+    def _remember(
+        self, memory: dict[_Key, Failure], key: _Key, seconds: float, result: ResultType | None = None, words: str = ""
+    ) -> None:  # fmt: skip
         if len(memory) >= _REMEMBERED:
             now = self._clock.monotonic()
-            for known in [known for known, until in memory.items() if until <= now]:
+            for known in [known for known, one in memory.items() if one.until <= now]:
                 del memory[known]
             if len(memory) >= _REMEMBERED:
                 memory.pop(next(iter(memory)))
-        memory[key] = self._clock.monotonic() + seconds
+        memory[key] = Failure(self._clock.monotonic() + seconds, result, words)

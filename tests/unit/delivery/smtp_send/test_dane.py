@@ -36,7 +36,8 @@ class Site(PolicyWorld):
         }
         self.certificates = {address: der_of(pair) for address, pair in pairs.items() if pair is not None}
         self.by_address = {address: self.mail_host(address, pair) for address, pair in pairs.items()}
-        with_old_tls_only(self.mail_host(ANCIENT, pairs[GOOD]).behaviour.context)
+        self.by_address[ANCIENT] = self.mail_host(ANCIENT, pairs[GOOD])
+        with_old_tls_only(self.by_address[ANCIENT].behaviour.context)
         self.records: list[str] = []
         self._cases()
         self._zones()
@@ -73,6 +74,7 @@ class Site(PolicyWorld):
         self.case("unusable", GOOD, tlsa(stranger, 1, 1, 1), "3 9 1 " + "ab" * 32, "9 9 9 ff")
         self.case("unusable-clear", CLEAR, tlsa(stranger, 0, 0, 1))
         self.case("none", GOOD)
+        self.case("none-ancient", ANCIENT)
         self.case("none-clear", CLEAR)
         self.records += [
             "two MX 10 mx-stale.dane.test.", "two MX 20 mx-ee-key.dane.test.",
@@ -269,6 +271,17 @@ async def test_failures_are_told_with_their_evidence(world):
     await world.send("ee-key.dane.test")
     assert world.results[-1].result is ResultType.SUCCESS
     assert world.results[-1].receiving_host == "mx-ee-key.dane.test"
+
+
+async def test_each_session_in_clear_after_a_broken_handshake_is_told_as_that(world):
+    """RFC 8460 §4.3: STARTTLS was offered; that the host does not support it would send its administrator astray."""
+    factory = world.factory()
+    for _ in range(2):  # the second knows of the first, and does not try
+        assert (await world.send("none-ancient.dane.test", factory=factory)).error == ""
+    assert not world.by_address[ANCIENT].transactions[-1].tls
+    told = [one for one in world.results if one.domain == "none-ancient.dane.test"]
+    assert [one.result for one in told] == [ResultType.VALIDATION_FAILURE] * 2
+    assert all("handshake" in one.information.lower() or "TLS" in one.information for one in told)
 
 
 async def test_the_session_is_logged_with_its_policy(world):

@@ -252,6 +252,9 @@ async def test_sts_testing_with_a_host_that_fails_costs_one_connection_once_know
     before = world.sink[WRONG].sessions
     await world.send("testing-wrong.sts.test", factory=factory)
     assert world.sink[WRONG].sessions == before + 1
+    # Each session that the policy would have refused counts in the report (RFC 8460 §4.3), also where none was tried.
+    assert [one.result for one in world.results] == [ResultType.CERTIFICATE_HOST_MISMATCH] * 2
+    assert world.results[0].information == world.results[1].information
 
 
 async def test_d12_sts_is_fetched_once_and_kept_over_a_restart(world):

@@ -84,7 +84,7 @@ async def test_rfc8689_case(world, domain, error, permanent):
 
 
 async def test_the_parameter_goes_with_the_message_and_the_session_is_encrypted(world):
-    assert (await world.send("offers.require.test", REQUIRED)).note.endswith("+requiretls")
+    assert (await world.send("offers.require.test", REQUIRED)).note.endswith("requiretls")
     (taken,) = world.offers.to("b@offers.require.test")[-1:]
     assert taken.tls
     assert " REQUIRETLS" in taken.mail
