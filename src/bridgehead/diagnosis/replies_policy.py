@@ -22,8 +22,8 @@ POLICY: Final[list[ReplyRule]] = [
         (25,),
         SENDER,
         r"\bREQUIRETLS\b",
-        "The sender asked for REQUIRETLS (RFC 8689), and no way there gives it: a mail host must be vouched for by DNSSEC "
-        "or MTA-STS, show a certificate that can be verified, and offer REQUIRETLS itself.",
+        "The sender asked for REQUIRETLS (RFC 8689), and no way there gives it: a mail host must be vouched for by "
+        "DNSSEC or MTA-STS, show a certificate that can be verified, and offer REQUIRETLS itself.",
         "the sender may send it again without REQUIRETLS; what the domain has: bridgehead tls-policy show {domain}",
     ),
     reply_rule(
