@@ -22,7 +22,7 @@ from bridgehead.mail.address import Mailbox
 from bridgehead.mail.content import BytesContent
 from bridgehead.mail.envelope import Envelope, EnvelopeRecipient
 from bridgehead.mail.item import MailItem, Stage
-from bridgehead.queues.sqlite import SqliteQueueStore
+from bridgehead.queues.sqlite.queue_store import SqliteQueueStore
 from bridgehead.queues.store import MessageStatus, QueuedItem, QueueKind, StoreFault, Transaction
 from bridgehead.routing.next_hop import DeliveryType, NextHop
 

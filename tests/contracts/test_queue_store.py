@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from bridgehead.queues.memory import MemoryQueueStore
-from bridgehead.queues.sqlite import SqliteQueueStore
+from bridgehead.queues.sqlite.queue_store import SqliteQueueStore
 from bridgehead.queues.store import QueueStore
 from support.queue_changes_contract import QueueChangesContract
 from support.queue_store_contract import QueueStoreContract

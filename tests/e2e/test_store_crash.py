@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from bridgehead.queues.sqlite import SqliteQueueStore
+from bridgehead.queues.sqlite.queue_store import SqliteQueueStore
 from bridgehead.queues.store import ItemFilter, MessageStatus
 from support.crashing_store import text_of
 

@@ -34,17 +34,17 @@ class Step(NamedTuple):
 STEPS: dict[str, Step] = {
     "content has come, nothing stored": Step("bridgehead.receive.acceptance:Acceptance.submit"),
     "accept handed to the store": Step("bridgehead.receive.acceptance:Acceptance.submit", after=True),
-    "about to be written": Step("bridgehead.queues.committer:Committer.prepare"),
-    "written, not committed": Step("bridgehead.queues.committer:Committer.commit"),
-    "committed, not synced": Step("bridgehead.queues.disk_sync:DiskSync.begin"),
-    "sync under way": Step("bridgehead.queues.disk_sync:DiskSync.begin", after=True),
-    "synced, nobody told": Step("bridgehead.queues.writer:Writer._synced"),
-    "writer's thread is about to write": Step("bridgehead.queues.committer:Committer.execute", linger=0.2),
+    "about to be written": Step("bridgehead.queues.sqlite.committer:Committer.prepare"),
+    "written, not committed": Step("bridgehead.queues.sqlite.committer:Committer.commit"),
+    "committed, not synced": Step("bridgehead.queues.sqlite.disk_sync:DiskSync.begin"),
+    "sync under way": Step("bridgehead.queues.sqlite.disk_sync:DiskSync.begin", after=True),
+    "synced, nobody told": Step("bridgehead.queues.sqlite.writer:Writer._synced"),
+    "writer's thread is about to write": Step("bridgehead.queues.sqlite.committer:Committer.execute", linger=0.2),
     "written and synced by the thread, nobody told": Step(
-        "bridgehead.queues.committer:Committer.execute", after=True, linger=0.2
+        "bridgehead.queues.sqlite.committer:Committer.execute", after=True, linger=0.2
     ),
-    "synced, callbacks about to run": Step("bridgehead.queues.group_commit:GroupCommit.completed"),
-    "callbacks have run": Step("bridgehead.queues.group_commit:GroupCommit.completed", after=True),
+    "synced, callbacks about to run": Step("bridgehead.queues.sqlite.group_commit:GroupCommit.completed"),
+    "callbacks have run": Step("bridgehead.queues.sqlite.group_commit:GroupCommit.completed", after=True),
     "accepted and answered, not categorized": Step("bridgehead.categorizer.worker:Categorizer.process"),
     "categorized, commit under way": Step("bridgehead.categorizer.worker:Categorizer.process", after=True),
     "taken for delivery": Step("bridgehead.delivery.delivery_queue:DeliveryQueue.take", after=True),
@@ -63,8 +63,8 @@ SLOW_SECONDS = 0.03
 
 def slow_down() -> None:
     """Make every sync begin late: on the event loop by a timer, in the writer's thread by a pause before its work."""
-    from bridgehead.queues.committer import Committer
-    from bridgehead.queues.disk_sync import DiskSync
+    from bridgehead.queues.sqlite.committer import Committer
+    from bridgehead.queues.sqlite.disk_sync import DiskSync
 
     begin, execute = DiskSync.begin, Committer.execute
 

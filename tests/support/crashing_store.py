@@ -12,7 +12,7 @@ import sys
 from pathlib import Path
 
 from bridgehead.mail.content import BytesContent
-from bridgehead.queues.sqlite import SqliteQueueStore
+from bridgehead.queues.sqlite.queue_store import SqliteQueueStore
 from bridgehead.queues.store import QueuedItem, StoreFault, Transaction
 from support.queue_store_contract import ACTIVE, DELIVERY, HOP, SUBMISSION, entry
 

@@ -17,7 +17,7 @@ from bridgehead.mail.item import MailItem
 from bridgehead.queues.memory import MemoryQueueStore
 from bridgehead.queues.retry import deadline_of
 from bridgehead.queues.settings import QueueSettings
-from bridgehead.queues.sqlite import SqliteQueueStore
+from bridgehead.queues.sqlite.queue_store import SqliteQueueStore
 from bridgehead.queues.store import (
     ItemFilter,
     MessageStatus,

@@ -13,7 +13,7 @@ from bridgehead.delivery.settings import DeliverySettings
 from bridgehead.queues.memory import MemoryQueueStore
 from bridgehead.queues.retry import deadline_of
 from bridgehead.queues.settings import QueueSettings
-from bridgehead.queues.sqlite import SqliteQueueStore
+from bridgehead.queues.sqlite.queue_store import SqliteQueueStore
 from bridgehead.queues.store import QueuedItem
 from bridgehead.routing.next_hop import DeliveryType, NextHop
 from support.delivery_world import Events

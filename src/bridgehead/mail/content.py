@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: MIT
 """A message's content: header and body as they came, never re-serialized.
 
-Small content is `BytesContent`; large content is in a file of the queue (`queues/content_files.py`). Content in
+Small content is `BytesContent`; large content is in a file of the queue (`queues/sqlite/content_files.py`). Content in
 a queue is without dot-stuffing and ends as its sender ended it.
 """
 

@@ -3,7 +3,7 @@
 
 Transactions of one batch share one commit, so only what stands at its end is written: an entry that came and left
 within the batch never touches the disk. Which content goes follows from counting, for each content, how many
-entries hold it before and after. Pure; `writer.py` runs the plan.
+entries hold it before and after. Pure; `sqlite/writing.py` runs the plan.
 """
 
 from collections.abc import Callable, Iterable, Mapping

@@ -46,7 +46,7 @@ from bridgehead.queues.store import (
     Swap,
     Transaction,
 )
-from bridgehead.queues.swapping import settle
+from bridgehead.queues.swaps import settle
 from bridgehead.routing.next_hop import NextHop
 
 _WAITING = (MessageStatus.READY, MessageStatus.RETRY)

@@ -2,8 +2,8 @@
 """The life of a queued message as a table: which status follows from what happens. Pure.
 
 Statuses are Exchange's (Get-Message). What is not in the table cannot happen: `next_status` refuses it. Administrators'
-changes (`changes.py`) and what a restart makes of entries (`leasing.py`, `memory.py`) follow it by asking; the stages,
-which know the status of what they hold, follow it by what they write, and tests compare.
+changes (`changes.py`) and what a restart makes of entries (`sqlite/leasing.py`, `memory.py`) follow it by asking; the
+stages, which know the status of what they hold, follow it by what they write, and tests compare.
 """
 
 from enum import Enum

@@ -3,7 +3,7 @@
 
 A change is a `Transaction` value: ids that leave and entries that take their place, committed together or not at
 all. What a commit reported as done survives a crash of the process and of the machine. Retry times and life-cycle
-rules are in `retry.py` and `states.py`; implementations in `sqlite.py` and `memory.py` pass one contract suite.
+rules are in `retry.py` and `states.py`; implementations in `sqlite/` and `memory.py` pass one contract suite.
 """
 
 from collections.abc import Callable, Sequence

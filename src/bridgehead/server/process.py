@@ -22,7 +22,7 @@ from bridgehead.directory.lookup import DirectoryUnavailable
 from bridgehead.directory.user_record import UserFileError
 from bridgehead.net.certificates.pairs import CertificateError
 from bridgehead.net.ip_range import Binding
-from bridgehead.queues.shards import gather
+from bridgehead.queues.sqlite.shards import gather
 from bridgehead.queues.store import StoreFault
 from bridgehead.receive.server import ReceiveServer
 from bridgehead.server import api_process, privileges

@@ -10,7 +10,7 @@ from bridgehead.net.clock import Clock
 from bridgehead.queues.fairness import Weights
 from bridgehead.queues.safety_net.net import SafetyNet
 from bridgehead.queues.settings import QueueSettings
-from bridgehead.queues.sqlite import SqliteQueueStore
+from bridgehead.queues.sqlite.queue_store import SqliteQueueStore
 from bridgehead.queues.store import QueuedItem
 from bridgehead.tracking.alarms import Alarms, Severity
 from bridgehead.tracking.events import EventId, event_for

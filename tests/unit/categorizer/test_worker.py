@@ -22,7 +22,7 @@ from bridgehead.mail.envelope import Notify
 from bridgehead.mail.item import Handling, MailItem, Stage
 from bridgehead.queues.memory import MemoryQueueStore
 from bridgehead.queues.settings import QueueSettings
-from bridgehead.queues.sqlite import SqliteQueueStore
+from bridgehead.queues.sqlite.queue_store import SqliteQueueStore
 from bridgehead.queues.store import (
     ItemFilter,
     MessageStatus,

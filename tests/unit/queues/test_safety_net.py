@@ -14,13 +14,13 @@ from bridgehead.mail.address import Mailbox
 from bridgehead.mail.content import BytesContent, Content
 from bridgehead.mail.envelope import EnvelopeRecipient
 from bridgehead.mail.units import ByteSize, Duration
-from bridgehead.queues.content_files import FileContent
 from bridgehead.queues.memory import MemoryQueueStore
 from bridgehead.queues.safety_net import net as safety_net
 from bridgehead.queues.safety_net import segments
 from bridgehead.queues.safety_net.frames import DamagedSegment, content_of
 from bridgehead.queues.safety_net.net import Found, SafetyNet
 from bridgehead.queues.settings import QueueSettings
+from bridgehead.queues.sqlite.content_files import FileContent
 from bridgehead.queues.store import QueuedItem
 from support.clock import JumpingClock
 from support.queue_store_contract import OTHER_HOP, entry

@@ -15,7 +15,7 @@ from bridgehead.admin.faults import INVALID, AdminFault
 from bridgehead.admin.queue.filter import Comparison, Expression, FilterError, Kind, Property, parse_filter, required
 from bridgehead.admin.queue.queue_names import queue_identity
 from bridgehead.mail.item import Directionality, Priority
-from bridgehead.queues.reading import longest_text
+from bridgehead.queues.sqlite.reading import longest_text
 from bridgehead.queues.store import ItemFilter, MessageStatus, QueuedItem, QueueKind, QueueSummary
 from bridgehead.routing.next_hop import DeliveryType
 

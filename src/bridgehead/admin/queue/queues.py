@@ -22,7 +22,8 @@ from bridgehead.admin.times import moment
 from bridgehead.mail.item import Priority
 from bridgehead.mail.limits import LIST_RESULTS
 from bridgehead.queues.changes import ChangeKind, ItemChange
-from bridgehead.queues.shards import shard_folder, shards
+from bridgehead.queues.sqlite.shards import shard_folder, shards
+from bridgehead.queues.sqlite.verify import verify_directory
 from bridgehead.queues.store import (
     ItemFilter,
     MessageStatus,
@@ -33,7 +34,6 @@ from bridgehead.queues.store import (
     QueueSummary,
     StoreFault,
 )
-from bridgehead.queues.verify import verify_directory
 from bridgehead.routing.next_hop import DeliveryType
 
 _UNKNOWN: Final = QueueActivity()

@@ -20,7 +20,7 @@ import msgspec
 from bridgehead.mail.content import BytesContent, Content
 from bridgehead.mail.item import MailItem
 from bridgehead.mail.limits import INLINE_CONTENT_BYTES
-from bridgehead.queues.content_files import FileContent, damage_of_file
+from bridgehead.queues.sqlite.content_files import FileContent, damage_of_file
 from bridgehead.routing.next_hop import NextHop
 
 SUFFIX: Final = ".sn"

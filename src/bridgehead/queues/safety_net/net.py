@@ -19,11 +19,11 @@ from typing import Final, NamedTuple
 import msgspec
 
 from bridgehead.mail.envelope import EnvelopeRecipient
-from bridgehead.queues.content_files import FileContent
 from bridgehead.queues.safety_net import frames
 from bridgehead.queues.safety_net.frames import Frame, Kept
 from bridgehead.queues.safety_net.segments import Segments, Waiting
 from bridgehead.queues.settings import QueueSettings
+from bridgehead.queues.sqlite.content_files import FileContent
 from bridgehead.queues.store import Problem, QueuedItem
 
 log = logging.getLogger("bridgehead.queues")

@@ -12,8 +12,8 @@ from typing import Final, NamedTuple
 
 import msgspec
 
-from bridgehead.queues.content_files import FileContent
 from bridgehead.queues.safety_net import frames
+from bridgehead.queues.sqlite.content_files import FileContent
 
 log = logging.getLogger("bridgehead.queues")
 

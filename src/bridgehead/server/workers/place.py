@@ -10,7 +10,7 @@ from bridgehead.mail.units import UNLIMITED, ByteSize, Count
 from bridgehead.monitoring.settings import AlarmSettings
 from bridgehead.queues.numbers import ALL_NUMBERS, Numbers
 from bridgehead.queues.settings import QueueSettings, SubmissionQueueLength
-from bridgehead.queues.shards import shard_folder
+from bridgehead.queues.sqlite.shards import shard_folder
 from bridgehead.routing.settings import SendConnector
 from bridgehead.server.config.load import Loaded
 

@@ -29,8 +29,8 @@ from bridgehead.directory.lookup import DirectoryUnavailable
 from bridgehead.net.certificates.pairs import CertificateError
 from bridgehead.net.clock import SystemClock
 from bridgehead.net.ip_range import Binding
-from bridgehead.queues import shards
 from bridgehead.queues.numbers import ALL_NUMBERS, Numbers
+from bridgehead.queues.sqlite import shards
 from bridgehead.receive.connectors.selection import ReceiveConnectors
 from bridgehead.receive.server import bind_sockets
 from bridgehead.receive.workers.company import CompanyKeeper, make_memory

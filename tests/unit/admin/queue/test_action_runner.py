@@ -13,7 +13,7 @@ from bridgehead.admin.queue.action_record import COMPLETED, RUNNING, Target
 from bridgehead.admin.queue.action_runner import ActionRunner
 from bridgehead.delivery.actions import MessageActions
 from bridgehead.queues.changes import ChangeKind, ItemChange
-from bridgehead.queues.sqlite import SqliteQueueStore
+from bridgehead.queues.sqlite.queue_store import SqliteQueueStore
 from bridgehead.queues.store import ItemFilter, MessageStatus, QueueKind, Transaction
 from bridgehead.tracking.events import EventId
 from support.delivery_world import Events

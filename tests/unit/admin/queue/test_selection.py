@@ -9,7 +9,7 @@ from bridgehead.admin.queue.filter_match import compiled
 from bridgehead.admin.queue.message_properties import message_properties, narrowed, read_filter
 from bridgehead.admin.queue.selection import EVERYTHING
 from bridgehead.mail.address import Mailbox
-from bridgehead.queues.sqlite import SqliteQueueStore
+from bridgehead.queues.sqlite.queue_store import SqliteQueueStore
 from bridgehead.queues.store import ItemFilter, QueuedItem, Transaction
 from support.running_server import queued
 

@@ -9,7 +9,7 @@ import pytest
 
 from bridgehead.admin.faults import AdminFault
 from bridgehead.admin.queue.standing_rules import CANCELLED, FAIL, HOLD, IN_FORCE, RULE, StandingRule, StandingRules
-from bridgehead.queues.sqlite import SqliteQueueStore
+from bridgehead.queues.sqlite.queue_store import SqliteQueueStore
 from bridgehead.queues.store import ItemFilter, MessageStatus, Note, QueuedItem, Transaction
 from support.queue_actions import actions_over
 from support.running_server import NOW, queued

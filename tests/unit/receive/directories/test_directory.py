@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from bridgehead.queues.sqlite import SqliteQueueStore
+from bridgehead.queues.sqlite.queue_store import SqliteQueueStore
 from bridgehead.queues.store import Done, QueuedItem, StoreFull, Transaction
 from bridgehead.receive.acceptance import Acceptance
 from bridgehead.receive.directories.directory import SubmissionDirectory

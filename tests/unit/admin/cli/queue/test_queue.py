@@ -144,7 +144,7 @@ def test_verify_checks_the_directory_of_a_stopped_server(commands: Commands, tmp
 
 
 async def test_verify_finds_a_stopped_store_sound(commands: Commands, tmp_path: Path) -> None:
-    from bridgehead.queues.sqlite import SqliteQueueStore
+    from bridgehead.queues.sqlite.queue_store import SqliteQueueStore
 
     store = SqliteQueueStore(tmp_path / "queue")
     await store.open()
@@ -153,7 +153,7 @@ async def test_verify_finds_a_stopped_store_sound(commands: Commands, tmp_path: 
 
 
 async def test_verify_checks_every_workers_store(commands: Commands, tmp_path: Path) -> None:
-    from bridgehead.queues.sqlite import SqliteQueueStore
+    from bridgehead.queues.sqlite.queue_store import SqliteQueueStore
 
     for folder in (tmp_path / "queue", tmp_path / "queue/2"):
         store = SqliteQueueStore(folder)

@@ -13,13 +13,13 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Final
 
-from bridgehead.queues import content_files
-from bridgehead.queues.database import DATABASE_NAME, connect, connect_writer, roll_back
-from bridgehead.queues.faults import store_fault
 from bridgehead.queues.record import ITEM_COLUMNS
 from bridgehead.queues.safety_net import frames
 from bridgehead.queues.safety_net.net import FOLDER_NAME as SAFETY_NET_FOLDER
-from bridgehead.queues.sqlite import LOCK_NAME, hold
+from bridgehead.queues.sqlite import content_files
+from bridgehead.queues.sqlite.database import DATABASE_NAME, connect, connect_writer, roll_back
+from bridgehead.queues.sqlite.epoch import LOCK_NAME, hold
+from bridgehead.queues.sqlite.faults import store_fault
 from bridgehead.queues.store import StoreFault
 
 JoinedNotes = Mapping[int, Callable[[Sequence[bytes]], bytes]]

@@ -11,13 +11,13 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Final
 
-from bridgehead.queues.content_files import FOLDER_NAME, FileContent, damage_of_file, orphans
-from bridgehead.queues.database import DATABASE_NAME, check_schema, connect, prepare_schema
-from bridgehead.queues.reading import damage_of_bytes
 from bridgehead.queues.record import ITEM_COLUMNS, entry_of, next_hop_of, state_of
 from bridgehead.queues.safety_net.net import FOLDER_NAME as SAFETY_NET_FOLDER
 from bridgehead.queues.safety_net.net import verify_folder
-from bridgehead.queues.statements import for_ids
+from bridgehead.queues.sqlite.content_files import FOLDER_NAME, FileContent, damage_of_file, orphans
+from bridgehead.queues.sqlite.database import DATABASE_NAME, check_schema, connect, prepare_schema
+from bridgehead.queues.sqlite.reading import damage_of_bytes
+from bridgehead.queues.sqlite.statements import for_ids
 from bridgehead.queues.store import Problem, StoreFault, StoreUnreadable
 
 _AT_LEASE: Final = "the message is moved to the Poison queue when its turn comes; ask its sender to send it again"

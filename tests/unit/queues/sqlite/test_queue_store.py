@@ -14,11 +14,12 @@ from pathlib import Path
 import pytest
 
 from bridgehead.mail.content import BytesContent
-from bridgehead.queues import leasing
-from bridgehead.queues.database import DATABASE_NAME, connect, connect_writer
 from bridgehead.queues.fairness import Turns
-from bridgehead.queues.leasing import recover_slice
-from bridgehead.queues.sqlite import SqliteQueueStore
+from bridgehead.queues.sqlite import leasing
+from bridgehead.queues.sqlite.database import DATABASE_NAME, connect, connect_writer
+from bridgehead.queues.sqlite.leasing import recover_slice
+from bridgehead.queues.sqlite.queue_store import SqliteQueueStore
+from bridgehead.queues.sqlite.verify import verify_directory
 from bridgehead.queues.store import (
     ItemFilter,
     MessageStatus,
@@ -29,7 +30,6 @@ from bridgehead.queues.store import (
     StoreUnreadable,
     Transaction,
 )
-from bridgehead.queues.verify import verify_directory
 from support.queue_store_contract import ACTIVE, DELIVERY, HOP, MANY_BYTES, SUBMISSION, entry, put, text_of
 
 
@@ -504,7 +504,7 @@ FILE_SIZE_LIMIT = """
 import asyncio, resource, signal, sys
 from pathlib import Path
 from support.queue_store_contract import BytesContent, entry, put
-from bridgehead.queues.sqlite import SqliteQueueStore
+from bridgehead.queues.sqlite.queue_store import SqliteQueueStore
 from bridgehead.queues.store import ItemFilter, StoreFault
 
 async def main():
@@ -530,7 +530,7 @@ asyncio.run(main())
 
 def test_an_input_output_error_refuses_and_recovers(folder: Path) -> None:
     """A write that fails with EFBIG is SQLITE_IOERR_WRITE to SQLite: the connection is opened anew afterwards."""
-    tests = Path(__file__).parents[2]
+    tests = Path(__file__).parents[3]
     outcome = subprocess.run(
         [sys.executable, "-c", FILE_SIZE_LIMIT, str(folder)], env={**os.environ, "PYTHONPATH": str(tests)},
         capture_output=True, text=True, timeout=60, check=False,

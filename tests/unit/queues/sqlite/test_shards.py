@@ -11,12 +11,12 @@ from typing import Any
 
 import pytest
 
-from bridgehead.queues import shards
 from bridgehead.queues.numbers import Numbers
 from bridgehead.queues.safety_net.frames import folder_of, segment_name
-from bridgehead.queues.sqlite import SqliteQueueStore
+from bridgehead.queues.sqlite import shards
+from bridgehead.queues.sqlite.queue_store import SqliteQueueStore
+from bridgehead.queues.sqlite.verify import verify_directory
 from bridgehead.queues.store import ItemFilter, Note, QueuedItem, StoreFault
-from bridgehead.queues.verify import verify_directory
 from support.queue_store_contract import ACTIVE, DELIVERY, HOP, entry, put, text_of
 
 KIND = 2

@@ -7,7 +7,7 @@ from importlib.resources import files
 from pathlib import Path
 from typing import Final
 
-from bridgehead.queues.arranging import arrange_waiting
+from bridgehead.queues.sqlite.arranging import arrange_waiting
 from bridgehead.queues.store import StoreFault
 
 DATABASE_NAME: Final = "queue.db"
@@ -79,7 +79,7 @@ def prepare_schema(connection: sqlite3.Connection, path: Path) -> None:
     connection.execute("BEGIN IMMEDIATE")
     try:
         for version in range(found + 1, SCHEMA_VERSION + 1):
-            script = files("bridgehead.queues").joinpath(f"schema/{version}.sql").read_text("utf-8")
+            script = files("bridgehead.queues.sqlite").joinpath(f"schema/{version}.sql").read_text("utf-8")
             for statement in _statements(script):
                 connection.execute(statement)
         if 0 < found < 2:

@@ -11,15 +11,15 @@ from pathlib import Path
 from typing import Final
 
 from bridgehead.queues.batch import Change
-from bridgehead.queues.checkpoint import Checkpointer
-from bridgehead.queues.content_files import FOLDER_NAME, remove_files
-from bridgehead.queues.database import DATABASE_NAME, connect_writer, roll_back
 from bridgehead.queues.fairness import Weights
-from bridgehead.queues.faults import ContentDamaged, is_about_one_transaction, needs_new_connection, store_fault
-from bridgehead.queues.reading import contents_of
-from bridgehead.queues.reserve import Reserve
+from bridgehead.queues.sqlite.checkpoint import Checkpointer
+from bridgehead.queues.sqlite.content_files import FOLDER_NAME, remove_files
+from bridgehead.queues.sqlite.database import DATABASE_NAME, connect_writer, roll_back
+from bridgehead.queues.sqlite.faults import ContentDamaged, is_about_one_transaction, needs_new_connection, store_fault
+from bridgehead.queues.sqlite.reading import contents_of
+from bridgehead.queues.sqlite.reserve import Reserve
+from bridgehead.queues.sqlite.writing import Writing
 from bridgehead.queues.store import StoreFault, StoreFull
-from bridgehead.queues.writing import Writing
 
 _DOING: Final = "writing to the queue database"
 

@@ -6,7 +6,6 @@ reads go to a thread and connection of their own.
 """
 
 import asyncio
-import fcntl
 import os
 import sqlite3
 from collections.abc import Callable, Sequence
@@ -17,19 +16,22 @@ from typing import Final, TypeVar
 
 import msgspec
 
-from bridgehead.queues import leasing, reading, swapping
 from bridgehead.queues.batch import change_of, change_of_state
-from bridgehead.queues.committer import Committer, Request
-from bridgehead.queues.content_files import FOLDER_NAME, ContentFileWriter, orphans, remove_files, sync_folder
-from bridgehead.queues.database import DATABASE_NAME, connect
 from bridgehead.queues.fairness import Weights
-from bridgehead.queues.faults import store_fault
-from bridgehead.queues.group_commit import GroupCommit
-from bridgehead.queues.leasing import Taken
 from bridgehead.queues.numbers import ALL_NUMBERS, Numbers
-from bridgehead.queues.overview import overview
 from bridgehead.queues.record import next_hop_key
-from bridgehead.queues.reserve import RESERVE_BYTES
+from bridgehead.queues.sqlite import leasing, reading, swapping
+from bridgehead.queues.sqlite.committer import Committer, Request
+from bridgehead.queues.sqlite.content_files import FOLDER_NAME, ContentFileWriter, orphans, remove_files, sync_folder
+from bridgehead.queues.sqlite.database import DATABASE_NAME, connect
+from bridgehead.queues.sqlite.epoch import IDS_RESERVED, LOCK_NAME, begin_epoch, end_epoch, hold, reserve
+from bridgehead.queues.sqlite.faults import store_fault
+from bridgehead.queues.sqlite.group_commit import GroupCommit
+from bridgehead.queues.sqlite.leasing import Taken
+from bridgehead.queues.sqlite.overview import overview
+from bridgehead.queues.sqlite.reserve import RESERVE_BYTES
+from bridgehead.queues.sqlite.verify import verify_connection
+from bridgehead.queues.sqlite.writer import Writer
 from bridgehead.queues.store import (
     Done,
     ItemFilter,
@@ -46,13 +48,9 @@ from bridgehead.queues.store import (
     Swap,
     Transaction,
 )  # fmt: skip
-from bridgehead.queues.verify import verify_connection
-from bridgehead.queues.writer import Writer
+from bridgehead.queues.swaps import settle
 from bridgehead.routing.next_hop import NextHop
 
-LOCK_NAME: Final = "lock"
-_IDS_RESERVED: Final = 1_000_000
-"""Numbers that a run of the server may hand out before it notes a new upper bound on disk."""
 _FILE_THREADS: Final = 4
 _READER_CACHE_KIB: Final = 4096
 
@@ -125,7 +123,9 @@ class SqliteQueueStore:
                 self._directory, self._group.completed, self._reserve_bytes, self._before_commit, self.weights
             )
             try:
-                crashed = self._begin_epoch(self._writer.committer.connection)
+                epoch = begin_epoch(self._writer.committer.connection, self._numbers)
+                self._epoch, self._next_id, self._first_id = epoch.number, epoch.first_id, epoch.first_id
+                self._reserve_at = epoch.reserve_at
                 self._reader = connect(self._directory / DATABASE_NAME, read_only=True, cache_kib=_READER_CACHE_KIB)
             except BaseException:
                 self._writer.committer.close()
@@ -135,22 +135,7 @@ class SqliteQueueStore:
         except BaseException:
             os.close(self._lock)
             raise
-        return crashed
-
-    def _begin_epoch(self, connection: sqlite3.Connection) -> bool:
-        meta = dict(connection.execute("SELECT name, value FROM meta").fetchall())
-        highest = connection.execute(
-            "SELECT max(ifnull((SELECT max(id) FROM item), 0), ifnull((SELECT max(id) FROM content), 0),"
-            " ifnull((SELECT max(id) FROM content_file), 0))"
-        ).fetchone()[0]
-        self._next_id = self._first_id = self._numbers.first(max(meta.get("next_id", 1), highest + 1))
-        self._epoch = meta.get("epoch", 0) + 1
-        self._reserve_at = self._next_id + _IDS_RESERVED // 2
-        values = [("next_id", self._next_id + _IDS_RESERVED), ("epoch", self._epoch), ("clean", 0)]
-        connection.execute("BEGIN IMMEDIATE")
-        connection.executemany("INSERT OR REPLACE INTO meta VALUES (?, ?)", values)
-        connection.execute("COMMIT")
-        return bool(meta.get("clean", 1) == 0)
+        return epoch.crashed
 
     async def settled(self) -> None:
         """Wait until what `open` began in the background has ended: entries given back, stray files removed."""
@@ -169,7 +154,7 @@ class SqliteQueueStore:
 
     def _close(self) -> None:
         self._reader.close()
-        self._writer.stop(partial(_end_epoch, self._next_id))
+        self._writer.stop(partial(end_epoch, self._next_id))
         os.close(self._lock)
 
     @property
@@ -240,8 +225,8 @@ class SqliteQueueStore:
         number = self._next_id
         self._next_id = number + self._step
         if number >= self._reserve_at:
-            self._reserve_at = number + _IDS_RESERVED // 2
-            self._group.append(Request(partial(_reserve, number + _IDS_RESERVED), lambda result, fault: None))
+            self._reserve_at = number + IDS_RESERVED // 2
+            self._group.append(Request(partial(reserve, number + IDS_RESERVED), lambda result, fault: None))
         return number
 
     def commit(self, transaction: Transaction, done: Done | None = None, *, urgent: bool = True) -> None:
@@ -364,9 +349,7 @@ class SqliteQueueStore:
 
         def run(committer: Committer) -> set[int]:
             try:
-                swapped = swapping.settle(
-                    swaps, notes, put, partial(swapping.rows_of, committer.connection), self._epoch
-                )
+                swapped = settle(swaps, notes, put, partial(swapping.rows_of, committer.connection), self._epoch)
             except (msgspec.MsgspecError, UnicodeError, TypeError) as error:
                 raise StoreFault(f"an entry cannot be stored: {error}") from error
             committer.apply_within(swapped.change)
@@ -419,28 +402,3 @@ def _one_entry(folder: Path, key: int, connection: sqlite3.Connection) -> Queued
 
 def _bring_forward(keys: list[int], later_than: float, seconds: float, committer: Committer) -> None:
     leasing.bring_forward(committer.connection, keys, later_than, seconds)
-
-
-def _reserve(bound: int, committer: Committer) -> None:
-    committer.connection.execute("INSERT OR REPLACE INTO meta VALUES ('next_id', ?)", (bound,))
-
-
-def _end_epoch(next_id: int, committer: Committer) -> bool:
-    """Note that this process ended in order."""
-    values = [("next_id", next_id), ("clean", 1)]
-    committer.connection.executemany("INSERT OR REPLACE INTO meta VALUES (?, ?)", values)
-    return True
-
-
-def hold(path: Path) -> int:
-    """Hold a store against other processes until the descriptor is closed or the process ends.
-
-    Raises StoreFault, OSError.
-    """
-    descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
-    try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
-        os.close(descriptor)
-        raise StoreFault(f"another process has the queue in {path.parent} open") from None
-    return descriptor

@@ -15,8 +15,6 @@ import msgspec
 from bridgehead.mail.content import Content
 from bridgehead.mail.limits import INLINE_CONTENT_BYTES
 from bridgehead.queues.fairness import Turns, sender_of
-from bridgehead.queues.faults import ContentDamaged, is_damage
-from bridgehead.queues.reading import contents_of
 from bridgehead.queues.record import (
     CONTENT_ID,
     ID,
@@ -29,7 +27,9 @@ from bridgehead.queues.record import (
     entry_of,
     entry_without_record,
 )
-from bridgehead.queues.statements import for_ids
+from bridgehead.queues.sqlite.faults import ContentDamaged, is_damage
+from bridgehead.queues.sqlite.reading import contents_of
+from bridgehead.queues.sqlite.statements import for_ids
 from bridgehead.queues.states import Event, next_status
 from bridgehead.queues.store import MessageStatus, QueuedItem, QueueKind, StoreUnreadable
 

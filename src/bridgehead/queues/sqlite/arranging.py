@@ -10,7 +10,7 @@ from typing import Final
 
 from bridgehead.queues.fairness import Turns, Weights, lane_of, sender_of
 from bridgehead.queues.record import item_of
-from bridgehead.queues.statements import Row, for_ids
+from bridgehead.queues.sqlite.statements import Row, for_ids
 from bridgehead.queues.store import MessageStatus, StoreUnreadable
 
 _SLICE: Final = 1_000

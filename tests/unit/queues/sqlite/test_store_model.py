@@ -12,7 +12,7 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, ru
 
 from bridgehead.mail.content import BytesContent
 from bridgehead.mail.item import Priority
-from bridgehead.queues.sqlite import SqliteQueueStore
+from bridgehead.queues.sqlite.queue_store import SqliteQueueStore
 from bridgehead.queues.store import ItemFilter, MessageStatus, QueuedItem, StoreFault, Transaction
 from support.queue_store_contract import ACTIVE, DELIVERY, HOP, MANY_BYTES, READY, RETRY, entry
 

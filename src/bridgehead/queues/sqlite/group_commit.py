@@ -7,9 +7,9 @@ from collections.abc import Callable, Sequence
 from typing import Final, TypeVar
 
 from bridgehead.queues.batch import Change
-from bridgehead.queues.committer import Committer, Operation, Request
+from bridgehead.queues.sqlite.committer import Committer, Operation, Request
+from bridgehead.queues.sqlite.writer import Writer
 from bridgehead.queues.store import StoreFault, StoreUnreadable
-from bridgehead.queues.writer import Writer
 
 _PATIENCE_SECONDS: Final = 0.005
 """How long a transaction that is not urgent waits for others to share its sync."""

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Final
 
 from bridgehead.queues.batch import Change
-from bridgehead.queues.database import connect
+from bridgehead.queues.sqlite.database import connect
 
 _LOG_BYTES: Final = 16 * 1024 * 1024
 """Estimated growth of the log between two checkpoints: more means fewer writes of pages that come and go."""

@@ -10,7 +10,6 @@ from pathlib import Path
 from typing import Final
 
 from bridgehead.mail.content import BytesContent, Content
-from bridgehead.queues.content_files import FileContent, damage_of_file
 from bridgehead.queues.fairness import LANES, LaneKey, Shares
 from bridgehead.queues.filtering import predicate
 from bridgehead.queues.record import (
@@ -26,7 +25,8 @@ from bridgehead.queues.record import (
     next_hop_of,
     state_of,
 )  # fmt: skip
-from bridgehead.queues.statements import Row, for_ids
+from bridgehead.queues.sqlite.content_files import FileContent, damage_of_file
+from bridgehead.queues.sqlite.statements import Row, for_ids
 from bridgehead.queues.store import (
     ItemFilter,
     MessageStatus,

@@ -7,69 +7,19 @@ of their own, which messages never touch.
 """
 
 import sqlite3
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable
 from typing import Final
 
-import msgspec
-
-from bridgehead.queues.batch import Change, change_of
 from bridgehead.queues.filtering import predicate
-from bridgehead.queues.reading import conditions, shown
-from bridgehead.queues.record import ID, ITEM_COLUMNS, ItemRow, entry_of
-from bridgehead.queues.statements import for_ids
-from bridgehead.queues.store import ItemFilter, Note, Page, QueuedItem, StoreUnreadable, Swap, Transaction
+from bridgehead.queues.record import ID, ITEM_COLUMNS, ItemRow
+from bridgehead.queues.sqlite.reading import conditions, shown
+from bridgehead.queues.sqlite.statements import for_ids
+from bridgehead.queues.store import ItemFilter, Note, Page, QueuedItem
 
 PAGE_STEP: Final = 400
 """Entries that one step of a page looks at: a few milliseconds of the interpreter."""
 
 _ROWS: Final = f"SELECT {ITEM_COLUMNS} FROM item WHERE id IN (ids)"  # noqa: S608
-
-
-class Swapped(msgspec.Struct):
-    """What a batch of swaps comes to: the ids refused, the change to write, the notes to keep."""
-
-    refused: set[int]
-    change: Change
-    notes: list[Note]
-
-
-def settle(
-    swaps: Sequence[Swap], notes: Sequence[Note], new: Sequence[QueuedItem],
-    stored: Callable[[list[int]], Mapping[int, ItemRow]], epoch: int,
-) -> Swapped:  # fmt: skip
-    """Compare each swap with what is stored. Raises what msgspec raises where a record cannot be encoded.
-
-    Args:
-        new: entries that come with their content.
-        stored: rows of the given entries, as far as they are there.
-    """
-    rows = stored([swap.id for swap in swaps])
-    refused: set[int] = set()
-    remove: list[int] = []
-    put = list(new)
-    kept = list(notes)
-    for swap in swaps:
-        row = rows.get(swap.id)
-        if row is None or not _is_as_seen(row, swap.before):
-            refused.add(swap.id)
-            continue
-        if swap.after is None:
-            remove.append(swap.id)
-        else:
-            put.append(swap.after)
-        if swap.note is not None:
-            kept.append(swap.note)
-    return Swapped(refused, change_of(Transaction(remove, put), epoch, None), kept)
-
-
-def _is_as_seen(row: ItemRow, before: QueuedItem | None) -> bool:
-    """Whether a stored row says what the caller saw; content apart, which never changes."""
-    if before is None:
-        return True
-    try:
-        return entry_of(row) == msgspec.structs.replace(before, content=None)
-    except StoreUnreadable:
-        return False
 
 
 def rows_of(connection: sqlite3.Connection, ids: Iterable[int]) -> dict[int, ItemRow]:

@@ -12,11 +12,11 @@ from pathlib import Path
 import pytest
 
 from bridgehead.mail.content import BytesContent
-from bridgehead.queues import writer
-from bridgehead.queues.database import DATABASE_NAME, connect, connect_writer
-from bridgehead.queues.disk_sync import DiskSync
-from bridgehead.queues.log_end import LogEnd
-from bridgehead.queues.sqlite import SqliteQueueStore
+from bridgehead.queues.sqlite import writer
+from bridgehead.queues.sqlite.database import DATABASE_NAME, connect, connect_writer
+from bridgehead.queues.sqlite.disk_sync import DiskSync
+from bridgehead.queues.sqlite.log_end import LogEnd
+from bridgehead.queues.sqlite.queue_store import SqliteQueueStore
 from bridgehead.queues.store import ItemFilter, StoreFault, Transaction
 from support.queue_store_contract import entry, put
 
@@ -121,7 +121,7 @@ async def test_a_commit_whose_sync_fails_for_good_does_not_stand(
         return [StoreFault("the disk fails")]
 
     with monkeypatch.context() as patch:
-        patch.setattr("bridgehead.queues.committer.Committer.execute", broken)
+        patch.setattr("bridgehead.queues.sqlite.committer.Committer.execute", broken)
         with pytest.raises(StoreFault, match="the disk fails"):
             await put(store, refused)
     disk.fails = lambda: False

@@ -13,11 +13,11 @@ from typing import Final
 
 from bridgehead.mail.content import Content
 from bridgehead.queues.batch import Change, Plan, check_complete, give_turns, plan
-from bridgehead.queues.content_files import FileContent
 from bridgehead.queues.fairness import Turns, Weights
-from bridgehead.queues.reading import first_turn
 from bridgehead.queues.record import CONTENT_ID, ID, LANE, NEXT_HOP, QUEUE, TURN, ItemRow
-from bridgehead.queues.statements import for_ids, insert_rows
+from bridgehead.queues.sqlite.content_files import FileContent
+from bridgehead.queues.sqlite.reading import first_turn
+from bridgehead.queues.sqlite.statements import for_ids, insert_rows
 from bridgehead.queues.store import StoreFault
 
 _KNOWN_ENTRIES: Final = 20_000

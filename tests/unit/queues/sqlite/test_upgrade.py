@@ -12,10 +12,10 @@ from pathlib import Path
 
 import pytest
 
-from bridgehead.queues.database import connect_writer
-from bridgehead.queues.sqlite import SqliteQueueStore
+from bridgehead.queues.sqlite.database import connect_writer
+from bridgehead.queues.sqlite.queue_store import SqliteQueueStore
+from bridgehead.queues.sqlite.verify import verify_directory
 from bridgehead.queues.store import ItemFilter, MessageStatus, QueueKind, QueueStatus
-from bridgehead.queues.verify import verify_directory
 from support.queue_store_contract import DELIVERY, HOP, MANY_BYTES, OTHER_HOP, entry, put, text_of
 
 
@@ -89,7 +89,7 @@ def test_an_upgrade_that_fails_leaves_the_old_schema(folder: Path, monkeypatch: 
         raise sqlite3.OperationalError("disk I/O error")
 
     with monkeypatch.context() as patched:
-        patched.setattr("bridgehead.queues.database.arrange_waiting", fail)
+        patched.setattr("bridgehead.queues.sqlite.database.arrange_waiting", fail)
         with pytest.raises(sqlite3.OperationalError):
             connect_writer(folder / "queue.db")
     assert version_of(folder) == 1

@@ -29,11 +29,11 @@ from time import monotonic
 from typing import Final, NamedTuple, cast
 
 from bridgehead.queues.batch import Change
-from bridgehead.queues.committer import Committer, Operation, Prepared
-from bridgehead.queues.database import DATABASE_NAME, roll_back
-from bridgehead.queues.disk_sync import DiskSync
 from bridgehead.queues.fairness import Weights
-from bridgehead.queues.log_end import LogEnd
+from bridgehead.queues.sqlite.committer import Committer, Operation, Prepared
+from bridgehead.queues.sqlite.database import DATABASE_NAME, roll_back
+from bridgehead.queues.sqlite.disk_sync import DiskSync
+from bridgehead.queues.sqlite.log_end import LogEnd
 from bridgehead.queues.store import StoreFault
 
 _logger = logging.getLogger(__name__)

@@ -19,7 +19,7 @@ from typing import BinaryIO, Final
 
 import msgspec
 
-from bridgehead.queues.faults import store_fault
+from bridgehead.queues.sqlite.faults import store_fault
 
 FOLDER_NAME: Final = "content"
 SUFFIX: Final = ".eml"
