@@ -259,9 +259,7 @@ class TlsStream(asyncio.Transport, asyncio.Protocol):
         self._transport.resume_reading()
 
     def get_extra_info(self, name: str, default: Any = None) -> Any:
-        """`ssl_object`, `cipher`, and what the connection below knows."""
+        """`ssl_object`, and what the connection below knows."""
         if name == "ssl_object":
             return self._object
-        if name == "cipher":
-            return self._object.cipher()
         return self._transport.get_extra_info(name, default)

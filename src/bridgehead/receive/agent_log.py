@@ -16,6 +16,7 @@ from bridgehead.tracking.agent_log import AgentEvent
 
 if TYPE_CHECKING:
     from bridgehead.receive.session import Session
+    from bridgehead.receive.session_opening import SessionOpening
 
 CONNECTION_FILTER: Final = "Connection Filtering Agent"
 SENDER_FILTER: Final = "Sender Filter Agent"
@@ -68,7 +69,7 @@ _CHECKS: Final[dict[Reply, tuple[str, str]]] = {
 _UNKNOWN: Final = ("Receive Connector", "Refused")
 
 
-def connection_refused(session: "Session", reply: Reply, connector: str) -> None:
+def connection_refused(session: "SessionOpening", reply: Reply, connector: str) -> None:
     """A connection was turned away; `connector`: its name, "" where none takes the client."""
     _record(session, reply, "OnConnect", "RejectConnection", connector=connector)
 
@@ -106,9 +107,9 @@ def logon_refused(session: "Session", reply: Reply, why: str) -> None:
 
 
 def _record(
-    session: "Session", reply: Reply, event: str, action: str, *, connector: str | None = None, p1_from: str = "",
-    p2_from: str = "", message_id: str = "", network_message_id: str = "", recipients: tuple[str, ...] = (),
-    why: str = "",
+    session: "SessionOpening", reply: Reply, event: str, action: str, *, connector: str | None = None,
+    p1_from: str = "", p2_from: str = "", message_id: str = "", network_message_id: str = "",
+    recipients: tuple[str, ...] = (), why: str = "",
 ) -> None:  # fmt: skip
     agent, reason = _CHECKS.get(reply, _UNKNOWN)
     name = session.connector.settings.name if connector is None else connector
@@ -138,7 +139,7 @@ def _record(
     )
 
 
-def _where(session: "Session", connector: str) -> str:
+def _where(session: "SessionOpening", connector: str) -> str:
     """The connector, and the device that the client is, for the log."""
     if not connector:
         return ""

@@ -17,6 +17,7 @@ from bridgehead.smtp import replies
 if TYPE_CHECKING:
     from bridgehead.receive.connectors.served import ServedConnector
     from bridgehead.receive.session import Session
+    from bridgehead.receive.session_opening import SessionOpening
 
 _LIMITS: Final = {
     replies.TOO_MANY_CONNECTIONS: "max_inbound_connection",
@@ -64,7 +65,7 @@ def note(session: "Session", reply: Reply, detail: str = "") -> None:
     session.services.flights.refused(facts)
 
 
-def note_connection(session: "Session", reply: Reply, connector: "ServedConnector | None") -> None:
+def note_connection(session: "SessionOpening", reply: Reply, connector: "ServedConnector | None") -> None:
     """A connection was turned away before it was a session; `connector` is None where none takes the client."""
     facts = _facts(session, reply, connector, "")
     if connector is not None:
@@ -86,7 +87,7 @@ def note_handshake(session: "Session", reason: str) -> None:
     session.services.flights.refused(facts)
 
 
-def _facts(session: "Session", reply: Reply, connector: "ServedConnector | None", detail: str) -> RefusalFacts:
+def _facts(session: "SessionOpening", reply: Reply, connector: "ServedConnector | None", detail: str) -> RefusalFacts:
     setting = _LIMITS.get(reply, "")
     right = _RIGHTS.get(reply)
     settings = connector.settings if connector is not None else None

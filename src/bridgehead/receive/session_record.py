@@ -12,12 +12,13 @@ from bridgehead.smtp.events import Auth, AuthResponse, Event
 
 if TYPE_CHECKING:
     from bridgehead.receive.session import Session
+    from bridgehead.receive.session_opening import SessionOpening
 
 _NO_SEPARATORS: Final = str.maketrans(',;"', "   ")
 """Values of custom-data hold nothing that parts them, and nothing that a CSV cell would have to be quoted for."""
 
 
-def line(session: "Session", event: str, data: str, context: str) -> None:
+def line(session: "SessionOpening", event: str, data: str, context: str) -> None:
     """One line, where the connector's ProtocolLoggingLevel is Verbose; `event` is one of + - < > *."""
     if not session.connector.verbose:
         return
@@ -44,7 +45,7 @@ def heard(session: "Session", event: Event) -> None:
         line(session, "<", command_record.shown(session.engine.line), "")
 
 
-def said(session: "Session", out: bytes) -> None:
+def said(session: "SessionOpening", out: bytes) -> None:
     """What the client was told."""
     for text in out.decode("utf-8", "replace").splitlines():
         line(session, ">", "334 <authentication data>" if text.startswith("334") else text, "")

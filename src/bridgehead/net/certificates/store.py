@@ -12,6 +12,7 @@ import ssl
 import time
 from collections.abc import Callable, Collection, Sequence
 from pathlib import Path
+from typing import Final
 
 import msgspec
 
@@ -30,6 +31,9 @@ from bridgehead.net.certificates.pairs import (
 from bridgehead.routing.tls_policy import name_matches
 
 log = logging.getLogger("bridgehead.net")
+
+_NAMES_KEPT: Final = 1000
+"""Clients may ask for any name; each is at most as long as a DNS name."""
 
 _Stamp = tuple[int, ...]
 
@@ -84,6 +88,8 @@ class CertificateStore:
         self._held: dict[tuple[ServerTls, CertificatePair], _Held] = {}
         self._chosen: dict[ServerTls, CertificatePair] = {}
         self._known: list[KnownCertificate] | None = None
+        self._named: dict[str, list[KnownCertificate]] = {}
+        """Which of them carry a name that clients asked for."""
 
     def use(self, default: CertificatePair, pairs: Sequence[CertificatePair]) -> None:
         """Choose among other pairs from now on."""
@@ -95,6 +101,7 @@ class CertificateStore:
         """The pairs to choose from that can be read, the server's own first."""
         if self._known is None:
             self._known = []
+            self._named.clear()
             for pair in dict.fromkeys((self._default, *self._pairs)):
                 try:
                     kept = self._refused.get(pair)
@@ -233,7 +240,12 @@ class CertificateStore:
 
     def _answer_to_name(self, tls: ServerTls, shown: CertificatePair, connection: ssl.SSLObject, name: str) -> None:
         """Show the certificate for the name that the client asked for, where there is one."""
-        found = [one for one in self.known() if name_matches(one.facts.names, name)]
+        known = self.known()
+        found = self._named.get(name)
+        if found is None:
+            if len(self._named) >= _NAMES_KEPT:
+                self._named.clear()
+            found = self._named[name] = [one for one in known if name_matches(one.facts.names, name)]
         if not found or any(one.pair == shown for one in found):
             return
         try:
