@@ -9,7 +9,7 @@ import pytest
 
 import bridgehead
 
-SERVER = "import bridgehead.server.main, bridgehead.server.config.check, bridgehead.server.process"
+SERVER = "import bridgehead.server.main, bridgehead.server.config.check, bridgehead.server.serving"
 """What `bridgehead run` imports before its sockets are open."""
 COMMAND = "import bridgehead.server.main; from bridgehead.admin.cli import command; command('queue')"
 INDEXER = "import bridgehead.tracking.trace.indexer_process"

@@ -121,9 +121,9 @@ def run(context: click.Context) -> None:
     _show(loaded.warnings)
     if invocation.path is None:
         click.echo(_EMBEDDED.format(directory=loaded.data_directory), err=True)
-    from bridgehead.server import process
+    from bridgehead.server import serving
 
-    sys.exit(process.run(loaded, invocation.path))
+    sys.exit(serving.run(loaded, invocation.path))
 
 
 @bridgehead.command(cls=HelpfulCommand)

@@ -1,35 +1,28 @@
 # SPDX-License-Identifier: MIT
-"""A process that moves mail: its event loop, what it binds before it gives up its privileges, its signals, its end.
-
-With several workers this is the supervisor's business (`workers/`), and each of them runs an `Application` of its own.
+"""What every process of the server needs, whatever it does: its event loop, its signals, what it binds while it has
+privileges, what keeps it from starting. What it then does is `serving.py`, or with several workers `workers/`.
 """
 
 import asyncio
 import gc
 import logging
-import os
 import signal
 import socket
 import sys
 from collections.abc import Awaitable, Callable, Coroutine
-from pathlib import Path
 from typing import Any
 
-from bridgehead import __version__
 from bridgehead.admin.faults import AdminFault
 from bridgehead.admin.ports import ReloadOutcome
 from bridgehead.directory.lookup import DirectoryUnavailable
 from bridgehead.directory.user_record import UserFileError
 from bridgehead.net.certificates.pairs import CertificateError
 from bridgehead.net.ip_range import Binding
-from bridgehead.queues.sqlite.shards import gather
 from bridgehead.queues.store import StoreFault
 from bridgehead.receive.server import ReceiveServer
 from bridgehead.server import api_process, privileges
-from bridgehead.server.app import Application
 from bridgehead.server.config.load import Loaded
 from bridgehead.server.early_sockets import EarlySockets
-from bridgehead.server.workers.gathering import JOINED_NOTES
 
 log = logging.getLogger("bridgehead.server")
 
@@ -68,15 +61,6 @@ class Bound:
         self.early.close()
 
 
-def run(loaded: Loaded, path: Path | None) -> int:
-    """Run the server in the foreground until it is told to stop. Returns the exit code."""
-    if loaded.configuration.server.workers > 1:
-        from bridgehead.server.workers.supervisor import supervise
-
-        return run_loop(supervise(loaded, path))
-    return run_loop(_serve(loaded, path))
-
-
 def run_loop(main: Coroutine[Any, Any, int], name: str = "") -> int:
     """Run a process of the server to its end. Returns the exit code. `name` stands in what it logs."""
     logging.basicConfig(
@@ -105,31 +89,6 @@ def _loop_factory() -> Callable[[], asyncio.AbstractEventLoop] | None:
         return None
     factory: Callable[[], asyncio.AbstractEventLoop] = uvloop.new_event_loop
     return factory
-
-
-async def _serve(loaded: Loaded, path: Path | None) -> int:
-    """The one process that moves mail."""
-    bound = Bound()
-    try:
-        bound.bind(loaded)
-        tell_gathered(gather(loaded.within(loaded.configuration.queues.queue_database_path), 1, JOINED_NOTES))
-        application = Application(loaded, path, bound.early)
-        # Whoever is greeted, or hears that the server is ready, may tell it to stop at once.
-        stop_on_signals(application.stop_requested)
-        await application.start(bound.receive, bound.api, bound.probe)
-    except CANNOT_START as error:
-        bound.close()
-        log.critical("the server cannot start: %s", error)
-        return 1
-    reload_on_signal(application.operations.reload)
-    application.notifier.ready(f"Bridgehead {__version__} accepts mail")
-    announce(loaded)
-    log.info("Bridgehead %s is ready as %s, process %d", __version__, application.fqdn, os.getpid())
-    await application.stop_requested.wait()
-    log.info("stopping")
-    await application.stop()
-    log.info("stopped")
-    return 0
 
 
 def tell_gathered(gathered: dict[int, int]) -> None:
