@@ -84,10 +84,12 @@ class ImportResult(msgspec.Struct):
     Attributes:
         imported: recipients now in the directory because of it.
         bad_rows: what could not be used, by line.
+        warnings: about what was imported all the same.
     """
 
     imported: int
     bad_rows: list[BadRow]
+    warnings: list[str] = []
 
 
 class ImportTarget(Protocol):

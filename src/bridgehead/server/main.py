@@ -139,11 +139,13 @@ def check(context: click.Context, as_json: bool) -> None:
       bridgehead check
       bridgehead -c new.toml check --json
     """
+    from bridgehead.server.config.checks.recipients import check_recipients
     from bridgehead.server.config.problem import ConfigurationError
 
     invocation: Invocation = context.meta[_INVOCATION]
     try:
         loaded = invocation.checked()
+        check_recipients(loaded)
         problems, files, failed = loaded.warnings, [str(file) for file in loaded.files], False
     except ConfigurationError as error:
         problems, files, failed = error.problems, [str(invocation.path or "")], True

@@ -6,7 +6,7 @@ server notices changes by itself.
 """
 
 import csv
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from fnmatch import fnmatchcase
 from pathlib import Path
@@ -14,6 +14,7 @@ from typing import Final, Protocol, TextIO
 
 import msgspec
 
+from bridgehead.admin.access.outside import OutsideDomain, outside
 from bridgehead.admin.access.ownership import keep_owner
 from bridgehead.admin.faults import FAILED, INVALID, NOT_FOUND, AdminFault
 from bridgehead.directory.csv_import import ImportResult, import_csv
@@ -26,6 +27,7 @@ from bridgehead.directory.recipient import Recipient, RecipientType
 from bridgehead.directory.sqlite import SqliteDirectory
 from bridgehead.mail.limits import LIST_RESULTS
 from bridgehead.mail.units import UNLIMITED
+from bridgehead.routing.accepted_domain import AcceptedDomains
 
 _EXPORTED_TYPE: Final = {
     RecipientType.MAILBOX: "UserMailbox",
@@ -40,7 +42,7 @@ _HINTED: Final = 5_000
 
 
 class RecipientView(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
-    """A recipient as Get-Recipient shows it. `max_receive_size` 0 stands for no limit."""
+    """A recipient as Get-Recipient shows it. `max_receive_size` 0 stands for no limit; `warnings`: of its addition."""
 
     name: str
     type: str
@@ -59,6 +61,7 @@ class RecipientView(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=Tru
     report_to_originator: bool = True
     report_to_manager: bool = False
     managed_by: str = ""
+    warnings: list[str] = []
 
 
 class RecipientList(msgspec.Struct, frozen=True, kw_only=True):
@@ -80,10 +83,12 @@ class ExportResult(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Source(msgspec.Struct, frozen=True):
-    """Which directory: the file, and whether plus addressing is on."""
+    """Which directory: the file, whether plus addressing is on, and the domains that are ours where that is to be seen
+    to."""
 
     path: Path
     plus_addressing: bool = True
+    accepted: AcceptedDomains | None = None
 
 
 def add_recipient(source: Source, values: Mapping[str, object]) -> RecipientView:
@@ -99,7 +104,7 @@ def add_recipient(source: Source, values: Mapping[str, object]) -> RecipientView
             directory.add(recipient)
         except DirectoryConflict as error:
             raise AdminFault(INVALID, str(error)) from None
-    return view_recipient(recipient)
+    return msgspec.structs.replace(view_recipient(recipient), warnings=_warnings([recipient], source))
 
 
 def remove_recipient(source: Source, name: str) -> RecipientAction:
@@ -135,10 +140,13 @@ def show_recipient(source: Source, name: str) -> RecipientView:
 def import_recipients(
     source: Source, table: Path, *, replace: bool = False, skip_bad_rows: bool = False,
 ) -> ImportResult:  # fmt: skip
-    """Read a CSV table with Exchange's columns. Bad rows are part of the result. Raises AdminFault."""
+    """Read a CSV table with Exchange's columns. Bad rows are part of the result, and warnings about the directory as it
+    is then. Raises AdminFault."""
     with _writable(source) as directory:
         try:
-            return import_csv(table, directory, replace=replace, skip_bad_rows=skip_bad_rows)
+            result = import_csv(table, directory, replace=replace, skip_bad_rows=skip_bad_rows)
+            result.warnings = _warnings(directory, source) if result.imported else []
+            return result
         except DirectoryConflict as error:
             raise AdminFault(INVALID, str(error)) from None
         except OSError as error:
@@ -160,6 +168,17 @@ def export_recipients(
             count += 1
             progress(count)
     return ExportResult(exported=count)
+
+
+def addresses_outside(source: Source) -> list[OutsideDomain]:
+    """The directory's addresses in domains that are not accepted. Raises AdminFault."""
+    with _readable(source) as directory:
+        return outside(directory, source.accepted or AcceptedDomains(()))
+
+
+def _warnings(recipients: Iterable[Recipient], source: Source) -> list[str]:
+    found = outside(recipients, source.accepted) if source.accepted is not None else []
+    return [f"{domain}; {domain.remedy}" for domain in found]
 
 
 def open_directory(source: Source) -> Directory:

@@ -128,11 +128,13 @@ class CliContext:
     def recipients(self, *, to_change: bool = False) -> "Source":
         """The directory that `recipient` commands work on."""
         from bridgehead.admin.access.recipients import Source
+        from bridgehead.routing.accepted_domain import AcceptedDomains
 
         configuration = self.configuration
         within = self.own_file if to_change else self.within_data_directory
         path = within(configuration.directory.recipients_file)
-        return Source(path, configuration.categorizer.plus_addressing_enabled)
+        accepted = AcceptedDomains(configuration.accepted_domains)
+        return Source(path, configuration.categorizer.plus_addressing_enabled, accepted)
 
     def site(self) -> "Site":
         """What tests need where no server runs."""

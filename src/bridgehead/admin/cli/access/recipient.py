@@ -8,12 +8,13 @@ from typing import TYPE_CHECKING, Any
 import rich_click as click
 
 from bridgehead.admin.cli.context import CliContext
-from bridgehead.admin.cli.output import NEGATIVE, AdminCommand, counted, emit, facts, json_option, size, table
+from bridgehead.admin.cli.output import NEGATIVE, AdminCommand, counted, emit, facts, json_option, paint, size, table
 
 if TYPE_CHECKING:
     from bridgehead.admin.access.recipients import RecipientList, RecipientView
     from bridgehead.directory.csv_import import ImportResult
 
+_SHOWN = 50
 _TYPES = ("Mailbox", "MailUser", "MailContact", "DistributionGroup")
 
 
@@ -45,7 +46,7 @@ def recipient() -> None:
 def add(
     context: click.Context, /, name: str, type_: str, addresses: tuple[str, ...], as_json: bool, **options: Any
 ) -> None:  # fmt: skip
-    """Add a recipient.
+    """Add a recipient. An address in a domain that is not accepted is a warning.
 
     \b
     Examples:
@@ -77,7 +78,8 @@ def add(
     }
     given = {field: value for field, value in values.items() if value not in ("", [], False)}
     view = add_recipient(cli.recipients(to_change=True), given)
-    emit(view, as_json, lambda: f"Added {view.type} {view.name} <{view.primary_smtp_address}>.")
+    done = f"Added {view.type} {view.name} <{view.primary_smtp_address}>."
+    emit(view, as_json, lambda: "\n".join([done, *_warned(view.warnings)]))
 
 
 @recipient.command("list", cls=AdminCommand)
@@ -235,8 +237,15 @@ def _show_text(one: "RecipientView") -> str:
 
 
 def _import_text(result: "ImportResult") -> str:
-    lines = [str(row) for row in result.bad_rows[:50]]
-    if len(result.bad_rows) > 50:
-        lines.append(f"... and {len(result.bad_rows) - 50} more")
+    lines = _first(list(map(str, result.bad_rows)))
     lines.append(f"Imported {counted(result.imported, 'recipient')}; {counted(len(result.bad_rows), 'bad row')}.")
-    return "\n".join(lines)
+    return "\n".join(lines + _warned(result.warnings))
+
+
+def _warned(warnings: list[str]) -> list[str]:
+    return _first([paint(f"warning: {one}", "yellow") for one in warnings])
+
+
+def _first(lines: list[str]) -> list[str]:
+    """As many as somebody reads."""
+    return lines if len(lines) <= _SHOWN else [*lines[:_SHOWN], f"... and {len(lines) - _SHOWN} more"]

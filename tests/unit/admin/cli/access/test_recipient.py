@@ -3,6 +3,7 @@ from pathlib import Path
 
 import pytest
 
+from bridgehead.routing.settings import AcceptedDomain
 from support.cli import Commands
 
 
@@ -42,3 +43,35 @@ def test_bad_rows_are_printed_with_their_line(commands: Commands, tmp_path: Path
     assert "line 2: primary_smtp_address" in output
     assert "Imported 0 recipients; 1 bad row." in output
     assert "No such file" in commands("recipient", "import", str(tmp_path / "none.csv"), code=1).stderr
+
+
+CONTOSO = [AcceptedDomain(domain_name="contoso.com", match_sub_domains=True)]
+
+
+def test_an_address_in_no_accepted_domain_is_a_warning_with_its_remedy(tmp_path: Path) -> None:
+    commands = Commands(tmp_path, accepted_domains=CONTOSO)
+    said = commands("recipient", "add", "ida", "--address", "ida@contoso.con", "--address", "ida@eu.contoso.com").output
+    assert said == (
+        "Added Mailbox ida <ida@contoso.con>.\n"
+        "warning: ida@contoso.con is in no accepted domain: only who may relay reaches it; "
+        'add [[accepted_domains]] with domain_name = "contoso.con", and reload\n'
+    )
+    assert "warning" not in commands("recipient", "add", "ann", "--address", "ann@eu.contoso.com").output
+    assert "warnings" not in commands.json("recipient", "show", "ida")
+    contact = ("recipient", "add", "far", "--type", "MailContact", "--address", "far@fabrikam.com")
+    assert "warnings" not in commands.json(*contact, "--external-address", "far@fabrikam.com")
+    assert len(commands.json("recipient", "add", "eve", "--address", "eve@fabrikam.com")["warnings"]) == 1
+
+
+def test_an_import_warns_of_each_domain_once(tmp_path: Path) -> None:
+    commands = Commands(tmp_path, accepted_domains=CONTOSO)
+    table = tmp_path / "in.csv"
+    rows = [
+        f"u{number},UserMailbox,u{number}@contoso.com,smtp:u{number}@contoso.onmicrosoft.com" for number in range(3)
+    ]
+    table.write_text("\n".join(["Name,RecipientType,PrimarySmtpAddress,EmailAddresses", *rows]))
+    said = commands("recipient", "import", str(table)).output
+    assert said.startswith("Imported 3 recipients; 0 bad rows.\nwarning: ")
+    assert said.count("warning: 3 addresses in contoso.onmicrosoft.com, such as u0@contoso.onmicrosoft.com,") == 1
+    again = commands.json("recipient", "import", str(table), code=1)
+    assert (again["imported"], again["warnings"]) == (0, [])
