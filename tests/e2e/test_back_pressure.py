@@ -31,6 +31,16 @@ def drive(tmp_path: Path) -> Iterator[Path]:
     subprocess.run(["umount", "-l", str(mount)], check=True)
 
 
+@pytest.fixture
+def tiny_drive(tmp_path: Path) -> Iterator[Path]:
+    """An empty file system of 24 MB: less than the queue keeps for itself on larger ones."""
+    mount = tmp_path / "tiny"
+    mount.mkdir()
+    subprocess.run(["mount", "-t", "tmpfs", "-o", "size=24m", "none", str(mount)], check=True)
+    yield mount
+    subprocess.run(["umount", "-l", str(mount)], check=True)
+
+
 def fill(drive: Path, percent: float) -> None:
     """Bring the drive to so many percent in use, up or down."""
     filler = drive / "filler"
@@ -99,9 +109,10 @@ def test_a_full_drive_refuses_first_strangers_then_all_and_recovers_by_itself(
     assert answer_to_mail(server, "secured").startswith(REFUSED)
     status = server.command("status")
     assert status.returncode == 1
-    assert b"the drive of the queue database" in status.stdout
-    assert re.search(rb"MB free, \d+ MB queue, \d+ MB logs", status.stdout)
-    assert b"all mail is refused with 452 4.3.1" in status.stdout
+    shown = b" ".join(status.stdout.split())
+    assert b"the drive of the queue database" in shown
+    assert re.search(rb"MB free, \d+ MB queue, \d+ MB logs", shown)
+    assert b"all mail is refused with 452 4.3.1" in shown
 
     fill(drive, 87)  # below what made it High, above what ends it
     fell = server.command("back-pressure")
@@ -127,6 +138,41 @@ def test_a_full_drive_refuses_first_strangers_then_all_and_recovers_by_itself(
                   "15005: The resource pressure decreased from Medium to Low"):  # fmt: skip
         assert f"event {event}" in said
     assert server.command("back-pressure").returncode == 0
+
+
+def test_a_tiny_drive_takes_mail_until_it_is_nearly_full(
+    make_server: Callable[..., Server], tiny_drive: Path
+) -> None:  # fmt: skip
+    server = make_server(
+        server={"data_directory": str(tiny_drive / "data")},
+        back_pressure={
+            "resource_metering_interval": 0.1,
+            "database_used_space": {
+                "low_to_medium": 96,
+                "medium_to_high": 99,
+                "high_to_medium": 97,
+                "medium_to_low": 94,
+            },
+            "used_disk_space": {"low_to_medium": 89, "medium_to_high": 99, "high_to_medium": 90, "medium_to_low": 80},
+        },
+    )
+    server.data = tiny_drive / "data"
+    server.start()
+    for number in range(5):
+        server.send("a@fabrikam.test", "carol@contoso.test", connector="secured")
+        server.wait_for_mail("carol", number + 1)
+    assert server.command("back-pressure").returncode == 0
+    assert "all is well" in server.succeed("status")
+
+    fill(tiny_drive, 91)
+    wait_for_level(server, "DatabaseUsedSpace", "High")
+    assert answer_to_mail(server, "secured").startswith(REFUSED)
+    said = server.command("why", "127.0.0.1").stdout
+    assert b"the drive of the queue database" in b" ".join(said.split())
+    fill(tiny_drive, 40)
+    wait_for_level(server, "UsedDiskSpace", "Low")
+    server.send("a@fabrikam.test", "carol@contoso.test", connector="secured")
+    server.wait_for_mail("carol", 6)
 
 
 def test_a_long_submission_queue_slows_senders_then_refuses_them(make_server: Callable[..., Server]) -> None:

@@ -187,8 +187,20 @@ def test_an_unknown_recipient_with_the_nearest_one(door: Door) -> None:
     verdict = door.refusal("127.0.1.8", "door-recipient-unknown")
     assert "There is no ana.keller@contoso.test in the directory" in verdict.why
     assert "Nearest: anna.keller@contoso.test" in verdict.why
+    assert "bridgehead recipient add ana.keller --address ana.keller@contoso.test" in verdict.do
     asked = door.why("ana.keller@contoso.test").verdicts
     assert asked[0].cause == "door-recipient-unknown"
+
+
+def test_one_that_was_added_since_is_not_called_missing(door: Door) -> None:
+    door.say("127.0.1.14", MAIL, "RCPT TO:<new.one@contoso.test>")
+    door.say("127.0.1.15", MAIL, "RCPT TO:<`id`@contoso.test>")
+    anna, new = mailbox("anna", "anna.keller@contoso.test"), mailbox("new", "new.one@contoso.test")
+    door.server.set_recipients([*RECIPIENTS, anna, new])
+    door.server.reload()
+    verdict = door.refusal("127.0.1.14", "door-recipient-unknown")
+    assert verdict.why == "There was no new.one@contoso.test in the directory then; now there is."
+    assert "--address '`id`@contoso.test'" in door.refusal("127.0.1.15", "door-recipient-unknown").do
 
 
 def test_a_loop_shows_the_circle(door: Door) -> None:

@@ -9,13 +9,16 @@ from collections.abc import Callable, Sequence
 from typing import Final, NamedTuple
 
 from bridgehead.diagnosis.door_words import (
+    add_recipient,
     address_in,
     let_relay,
     limit_of,
     line_end,
     login_needed,
+    make_room,
     other_sender,
     raise_limit,
+    recipient_unknown,
     relay_denied,
     too_large,
     too_many_connections,
@@ -54,7 +57,8 @@ def explain_refusals(refusals: Sequence[RefusalFacts]) -> list[Cause]:
         rule = next(rule for rule in DOOR_RULES if rule.fits(one))
         finding = Finding(
             sentence=rule.says(one), agreeing=one.count, seen=sum(other.count for other in refusals), do=rule.do(one),
-            proof=_proof(one), since=one.first, owner_detail=one.connector and f'receive connector "{one.connector}"',
+            proof=_proof(one), since=one.first, last=one.time,
+            owner_detail=one.connector and f'receive connector "{one.connector}"',
         )  # fmt: skip
         causes.append(Cause(id=rule.id, rows=rule.rows, owner=rule.owner, finding=finding, weight=60))
     return causes
@@ -196,7 +200,7 @@ DOOR_RULES: Final[list[DoorRule]] = [
         Owner.YOU,
         _is("4.3.1"),
         lambda one: f"Mail is put off because resources are short ({one.detail or 'back pressure'}).",
-        lambda one: "see which resource and since when: bridgehead back-pressure; then make room",
+        make_room,
         "452 4.3.1 Insufficient system resources",
     ),
     DoorRule(
@@ -263,11 +267,8 @@ DOOR_RULES: Final[list[DoorRule]] = [
         (41,),
         Owner.SENDER,
         _is("5.1.1"),
-        lambda one: (
-            f"There is no {address_in(one)} in the directory, and its domain is Authoritative, so it is refused."
-            + (f" Nearest: {one.nearest}." if one.nearest else "")
-        ),
-        lambda one: f"add it (bridgehead recipient add {address_in(one)}), or correct the address in the sender's list",
+        recipient_unknown,
+        add_recipient,
         "550 5.1.1 User unknown, with the nearest address",
     ),
     DoorRule(

@@ -2,6 +2,7 @@
 """Sentences about what our own door refused, and what helps; the table that uses them is `door_rules.py`."""
 
 import re
+import shlex
 from typing import Final
 
 from bridgehead.diagnosis.facts import RefusalFacts
@@ -82,6 +83,29 @@ def too_many_connections(one: RefusalFacts) -> str:
 def raise_limit(one: RefusalFacts) -> str:
     where = one.origin or f'the receive connector "{one.connector}"'
     return f"raise {one.setting} ({where}) where this client is meant to need more, then: bridgehead reload"
+
+
+def make_room(one: RefusalFacts) -> str:
+    if one.detail.startswith("the disk of the queue is full"):
+        return "make room on that drive, or move queue_database_path to a larger one"
+    return "see which resource and since when: bridgehead back-pressure; then make room"
+
+
+def recipient_unknown(one: RefusalFacts) -> str:
+    address = address_in(one)
+    if one.nearest.casefold() == address.casefold():
+        return f"There was no {address} in the directory then; now there is."
+    nearest = f" Nearest: {one.nearest}." if one.nearest else ""
+    return f"There is no {address} in the directory, and its domain is Authoritative, so it is refused.{nearest}"
+
+
+def add_recipient(one: RefusalFacts) -> str:
+    address = address_in(one)
+    if one.nearest.casefold() == address.casefold():
+        return "nothing, or ask the sender to send it again"
+    name = address.rpartition("@")[0] or address
+    command = f"bridgehead recipient add {shlex.quote(name)} --address {shlex.quote(address)}"
+    return f"add it ({command}), or correct the address in the sender's list"
 
 
 def line_end(one: RefusalFacts) -> str:

@@ -310,7 +310,7 @@ class Finding(msgspec.Struct, kw_only=True):
         agreeing: sessions that say so, out of `seen`; 0 of 0 where it does not rest on sessions.
         do: the one command or step.
         proof: facts that it rests on, one line each.
-        since: the first of them, 0 where unknown.
+        since, last: the first and the last of them, 0 where unknown.
         attempts: whose transcripts prove it.
     """
 
@@ -320,6 +320,7 @@ class Finding(msgspec.Struct, kw_only=True):
     do: str = ""
     proof: list[str] = []
     since: float = 0.0
+    last: float = 0.0
     owner_detail: str = ""
     attempts: list[AttemptFacts] = []
 

@@ -33,8 +33,10 @@ PRIVATE_BYTES_MOST: Final = 1024**4
 TREND_SAMPLES: Final = 150
 """Readings the trend is made of: five minutes at the default interval."""
 TREND_SHORTEST: Final = 3
-OUTLOOK_SECONDS: Final = 7 * 86400.0
-"""A level further away than this is not foretold."""
+FORESIGHT: Final = 60
+"""A level further away than so many times the span of the readings is not foretold: five hours from five minutes."""
+GOOD_FIT: Final = 0.85
+"""The least share of all change (r²) that a line explains where there is a trend: noise has less, one step 0.8."""
 TARPIT_FIRST: Final = 10.0
 TARPIT_STEP: Final = 5.0
 TARPIT_MOST: Final = 55.0
@@ -236,19 +238,21 @@ class Meter:
         return min(TARPIT_FIRST + TARPIT_STEP * (self.elevated - 1), TARPIT_MOST)
 
     def trend(self) -> float:
-        """Change of the value in a second: the slope of the line that fits the last readings best."""
+        """Change of the value in a second: the slope of the line through the readings, 0 where they lie on none."""
         count = len(self._history)
         if count < TREND_SHORTEST:
             return 0.0
         mean_time = sum(moment for moment, _ in self._history) / count
         mean_value = sum(value for _, value in self._history) / count
         spread = sum((moment - mean_time) ** 2 for moment, _ in self._history)
-        if not spread:
+        change = sum((value - mean_value) ** 2 for _, value in self._history)
+        both = sum((moment - mean_time) * (value - mean_value) for moment, value in self._history)
+        if not spread or not change or both * both < GOOD_FIT * spread * change:
             return 0.0
-        return sum((moment - mean_time) * (value - mean_value) for moment, value in self._history) / spread
+        return both / spread
 
     def outlook(self) -> Outlook | None:
-        """Which level comes next at the present trend, and when; None where none does within a week."""
+        """Which level comes next at the present trend, and when; None where that is too far away to tell."""
         trend, limits = self.trend(), self.thresholds
         if trend > 0 and self.level is not Level.HIGH:
             level = Level(self.level + 1)
@@ -259,7 +263,8 @@ class Meter:
         else:
             return None
         seconds = max(0.0, (limit - self.reading.value) / trend)
-        return Outlook(level, seconds) if seconds <= OUTLOOK_SECONDS else None
+        span = self._history[-1][0] - self._history[0][0]
+        return Outlook(level, seconds) if seconds <= FORESIGHT * span else None
 
 
 class BackPressure:

@@ -72,9 +72,10 @@ def check_server(report: AlarmReport, ready: Readiness, numbers: MetricsSnapshot
         state = State.CRITICAL
     else:
         state = State.WARNING if alarms else State.OK
-    words = [f"not ready: {reason}" for reason in reasons] + [alarm.text for alarm in alarms[:_TEXT_ALARMS]]
-    if len(alarms) > _TEXT_ALARMS:
-        words.append(f"and {len(alarms) - _TEXT_ALARMS} more alarms")
+    others = [alarm.text for alarm in alarms if alarm.text not in reasons]
+    words = [f"not ready: {reason}" for reason in reasons] + others[:_TEXT_ALARMS]
+    if len(others) > _TEXT_ALARMS:
+        words.append(f"and {len(others) - _TEXT_ALARMS} more alarms")
     text = "; ".join(words) or "takes mail, no alarms"
     if held_back:
         text += f" ({held_back} silenced)"

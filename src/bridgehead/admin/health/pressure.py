@@ -45,7 +45,7 @@ class ResourceView(msgspec.Struct, frozen=True, kw_only=True):
         value: percent in use, or messages.
         level: Low, Medium or High.
         since: its last change of level.
-        next_level, next_level_seconds: where the present trend leads and when; "" and null where nowhere within a week.
+        next_level, next_level_seconds: where the present trend leads and when; "" and null where none can be told.
         sentence: all of it in words.
     """
 
@@ -101,7 +101,7 @@ _WORDS: Final = {
     Resource.SYSTEM_MEMORY: "memory in use by all",
 }
 REMEDIES: Final = {
-    Resource.DATABASE_USED_SPACE: "free space there, or move queue_database_path",
+    Resource.DATABASE_USED_SPACE: "free space there, lower safety_net_hold_time, or move queue_database_path",
     Resource.USED_DISK_SPACE: "free space there, or lower the directory sizes of [logs]",
     Resource.PRIVATE_BYTES: "lower outbound_window_bytes, or give the server more memory",
     Resource.QUEUE_LENGTH: "see why the categorizer is slow: bridgehead queue show Submission",
@@ -201,7 +201,7 @@ def _unit(resource: Resource) -> str:
 def _amount(one: ResourceFacts, value: float) -> str:
     if _unit(one.resource) == "messages":
         return f"{value:.0f} messages"
-    return f"{value:.4g} %"
+    return f"{value:.1f}".removesuffix(".0") + " %"
 
 
 def _view(one: ResourceFacts) -> ResourceView:

@@ -14,12 +14,11 @@ def explain_client(diagnostics: Diagnostics, source: str) -> list[Verdict]:
     verdicts = []
     for cause in explain_refusals(refusals):
         found = cause.finding
-        last = max(one.time for one in refusals)
         verdicts.append(
             Verdict(
                 about=source,
                 state=State.REFUSED,
-                headline=f"{source} was refused {times(found.agreeing)}, last {clock(last)}",
+                headline=f"{source} was refused {times(found.agreeing)}, last {clock(found.last)}",
                 why=found.sentence,
                 owner=cause.owner.value,
                 owner_detail=found.owner_detail,

@@ -15,12 +15,17 @@ from typing import Final
 
 from bridgehead.queues.batch import Change
 from bridgehead.queues.sqlite.database import connect
+from bridgehead.queues.sqlite.reserve import fitted
 
 _LOG_BYTES: Final = 16 * 1024 * 1024
 """Estimated growth of the log between two checkpoints: more means fewer writes of pages that come and go."""
+_DRIVE_SHARE: Final = 32
+"""No more than this part of a drive: a fourth of what is kept back there for one more checkpoint."""
 _CHANGE_BYTES: Final = 1_500
 """Roughly what the rows of one transaction cost."""
 _COMMIT_BYTES: Final = 32 * 1024
+_COPY_SECONDS: Final = 10.0
+"""The longest that a copy under way is waited for, on a disk that is full or slower than the log grows."""
 
 
 class Checkpointer:
@@ -28,6 +33,7 @@ class Checkpointer:
 
     def __init__(self, path: Path) -> None:
         self._path = path
+        self._log_bytes = fitted(path.parent, _LOG_BYTES, _DRIVE_SHARE)
         self._written = 0
         self._copying = self._all_copied = False
         self._copied = threading.Event()
@@ -55,22 +61,26 @@ class Checkpointer:
     @property
     def rests(self) -> bool:
         """Nothing is copied, nothing is due to be, and the next commit will not begin the log anew."""
-        return not (self._copying or self._all_copied or self._written > _LOG_BYTES)
+        return not (self._copying or self._all_copied or self._written > self._log_bytes)
 
     def after_commit(self, connection: sqlite3.Connection) -> None:
-        """Start a copy when the log has grown enough; end one by copying the rest."""
+        """Start a copy when the log has grown enough; end one by copying the rest. The log stays within the reserve."""
         self._all_copied = False
+        if self._copying and self._written > 2 * self._log_bytes:
+            self._copied.wait(_COPY_SECONDS)
         if self._copied.is_set():
             self._copied.clear()
             self._copying = False
             self.now(connection)
-        elif self._written > _LOG_BYTES and not self._copying:
+        elif self._written > self._log_bytes and not self._copying:
             self._written = 0
             self._copying = True
             self._orders.put(True)
 
     def now(self, connection: sqlite3.Connection) -> None:
-        """Copy all there is, as far as readers allow."""
+        """Copy all there is, as far as readers allow; where a copy is under way, after it: two at a time do nothing."""
+        if self._copying:
+            self._copied.wait(_COPY_SECONDS)
         self._all_copied = True
         _copy(connection)
 

@@ -153,7 +153,7 @@ class Committer:
     def execute(self, batch: Sequence[Operation]) -> list[StoreFault | None]:
         """Commit a batch; for each operation None or why it was not done."""
         if not self._has_room():
-            return self._without_growth(batch, StoreFull("the disk of the queue is full"))
+            return self._without_growth(batch, self._full())
         try:
             self._commit(batch)
         except Exception as error:
@@ -163,7 +163,7 @@ class Committer:
             if len(batch) > 1 and is_about_one_transaction(error):
                 return [self.execute([operation])[0] for operation in batch]
             if isinstance(fault, StoreFull):
-                return self._without_growth(batch, fault)
+                return self._without_growth(batch, self._full())
             return [fault] * len(batch)
         return [None] * len(batch)
 
@@ -178,6 +178,9 @@ class Committer:
         except sqlite3.Error:
             return False
         return bool(free * size >= self._reserve.size // 2)
+
+    def _full(self) -> StoreFault:
+        return StoreFull(f"the disk of the queue is full ({self._reserve.shortage()})")
 
     def _learn_damage(self, error: ContentDamaged) -> bool:
         """Find out which contents lie in damaged pages; outside of a transaction, which such a read would spoil."""

@@ -12,16 +12,37 @@ from typing import Final
 RESERVE_NAME: Final = "reserve"
 RESERVE_BYTES: Final = 64 * 1024 * 1024
 """As much as the log grows between two checkpoints under load, so that one more checkpoint succeeds."""
+_DRIVE_SHARE: Final = 8
+"""No more than this part of a drive: a small one would be full from the start."""
+
+
+def fitted(directory: Path, size: int, share: int = _DRIVE_SHARE) -> int:
+    """So many octets, or the `share`-th part of a drive too small for them."""
+    try:
+        drive = os.statvfs(directory)
+    except OSError:
+        return size  # whoever writes there will tell
+    return min(size, drive.f_blocks * drive.f_frsize // share)
 
 
 class Reserve:
-    """A file that holds space and nothing else. No method raises."""
+    """A file that holds space and nothing else, `size` octets or a part of its drive. No method raises."""
 
     def __init__(self, directory: Path, size: int) -> None:
+        self._directory = directory
         self._path = directory / RESERVE_NAME
-        self.size = size
+        self.size = fitted(directory, size)
         self.is_there = False
         self.refill()
+
+    def shortage(self) -> str:
+        """How much there is where there is too little."""
+        wanted = f"{self.size / 1024**2:.1f} MB are kept for what was begun"
+        try:
+            found = os.statvfs(self._directory)
+        except OSError:
+            return wanted
+        return f"{self._directory}: {found.f_bavail * found.f_frsize / 1024**2:.1f} MB free, {wanted}"
 
     def refill(self) -> bool:
         """Set the space aside if it is not yet; False when the disk has too little."""

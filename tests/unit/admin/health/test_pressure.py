@@ -32,9 +32,9 @@ def under_pressure(level: Level, *resources: ResourceFacts) -> PressureFacts:
 def test_an_alarm_names_cause_effect_forecast_and_remedy() -> None:
     (alarm,) = pressure_alarms(under_pressure(Level.MEDIUM, SHORT, FULL))
     assert alarm == (
-        "back pressure: the drive of the queue database (/srv/queue) is Medium at 97.25 %, 3.1 GB free (Medium from "
+        "back pressure: the drive of the queue database (/srv/queue) is Medium at 97.2 %, 3.1 GB free (Medium from "
         "96 %, High from 99 %); mail from outside is refused with 452 4.3.1, the pickup and replay directories wait, "
-        "nothing is resubmitted; at this rate High in 40 min; free space there, or move queue_database_path"
+        "nothing is resubmitted; at this rate High in 40 min; free space there, lower safety_net_hold_time, or move queue_database_path"
     )
 
 
@@ -69,6 +69,8 @@ def test_the_command_and_status_show_it(tmp_path: Path) -> None:
         output = commands("back-pressure", code=1).output
         view = commands.json("back-pressure", code=1)
         status = commands("status").output
+    assert max(map(len, output.splitlines() + status.splitlines())) <= 80
+    output, status = " ".join(output.split()), " ".join(status.split())
     for text in ("Back pressure: Medium since", "mail from outside is refused", "3 MAIL commands were refused"):
         assert text in output
     assert output.index("/srv/queue") < output.index("the Submission queue")

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 import rich_click as click
 
 from bridgehead.admin.cli.context import CliContext
-from bridgehead.admin.cli.output import NEGATIVE, AdminCommand, emit, json_option, paint
+from bridgehead.admin.cli.output import NEGATIVE, AdminCommand, emit, json_option, paint, wrapped
 
 if TYPE_CHECKING:
     from bridgehead.admin.health.pressure import PressureView
@@ -46,5 +46,6 @@ def _text(view: "PressureView") -> str:
         lines.append(f"  MAIL is answered after {view.tarpit_seconds} s")
     if view.refused:
         lines.append(f"  {view.refused} MAIL commands were refused since the start")
-    lines += [f"  {paint(one.level.ljust(6), _COLOURS[one.level])}  {one.sentence}" for one in view.resources]
+    for one in view.resources:
+        lines.append(f"  {paint(one.level.ljust(6), _COLOURS[one.level])}  {wrapped(one.sentence, 10)}")
     return "\n".join(lines)

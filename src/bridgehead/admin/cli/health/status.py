@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 import rich_click as click
 
 from bridgehead.admin.cli.context import CliContext
-from bridgehead.admin.cli.output import NEGATIVE, AdminCommand, counted, emit, facts, json_option, paint, span
+from bridgehead.admin.cli.output import NEGATIVE, AdminCommand, counted, emit, facts, json_option, paint, span, wrapped
 
 if TYPE_CHECKING:
     from bridgehead.admin.health.pressure import PressureView
@@ -74,7 +74,7 @@ def _ask(cli: CliContext) -> "StatusReport":
 def _text(report: "StatusReport") -> str:
     health = paint("all is well", "green") if report.healthy else paint(counted(len(report.alarms), "alarm"), "red")
     lines = [f"Bridgehead {report.version} as {report.fqdn}: {health}"]
-    lines += [f"  {paint('!', 'red')} {alarm}" for alarm in report.alarms]
+    lines += [f"  {paint('!', 'red')} {wrapped(alarm, 4)}" for alarm in report.alarms]
     queued = ", ".join(f"{name} {count}" for name, count in report.messages_by_queue_type.items() if count)
     pairs: list[tuple[str, object]] = [
         ("running", f"{span(report.uptime_seconds)}, process {report.pid}"),
@@ -97,17 +97,17 @@ def _text(report: "StatusReport") -> str:
         ("retrying", f"{queue.identity}: {counted(queue.message_count, 'message')}, {queue.last_error}")
         for queue in report.retrying_queues[:10]
     ]
-    pairs.append(("back pressure", _pressure(report.back_pressure)))
+    pairs += _pressure(report.back_pressure)
     lines.append(facts(pairs))
     return "\n".join(lines)
 
 
-def _pressure(view: "PressureView") -> str:
+def _pressure(view: "PressureView") -> list[tuple[str, object]]:
     """The level, and whatever is above Low or on its way up."""
     if not view.enabled:
-        return "not monitored"
+        return [("back pressure", "not monitored")]
     rising = [one.sentence for one in view.resources if one.level != "Low" or one.next_level]
-    return "; ".join([view.level, *rising, *view.actions])
+    return [("back pressure", view.level), *(("", wrapped(one, 18)) for one in rising)]
 
 
 def _reloaded(outcome: "ReloadOutcome") -> str:

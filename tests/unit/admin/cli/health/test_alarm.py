@@ -5,8 +5,10 @@ import json
 from pathlib import Path
 
 from bridgehead.admin.health.pressure import PressureFacts
+from bridgehead.monitoring.rules import Verdict
 from bridgehead.queues.pressure import Level
 from bridgehead.queues.store import MessageStatus, QueueKind
+from bridgehead.tracking.alarms import Severity
 from support.cli import Commands
 from support.running_server import running
 
@@ -56,6 +58,11 @@ def test_a_check_has_the_exit_codes_of_plugins(tmp_path: Path) -> None:
         server.server.monitored.pressure = PressureFacts(level=Level.HIGH)
         output = commands("monitor", "check", code=2).output
         assert output.startswith("BRIDGEHEAD CRITICAL - not ready: back pressure is High")
+        commands("alarm", "unsilence", "*")
+        server.server.monitored.pressure = PressureFacts()
+        server.server.monitored.trouble = trouble = "mail cannot be stored: no room"
+        server.server.monitored.found = [Verdict("store", Severity.CRITICAL, trouble)]
+        assert commands("monitor", "check", code=2).output.count(trouble) == 1
         assert "UNKNOWN" in commands("monitor", "check", "--warning-age", "soon", code=3).output
         assert "UNKNOWN" in commands("monitor", "check", "--nonsense", code=3).output
 
