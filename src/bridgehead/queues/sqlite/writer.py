@@ -40,6 +40,8 @@ _logger = logging.getLogger(__name__)
 
 _SHORT_WAY_BYTES: Final = 192 * 1024
 """Content up to which the event loop writes a batch itself: what it takes no longer than a few messages to do."""
+_SHORT_WAY_ROWS: Final = 16
+"""Entries of one change up to which that holds: a message to a group of thousands has one for each thousand."""
 _QUICK_SECONDS: Final = 0.05
 """A disk that took longer for the last commit may also keep a write waiting, which the event loop must not."""
 
@@ -221,10 +223,10 @@ class Writer:
 
 
 def _is_ordinary(batch: Sequence[Operation]) -> bool:
-    """Changes only, of little content."""
+    """Changes only, of little content and not of very many entries."""
     size = 0
     for operation in batch:
-        if not isinstance(operation, Change):
+        if not isinstance(operation, Change) or len(operation.rows) > _SHORT_WAY_ROWS:
             return False
         for content in operation.contents.values():
             size += content.size

@@ -80,8 +80,9 @@ async def test_ordinary_transactions_take_the_short_way(store: SqliteQueueStore,
     assert after_a_crash(tmp_path / "queue", tmp_path / "copy") == [one.id]
 
 
-async def test_large_content_and_leases_take_the_plain_way(store: SqliteQueueStore, disk: Disk) -> None:
+async def test_what_takes_long_takes_the_plain_way(store: SqliteQueueStore, disk: Disk) -> None:
     await put(store, entry(store, content=BytesContent(b"x" * 200_000)))
+    await put(store, *(entry(store) for _ in range(50)))  # a group of 50,000 members
     await store.next_due(entry(store).queue, entry(store).next_hop)
     assert disk.short == 0
 
