@@ -26,10 +26,9 @@ from bridgehead.admin.connector.relay_self_test import try_relaying
 from bridgehead.admin.probe.certificate import Certificate, expires_soon, read_file, why_untrusted
 from bridgehead.admin.probe.site import Site
 from bridgehead.admin.probe.steps import Verdict, worst
-from bridgehead.admin.probe.vantage import is_loopback_only
 from bridgehead.mail.units import UNLIMITED
 from bridgehead.net.certificates.pairs import CertificateError
-from bridgehead.receive.connectors.selection import is_internet_facing, is_protected
+from bridgehead.receive.connectors.selection import is_internet_facing, is_loopback_only, is_protected
 from bridgehead.receive.devices.devices import is_known_on
 from bridgehead.receive.permissions.rights import PrincipalKind
 from bridgehead.receive.settings import (
@@ -89,7 +88,7 @@ def _connector_audit(
         enabled=connector.enabled,
         bindings=connector.bindings,
         remote_ip_ranges=connector.remote_ip_ranges,
-        reach="this machine" if is_loopback_only(connector) else "the network",
+        reach=_reach(connector),
         classes=[
             ClassAudit(
                 clients=str(one.principal),
@@ -103,6 +102,12 @@ def _connector_audit(
         tricks_tried=len(tricks),
         tricks_on_the_wire=sum(trick.on_the_wire for trick in tricks),
     )
+
+
+def _reach(connector: ReceiveConnector) -> str:
+    if connector.proxy_protocol_sources:
+        return f"the network through the proxy {', '.join(connector.proxy_protocol_sources)}"
+    return "this machine" if is_loopback_only(connector) else "the network"
 
 
 def _certificates(site: Site) -> dict[str, list[Certificate]]:
@@ -136,6 +141,8 @@ def exposures_of(connector: ReceiveConnector, certificates: Sequence[Certificate
     yield from shared_names(connector)
     if not is_loopback_only(connector):
         yield from _encryption(connector, present, certificates, now)
+    elif _TLS in connector.auth_mechanism or connector.implicit_tls:
+        yield from _weak_tls(connector)
 
 
 def _relaying(connector: ReceiveConnector, one: ClientClass, wide: Sequence[str]) -> Iterator[Exposure]:

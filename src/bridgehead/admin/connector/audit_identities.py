@@ -10,10 +10,10 @@ from typing import Final
 from bridgehead.admin.connector.audit_report import ClassAudit, Exposure
 from bridgehead.admin.connector.receive_rights import ClientClass
 from bridgehead.admin.probe.steps import Verdict
-from bridgehead.admin.probe.vantage import is_loopback_only
 from bridgehead.directory.user_record import User
 from bridgehead.mail.units import UNLIMITED
 from bridgehead.net.ip_range import RangeError, is_wide, parse_range
+from bridgehead.receive.connectors.selection import is_loopback_only
 from bridgehead.receive.devices.devices import principal_of
 from bridgehead.receive.settings import (
     Device,

@@ -64,7 +64,7 @@ class ConnectorAudit(msgspec.Struct, frozen=True, kw_only=True):
     """One receive connector.
 
     Attributes:
-        reach: "this machine" for loopback, else "the network".
+        reach: "this machine" for loopback, else "the network", and through which proxy.
         tricks_tried, tricks_on_the_wire: how many of the self-test, and how many of those on the wire.
     """
 

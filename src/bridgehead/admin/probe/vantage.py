@@ -87,11 +87,6 @@ def entry_points(binding: Binding) -> list[str]:
     return ["127.0.0.1" if binding.address.version == 4 else "::1"]
 
 
-def is_loopback_only(connector: ReceiveConnector) -> bool:
-    """Whether nobody but this machine can reach it."""
-    return all(parse_binding(text).address.is_loopback for text in connector.bindings)
-
-
 def _pairs(connector: ReceiveConnector, binding: Binding, client: str) -> Iterator[tuple[str, str]]:
     """(local address, source address) worth trying, the usual ones first."""
     version = binding.address.version

@@ -144,7 +144,12 @@ def is_protected(connector: ReceiveConnector) -> bool:
 
 def is_internet_facing(connector: ReceiveConnector) -> bool:
     """Whether strangers can reach it: neither its bindings nor its remote ranges are private all through."""
-    bindings = [parse_binding(text).address for text in connector.bindings]
-    if all(address.is_loopback for address in bindings):
-        return False
-    return not all(parse_range(text).is_private for text in connector.remote_ip_ranges)
+    private = all(parse_range(text).is_private for text in connector.remote_ip_ranges)
+    return not private and not is_loopback_only(connector)
+
+
+def is_loopback_only(connector: ReceiveConnector) -> bool:
+    """Whether nobody but this machine can reach it. A proxy on this machine brings clients from anywhere."""
+    return not connector.proxy_protocol_sources and all(
+        parse_binding(text).address.is_loopback for text in connector.bindings
+    )

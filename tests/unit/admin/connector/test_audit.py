@@ -105,6 +105,21 @@ def test_a_connector_on_loopback_is_open_to_this_machine_only(tmp_path: Path) ->
     assert exposed(tmp_path, **settings, bindings=["127.0.0.1:25", "[::1]:25"]) == {"extended_rights": Verdict.NOTE}
 
 
+def test_d6_a_proxy_on_this_machine_brings_the_internet_to_loopback(tmp_path: Path) -> None:
+    """An open relay behind a local proxy passed for one of this machine alone."""
+    settings: dict[str, Any] = {
+        "permission_groups": ANONYMOUS, "bindings": ["127.0.0.1:2525"], "proxy_protocol_sources": ["127.0.0.1"],
+    }  # fmt: skip
+    assert exposed(tmp_path, **settings, extended_rights=[RELAY]) == {"extended_rights": Verdict.FAILURE}
+    assert exposed(tmp_path, **settings, anti_spoofing_enabled=False) == {"anti_spoofing_enabled": Verdict.WARNING}
+    assert exposed(tmp_path, **settings) == {}
+
+
+def test_old_tls_is_told_of_every_connector(tmp_path: Path) -> None:
+    found = exposed(tmp_path, bindings=["127.0.0.1:25"], tls_minimum_version=TlsVersion.TLS_1_1)
+    assert found == {"tls_minimum_version": Verdict.WARNING}
+
+
 def test_what_strangers_may_write_in_our_name() -> None:
     for protected, words in ((True, "only what SPF, DKIM or an exception vouches for"), (False, "included")):
         one = connector(permission_groups=ANONYMOUS, anti_spoofing_enabled=protected)

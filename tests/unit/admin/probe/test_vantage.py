@@ -5,8 +5,9 @@ from typing import Any
 
 import pytest
 
-from bridgehead.admin.probe.vantage import Vantage, is_loopback_only, vantages
+from bridgehead.admin.probe.vantage import Vantage, vantages
 from bridgehead.net.ip_range import parse_binding
+from bridgehead.receive.connectors.selection import is_loopback_only
 from bridgehead.receive.settings import Device, ReceiveConnector
 
 
@@ -65,6 +66,7 @@ def test_behind_a_proxy_any_client_can_be_played() -> None:
 def test_what_listens_for_this_machine_only() -> None:
     assert is_loopback_only(connector(bindings=["127.0.0.1:25", "[::1]:25", "127.9.9.9:2525"]))
     assert not is_loopback_only(connector(bindings=["127.0.0.1:25", "0.0.0.0:26"]))
+    assert not is_loopback_only(connector(bindings=["127.0.0.1:25"], proxy_protocol_sources=["127.0.0.1"]))
 
 
 def test_addresses_of_devices_are_nobodys_vantage() -> None:

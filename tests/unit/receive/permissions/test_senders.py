@@ -4,6 +4,7 @@ import hashlib
 from collections.abc import Sequence
 from datetime import date
 
+import msgspec
 import pytest
 from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric import padding, rsa
@@ -13,7 +14,7 @@ from bridgehead.mail.address import NULL, Mailbox, parse_mailbox
 from bridgehead.mail.reply import Reply
 from bridgehead.msgauth.dkim.canonical import BodyCanonicalizer, relaxed_field
 from bridgehead.net.signatures import check_signature
-from bridgehead.receive.connectors.selection import is_internet_facing
+from bridgehead.receive.connectors.selection import is_internet_facing, is_protected
 from bridgehead.receive.permissions.rights import ANONYMOUS, EXTERNALLY_SECURED, Principal, PrincipalKind
 from bridgehead.receive.permissions.sender_exceptions import SenderExceptions
 from bridgehead.receive.permissions.senders import FAULT_FIELD, SenderCheck, SenderFacts
@@ -202,6 +203,15 @@ async def test_d7_every_author_that_somebody_could_see_must_be_real() -> None:
 )
 def test_which_connectors_the_internet_reaches(bindings: list[str], ranges: list[str], facing: bool) -> None:
     assert is_internet_facing(ReceiveConnector(name="x", bindings=bindings, remote_ip_ranges=ranges)) is facing
+
+
+def test_d15_behind_a_proxy_on_this_machine_stands_the_internet() -> None:
+    """Loopback is where the proxy connects from: what it brings are strangers, who may not write in our name."""
+    proxied = ReceiveConnector(name="x", bindings=["127.0.0.1:2525"], proxy_protocol_sources=["127.0.0.1"])
+    assert is_internet_facing(proxied)
+    assert is_protected(proxied)
+    inside = msgspec.structs.replace(proxied, remote_ip_ranges=["10.0.0.0/8"])
+    assert not is_internet_facing(inside)
 
 
 async def test_sender_is_added_where_a_login_writes_on_behalf() -> None:

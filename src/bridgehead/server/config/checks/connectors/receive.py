@@ -148,10 +148,12 @@ def _check_protocol(connector: ReceiveConnector, path: KeyPath, findings: Findin
 def _check_relay(connector: ReceiveConnector, path: KeyPath, findings: Findings) -> None:
     """Warn where strangers could relay: the right to any recipient for clients from a wide range.
 
-    To a connector that listens on loopback alone only this machine comes, whatever its ranges say.
+    To a connector that listens on loopback alone only this machine comes, whatever its ranges say, unless it is behind
+    a proxy here.
     """
     wide = [text for text in connector.remote_ip_ranges if _is_wide(text)]
-    if not connector.enabled or not wide or all(map(_is_loopback, connector.bindings)):
+    shielded = not connector.proxy_protocol_sources and all(map(_is_loopback, connector.bindings))
+    if not connector.enabled or not wide or shielded:
         return
     anonymous = [right for right in connector.extended_rights if right.principal is Grantee.ANONYMOUS]
     granted = any(Right.ACCEPT_ANY_RECIPIENT in right.grant for right in anonymous)
