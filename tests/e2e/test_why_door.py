@@ -55,6 +55,16 @@ class Door(World):
                                  reject_reserved_top_level_recipient_domains=True, reject_single_label_recipient_domains=True),
              "max_inbound_connection_per_source": 1, "remote_ip_ranges": ["127.4.0.0/24"]},
         ]  # fmt: skip
+        settings["receive_connectors"].append(
+            {**receive_connector("Guarded", self.port, **ANONYMOUS, anti_spoofing_enabled=True),
+             "remote_ip_ranges": ["127.6.0.0/24"]}
+        )  # fmt: skip
+        settings["devices"] = [
+            {
+                "name": "printer-3", "remote_ip_ranges": ["127.0.9.9"], "allowed_senders": ["scan@contoso.test"],
+                "allowed_recipients": ["*@contoso.test"], "message_rate_limit": 2,
+            }
+        ]  # fmt: skip
         recipients = [*RECIPIENTS, mailbox("anna", "anna.keller@contoso.test")]
         self.server = Server(self.folder, changed(settings, changes), recipients)
         self.server.add_user("ann", "right", "ann@contoso.test")
@@ -134,6 +144,48 @@ def test_a_login_that_sends_as_somebody_else(door: Door) -> None:
     door.say("127.2.0.4", f"AUTH PLAIN {right}", "MAIL FROM:<fax@contoso.test>", tls=True)
     verdict = door.refusal("127.2.0.4", "door-send-as-denied")
     assert "signs in as ann but sends as fax@contoso.test" in verdict.why
+
+
+def test_a_login_whose_from_field_is_somebody_else(door: Door) -> None:
+    """MAIL was its own: the sentence names what was refused."""
+    right = base64.b64encode(b"\0ann\0right").decode()
+    content = b"From: <fax@contoso.test>\r\n\r\nx\r\n.\r\n"
+    door.say("127.2.0.5", f"AUTH PLAIN {right}", "MAIL FROM:<ann@contoso.test>", BOB, "DATA", content=content, tls=True)
+    verdict = door.refusal("127.2.0.5", "door-send-as-denied")
+    assert "signs in as ann but sends as From: <fax@contoso.test>" in verdict.why
+
+
+def test_a_stranger_in_our_name_is_told_how_a_service_of_ours_may_send(door: Door) -> None:
+    content = b"From: <bob@contoso.test>\r\n\r\nx\r\n.\r\n"
+    door.say("127.6.0.1", MAIL, BOB, "DATA", content=content)
+    verdict = door.refusal("127.6.0.1", "door-spoofing")
+    assert "neither SPF nor DKIM vouches for it (From: bob@contoso.test; contoso.test is ours: SPF " in verdict.why
+    assert "DKIM" in verdict.do
+    assert "[[sender_exceptions]]" in verdict.do
+
+
+def test_a_from_field_that_misleads(door: Door) -> None:
+    content = b"From: <eve@fabrikam.test>; <bob@contoso.test>\r\n\r\nx\r\n.\r\n"
+    door.say("127.6.0.2", MAIL, BOB, "DATA", content=content)
+    verdict = door.refusal("127.6.0.2", "door-odd-author")
+    assert "(From: <eve@fabrikam.test>; <bob@contoso.test>)" in verdict.why
+    assert 'non_compliant_sender_policy = "Tag" on "Guarded"' in verdict.do
+
+
+def test_what_a_device_may_not_is_a_setting_of_the_device(door: Door) -> None:
+    """Its limits, senders and recipients are its own: the connector's settings change nothing."""
+    door.say("127.0.9.9", "MAIL FROM:<bob@contoso.test>")
+    verdict = door.refusal("127.0.9.9", "door-send-as-denied")
+    assert 'is the device "printer-3" and sends as bob@contoso.test, which is none of its own senders' in verdict.why
+    assert 'allowed_senders of the device "printer-3"' in verdict.do
+    door.say("127.0.9.9", "MAIL FROM:<scan@contoso.test>", "RCPT TO:<x@adatum.test>")
+    verdict = door.refusal("127.0.9.9", "door-device-recipient")
+    assert "x@adatum.test is none of them" in verdict.why
+    assert 'allowed_recipients of the device "printer-3"' in verdict.do
+    door.say("127.0.9.9", "MAIL FROM:<scan@contoso.test>", "RSET", "MAIL FROM:<scan@contoso.test>")
+    verdict = door.refusal("127.0.9.9", "door-rate-limited")
+    assert 'message_rate_limit of the device "printer-3" is 2 (bridgehead.toml:' in verdict.why
+    assert verdict.do.startswith('raise message_rate_limit (the device "printer-3", bridgehead.toml:')
 
 
 def test_our_own_domain_from_outside(door: Door) -> None:

@@ -11,6 +11,8 @@ from typing import Final, NamedTuple
 from bridgehead.diagnosis.door_words import (
     add_recipient,
     address_in,
+    allow_sender,
+    device_of,
     let_relay,
     limit_of,
     line_end,
@@ -20,6 +22,7 @@ from bridgehead.diagnosis.door_words import (
     raise_limit,
     recipient_unknown,
     relay_denied,
+    spoofed,
     too_large,
     too_many_connections,
     who,
@@ -159,8 +162,46 @@ DOOR_RULES: Final[list[DoorRule]] = [
         Owner.SENDER,
         _is("5.7.60"),
         other_sender,
-        lambda one: "grant the login that address (bridgehead user add --address), or let the device send as its own",
-        "550 5.7.60: the login may not use this sender",
+        allow_sender,
+        "550 5.7.60: the login, or the device, may not use this sender",
+    ),
+    DoorRule(
+        "door-device-recipient",
+        (26,),
+        Owner.YOU,
+        _words("this device may not send"),
+        lambda one: (
+            f'{who(one)} is the device "{device_of(one)}", which may send to its allowed_recipients only; '
+            f"{address_in(one)} is none of them."
+        ),
+        lambda one: f'add it to allowed_recipients of the device "{device_of(one)}", then: bridgehead reload',
+        "550 5.7.1: a device and a recipient that it may not send to",
+    ),
+    DoorRule(
+        "door-spoofing",
+        (29, 51),
+        Owner.SENDER,
+        _is("5.7.26"),
+        spoofed,
+        lambda one: (
+            "let the service sign with DKIM for the domain, or add its address to the domain's SPF record; where it can do "
+            "neither: [[sender_exceptions]] with owner and end (docs/explanation/spoofing.md)"
+        ),
+        "550 5.7.26: mail in the name of one of our own domains that nothing vouches for",
+    ),
+    DoorRule(
+        "door-odd-author",
+        (39,),
+        Owner.SENDER,
+        lambda one: one.status == "5.1.20" or (one.status == "5.6.0" and "From" in one.text),
+        lambda one: (
+            f"{who(one)} sends a message whose From field shows different readers different authors "
+            f"({one.detail or one.text}), as forgeries do."
+        ),
+        lambda one: (
+            f'mend the program that writes it; where nobody can: non_compliant_sender_policy = "Tag" on "{one.connector}"'
+        ),
+        "550 5.1.20, 5.6.0: several authors, group syntax, control characters, text behind a semicolon in From",
     ),
     DoorRule(
         "door-own-domain-from-outside",

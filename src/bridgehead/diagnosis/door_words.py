@@ -7,6 +7,8 @@ from typing import Final
 
 from bridgehead.diagnosis.facts import RefusalFacts
 
+DEVICE_LIMITS: Final = ("message_rate_limit", "max_message_size", "max_recipients_per_message")
+"""Settings that each device has for itself, whatever its connector says."""
 _SIZE: Final = re.compile(r"SIZE=(\d{1,15})", re.IGNORECASE)
 _ADDRESS: Final = re.compile(r"<([^<>]*)>")
 
@@ -21,9 +23,20 @@ def address_in(one: RefusalFacts) -> str:
     return found[1] if found else "the recipient"
 
 
+def device_of(one: RefusalFacts) -> str:
+    """Name of the device that the client is known as, "" for none."""
+    return one.principal.removeprefix("device:") if one.principal.startswith("device:") else ""
+
+
+def holder_of(one: RefusalFacts) -> str:
+    """Who has the setting of a limit: devices have limits of their own."""
+    device = device_of(one)
+    return f'the device "{device}"' if device and one.setting in DEVICE_LIMITS else f'"{one.connector}"'
+
+
 def limit_of(one: RefusalFacts, unit: str = "") -> str:
     place = f" ({one.origin})" if one.origin else ""
-    return f'{one.setting} of "{one.connector}" is {one.limit:,}{unit}{place}'.replace(",", " ")
+    return f'{one.setting} of {holder_of(one)} is {one.limit:,}{unit}{place}'.replace(",", " ")
 
 
 def other_connector(one: RefusalFacts) -> str:
@@ -60,8 +73,27 @@ def login_needed(one: RefusalFacts) -> str:
 
 
 def other_sender(one: RefusalFacts) -> str:
-    sender = address_in(one) if one.command.upper().startswith("MAIL") else one.sender or "the From address"
+    sender = address_in(one) if one.command.upper().startswith("MAIL") else one.detail or "somebody else in From"
+    if device := device_of(one):
+        return f'{who(one)} is the device "{device}" and sends as {sender}, which is none of its own senders.'
     return f"{who(one)} signs in as {one.principal.removeprefix('user:')} but sends as {sender}."
+
+
+def allow_sender(one: RefusalFacts) -> str:
+    if device := device_of(one):
+        return (
+            f'add it to allowed_senders of the device "{device}", or set its rewrite_sender, which any other sender '
+            "becomes; then: bridgehead reload"
+        )
+    return "grant the login that address (bridgehead user add --address), or let the device send as its own"
+
+
+def spoofed(one: RefusalFacts) -> str:
+    return (
+        f'{who(one)} is a stranger to "{one.connector}" and writes in the name of one of our own domains, and neither '
+        f"SPF nor DKIM vouches for it ({one.detail or one.sender}): a forgery, or a service of yours that "
+        "nobody told of."
+    )
 
 
 def too_large(one: RefusalFacts) -> str:
@@ -81,7 +113,9 @@ def too_many_connections(one: RefusalFacts) -> str:
 
 
 def raise_limit(one: RefusalFacts) -> str:
-    where = one.origin or f'the receive connector "{one.connector}"'
+    where = one.origin or f"the receive connector {holder_of(one)}"
+    if device_of(one) and one.setting in DEVICE_LIMITS:
+        where = f"{holder_of(one)}, {one.origin or '[[devices]]'}"
     return f"raise {one.setting} ({where}) where this client is meant to need more, then: bridgehead reload"
 
 

@@ -13,9 +13,9 @@ from typing import Final, Protocol
 import msgspec
 
 from bridgehead.mail.content import BytesContent, Content
-from bridgehead.mail.header import HeaderBlock, display_text, first_address
+from bridgehead.mail.header import HeaderBlock, clean_text, display_text, first_address
 from bridgehead.mail.item import SCL_FIELD, Priority, read_scl, says_tls_optional
-from bridgehead.mail.limits import INLINE_CONTENT_BYTES, SKIPPED_BYTES, STREAM_CHUNK_BYTES
+from bridgehead.mail.limits import INLINE_CONTENT_BYTES, LOGGED_TEXT, SKIPPED_BYTES, STREAM_CHUNK_BYTES
 from bridgehead.mail.priority import PRIORITY_FIELDS, priority_asked
 from bridgehead.mail.reply import Reply
 from bridgehead.queues.store import ContentWriter
@@ -24,6 +24,7 @@ from bridgehead.receive.settings import Right
 from bridgehead.smtp import replies
 from bridgehead.smtp.content import is_strict
 
+_AUTHORS_SHOWN: Final = 3
 _FAULT: Final = re.compile(rb"\0|\r(?!\n)|(?<!\r)\n")
 _FACTS: Final = frozenset(
     {b"subject", b"message-id", b"from", b"sender", b"date", b"tls-required", SCL_FIELD, *PRIORITY_FIELDS}
@@ -211,6 +212,7 @@ class IncomingContent:
         if self._check_header is not None:
             decision = self._check_header(header)
             if decision.refusal is not None:
+                self.detail = _authors(header)
                 self._refuse(decision.refusal)
                 return
             fields, self.watch = decision.fields, decision.body
@@ -280,6 +282,13 @@ def _first_fault(data: bytes) -> int:
     """Where the first NUL, bare CR or bare LF stands."""
     found = _FAULT.search(data)
     return found.start() if found else 0
+
+
+def _authors(header: bytes) -> str:
+    """The From fields as they came, for whoever asks why they were refused."""
+    found = b", and From: ".join(list(HeaderBlock(header).raw_values(b"from"))[:_AUTHORS_SHOWN])
+    text = clean_text(found[:LOGGED_TEXT].decode("utf-8", "replace"), LOGGED_TEXT)
+    return f"From: {text}" if text else "no From field"
 
 
 def _largest_field(header: bytes) -> str:

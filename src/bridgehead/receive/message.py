@@ -151,8 +151,11 @@ def complete(session: "Session", transaction: Transaction) -> None:
 async def _check_sender(transaction: Transaction, check: MessageCheck) -> None:
     """Ask DNS whether the sender is real; the answer becomes the content's refusal, or nothing."""
     transaction.sender_checked = True
-    assert transaction.content is not None
-    transaction.content.refusal = await check.verdict()
+    content = transaction.content
+    assert content is not None
+    content.refusal = await check.verdict()
+    if content.refusal is not None:
+        content.detail = f"From: {content.facts.header_from or 'nobody'}; {check.reason}"
 
 
 def _sender_checked(session: "Session", transaction: Transaction) -> None:

@@ -19,6 +19,7 @@ from bridgehead.admin.health.pressure import pressure_alarms
 from bridgehead.delivery.situation import message_situation, queue_situation, stored_situation
 from bridgehead.delivery.smtp_send.destination import split_smart_host
 from bridgehead.diagnosis.dns_rules import ALIVE
+from bridgehead.diagnosis.door_words import DEVICE_LIMITS, device_of
 from bridgehead.diagnosis.facts import AttemptFacts, ConnectorFacts, DnsFacts, HostFacts, RefusalFacts
 from bridgehead.diagnosis.scheduler import Situation
 from bridgehead.directory.lookup import DirectoryUnavailable
@@ -85,6 +86,8 @@ class ServerDiagnostics:
     def _completed(self, one: RefusalFacts) -> RefusalFacts:
         connector = self._receive_connector(one.connector)
         table = f"receive_connectors {one.connector}"
+        if (device := device_of(one)) and one.setting in DEVICE_LIMITS:
+            table = f"devices {device}"
         origin, detail, nearest = "", one.detail, ""
         others: tuple[str, ...] = ()
         if one.setting:

@@ -46,9 +46,11 @@ def fault_field(faults: Sequence[FromFault], policy: NonCompliantSenderPolicy) -
 
 
 class MessageCheck(Protocol):
-    """What checks the sender of one message; `rewritten`: it leaves under another name than it came with."""
+    """What checks the sender of one message; `rewritten`: it leaves under another name than it came with; `reason`: why
+    it was refused, in words."""
 
     rewritten: bool
+    reason: str
 
     @property
     def is_due(self) -> bool:
