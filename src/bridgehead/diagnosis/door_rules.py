@@ -184,8 +184,8 @@ DOOR_RULES: Final[list[DoorRule]] = [
         _is("5.7.26"),
         spoofed,
         lambda one: (
-            "let the service sign with DKIM for the domain, or add its address to the domain's SPF record; where it can do "
-            "neither: [[sender_exceptions]] with owner and end (docs/explanation/spoofing.md)"
+            "let the service sign with DKIM for the domain, or add its address to the domain's SPF record; where it can "
+            "do neither: [[sender_exceptions]] with owner and end (docs/explanation/spoofing.md)"
         ),
         "550 5.7.26: mail in the name of one of our own domains that nothing vouches for",
     ),
@@ -199,7 +199,8 @@ DOOR_RULES: Final[list[DoorRule]] = [
             f"({one.detail or one.text}), as forgeries do."
         ),
         lambda one: (
-            f'mend the program that writes it; where nobody can: non_compliant_sender_policy = "Tag" on "{one.connector}"'
+            "mend the program that writes it; where nobody can: non_compliant_sender_policy = "
+            f'"Tag" on "{one.connector}"'
         ),
         "550 5.1.20, 5.6.0: several authors, group syntax, control characters, text behind a semicolon in From",
     ),
