@@ -184,8 +184,8 @@ DOOR_RULES: Final[list[DoorRule]] = [
         _is("5.7.26"),
         spoofed,
         lambda one: (
-            "let the service sign with DKIM for the domain, or add its address to the domain's SPF record; where it can "
-            "do neither: [[sender_exceptions]] with owner and end (docs/explanation/spoofing.md)"
+            "let the service sign with DKIM for the domain, or add its address to the domain's SPF record; where it "
+            "can do neither: [[sender_exceptions]] with owner and end (docs/explanation/spoofing.md)"
         ),
         "550 5.7.26: mail in the name of one of our own domains that nothing vouches for",
     ),
