@@ -36,7 +36,7 @@ def holder_of(one: RefusalFacts) -> str:
 
 def limit_of(one: RefusalFacts, unit: str = "") -> str:
     place = f" ({one.origin})" if one.origin else ""
-    return f'{one.setting} of {holder_of(one)} is {one.limit:,}{unit}{place}'.replace(",", " ")
+    return f"{one.setting} of {holder_of(one)} is {one.limit:,}{unit}{place}".replace(",", " ")
 
 
 def other_connector(one: RefusalFacts) -> str:
