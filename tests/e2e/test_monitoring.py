@@ -5,6 +5,7 @@ import hashlib
 import hmac
 import http.client
 import json
+import shlex
 import socket
 from collections.abc import Callable
 from pathlib import Path
@@ -247,6 +248,26 @@ def test_alarm_mail_arrives_though_the_main_route_is_dead(make_server: MakeServe
     assert (silenced["reason"], silenced["acknowledged"]) == ("known", False)
     assert b"silenced" in server.command("alarm", "list").stdout
     server.succeed("alarm", "unsilence", "unreachable_queue")
+
+
+def test_a_peer_that_refuses_for_good_is_told_with_its_words_and_explained(make_server: MakeServer) -> None:
+    """No queue is left then that could say why."""
+    with Sink(on_rcpt=lambda _: "554 5.7.1 Your host is on our list") as refusing:
+        server = make_server(refusing.port, alarms=alarm_settings(peer_failure_messages=3)).start()
+        for number in range(3):
+            server.send("a@fabrikam.test", f"x{number}@adatum.test", MESSAGE, "secured")
+        queue = f"Everything/[127.0.0.1]:{refusing.port}"
+
+        def listed() -> list[dict[str, Any]]:
+            alarms = json.loads(server.command("alarm", "list", "--json").stdout)["alarms"]
+            return [one for one in alarms if one["id"] == f"peer_failures/{queue}"]
+
+        [alarm] = wait_until(listed, 15, "the alarm stands")
+        assert "5.7.1 Your host is on our list" in alarm["text"]
+        assert alarm["remedy"] == f"bridgehead why {shlex.quote(queue)}"
+        verdicts = json.loads(server.command("why", queue, "--json").stdout)["verdicts"]
+        assert [one["state"] for one in verdicts] == ["FAILED", "IDLE"]
+        assert any("Your host is on our list" in line for line in verdicts[0]["proof"])
 
 
 def test_a_webhook_is_told_and_told_again_after_its_failure(make_server: MakeServer, tmp_path: Path) -> None:

@@ -239,7 +239,9 @@ def test_a_message_that_crashed_the_server_is_set_aside(lab: World, tmp_path: Pa
     assert verdict is not None
     assert verdict.reason == "set-aside"
     assert "too often" in verdict.why
-    assert verdict.do == "look at it: bridgehead queue show Poison"
+    assert verdict.do == "look at it: bridgehead queue show Poison, then bridgehead message resume or remove"
+    assert verdict.otherwise == "it stays there until an administrator resumes or removes it"
+    assert (verdict.expires, verdict.delay_notice) == (None, None)
 
 
 def test_submission_that_waits_for_the_directory_says_so(lab: World) -> None:

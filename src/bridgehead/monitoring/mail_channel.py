@@ -83,18 +83,21 @@ class MailChannel:
         message["Message-ID"] = f"<{self._unique()}@{self._server.strip('[]')}>"
         message["Auto-Submitted"] = "auto-generated"
         message["X-Auto-Response-Suppress"] = "All"
-        message.set_content("\n".join(map(_paragraph, notices)) + f"\n-- \nBridgehead on {self._server}\n")
+        message.set_content(
+            "\n".join(map(_paragraph, sorted(notices, key=_gravity))) + f"\n-- \nBridgehead on {self._server}\n"
+        )
         return message
 
     def _subject(self, notices: Sequence[Notice]) -> str:
         """The worst first."""
-        worst = min(notices, key=lambda notice: (notice.occasion is Occasion.CLEARED, _gravity(notice)))
+        worst = min(notices, key=_gravity)
         more = f" (and {len(notices) - 1} more)" if len(notices) > 1 else ""
         return f"[{self._server}] {heading(worst)}: {worst.alarm.text[:120]}{more}"
 
 
-def _gravity(notice: Notice) -> bool:
-    return notice.alarm.severity is not Severity.CRITICAL
+def _gravity(notice: Notice) -> tuple[bool, bool]:
+    """Sorts the worst to the front."""
+    return notice.occasion is Occasion.CLEARED, notice.alarm.severity is not Severity.CRITICAL
 
 
 def _paragraph(notice: Notice) -> str:

@@ -6,6 +6,7 @@ that was passed is only left below CLEARS_AT of it, and queue lengths have to st
 Exchange's numbers (exchange counters < 250 active, 100 in Submission, 3,000 and 5,000 in all) are the defaults.
 """
 
+import shlex
 from collections import deque
 from collections.abc import Collection, Iterator, Sequence
 from datetime import UTC, datetime
@@ -31,9 +32,7 @@ QUIET_SECONDS: Final = 3600.0
 """After this time without a further lost line the alarm about lost lines is over."""
 _DAY: Final = 86400.0
 _WARNING, _CRITICAL = Severity.WARNING, Severity.CRITICAL
-_QUEUE_NAMES: Final = {
-    QueueKind.SUBMISSION: "Submission", QueueKind.DELIVERY: "a delivery queue", QueueKind.UNREACHABLE: "Unreachable",
-}  # fmt: skip
+_AGEING: Final = (QueueKind.SUBMISSION, QueueKind.DELIVERY, QueueKind.UNREACHABLE)
 
 
 class Peer(msgspec.Struct, frozen=True, kw_only=True):
@@ -140,14 +139,16 @@ class Rules:
         ages = [
             (seen.now - total.oldest_received, total.queue)
             for total in seen.overview.totals
-            if total.queue in _QUEUE_NAMES and total.status is not QueueStatus.SUSPENDED
+            if total.queue in _AGEING and total.status is not QueueStatus.SUSPENDED
         ]
         age, queue = max(ages, default=(0.0, QueueKind.SUBMISSION))
         if limit and self._passes("oldest_message", age, limit):
-            where = self._oldest_queue(seen) if queue is QueueKind.DELIVERY else _QUEUE_NAMES[queue]
+            name = self._oldest_queue(seen) if queue is QueueKind.DELIVERY else queue.name.capitalize()
+            where = f"the queue {name}" if name else "a delivery queue"
             yield Verdict(
                 "oldest_message", _CRITICAL if age >= 4 * limit else _WARNING,
-                f"a message has been waiting for {span(age)} in {where}", "bridgehead queue list",
+                f"a message has been waiting for {span(age)} in {where}",
+                f"bridgehead why {shlex.quote(name)}" if name else "bridgehead why",
             )  # fmt: skip
 
     @staticmethod
@@ -156,7 +157,7 @@ class Rules:
         oldest = min(queues, key=lambda queue: queue.oldest_received, default=None)
         totals = [total.oldest_received for total in seen.overview.totals if total.queue is QueueKind.DELIVERY]
         known = oldest is not None and oldest.oldest_received <= min(totals, default=0.0)
-        return f"the queue {oldest.next_hop}" if known and oldest is not None else _QUEUE_NAMES[QueueKind.DELIVERY]
+        return str(oldest.next_hop) if known and oldest is not None else ""
 
     def _lengths(self, seen: Observation, settings: AlarmSettings) -> Iterator[Verdict]:
         lengths, worst = seen.lengths, _largest(seen.overview)
@@ -184,7 +185,7 @@ class Rules:
 
     def _length(
         self, id: str, count: int, limit: int, seen: Observation, settings: AlarmSettings, text: str,
-        severity: Severity, remedy: str = "bridgehead queue list",
+        severity: Severity, remedy: str = "bridgehead why",
     ) -> Iterator[Verdict]:  # fmt: skip
         if self._holds(id, self._passes(id, count, limit), seen.now, settings):
             yield Verdict(id, severity, text, remedy)
@@ -205,10 +206,11 @@ class Rules:
         if self._holds("time_to_drain", passes, seen.now, settings):
             rate = f"{done} in the last {span(seconds)}" if done > 0 else f"none in the last {span(seconds)}"
             need = f"need {span(self.drain_seconds)}" if done > 0 else "do not move"
+            known = seconds >= settings.hold_time.total_seconds()  # after a restart nothing has moved yet
             yield Verdict(
-                "time_to_drain", _CRITICAL if done <= 0 else _WARNING,
+                "time_to_drain", _CRITICAL if done <= 0 and known else _WARNING,
                 f"{due} messages that are due {need} at the present rate ({rate}){_largest(seen.overview)}",
-                "bridgehead queue list",
+                "bridgehead why",
             )  # fmt: skip
 
     @staticmethod
@@ -241,7 +243,7 @@ class Rules:
                 yield Verdict(
                     id, _WARNING if peer.taken else _CRITICAL,
                     f"{failed} of {total} attempts and waiting messages for {peer.identity} do not get through{said}",
-                    f"bridgehead queue show '{peer.identity}'",
+                    f"bridgehead why {shlex.quote(peer.identity)}",
                 )  # fmt: skip
 
     # --- logs ------------------------------------------------------------------------------------------------------

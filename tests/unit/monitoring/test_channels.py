@@ -67,6 +67,7 @@ async def test_mail_says_what_since_when_and_what_to_do(sink: Sink) -> None:
     assert "since:      2027-01-15 07:59:00 UTC" in text
     assert "what to do: bridgehead queue show Poison" in text
     assert "WARNING: messages in other: 1." in text
+    assert text.startswith("CRITICAL"), "the worst stands first"
 
 
 async def test_mail_that_tells_the_end_says_since_when_it_is_over(sink: Sink) -> None:

@@ -89,9 +89,12 @@ def test_an_old_message_is_an_alarm_and_an_older_one_is_critical() -> None:
     found = standing(rules.judge(seen(waiting(1, age=3600)), SETTINGS))["oldest_message"]
     assert found.severity is Severity.WARNING
     assert found.text == "a message has been waiting for 1 h in the queue Internet/contoso.com"
+    assert found.remedy == "bridgehead why Internet/contoso.com"
     found = standing(rules.judge(seen(waiting(1, age=4 * 3600)), SETTINGS))["oldest_message"]
     assert found.severity is Severity.CRITICAL
-    assert "oldest_message" in standing(rules.judge(seen(waiting(1, QueueKind.UNREACHABLE, age=7200)), SETTINGS))
+    found = standing(rules.judge(seen(waiting(1, QueueKind.UNREACHABLE, age=7200)), SETTINGS))["oldest_message"]
+    assert found.text.endswith("in the queue Unreachable")
+    assert found.remedy == "bridgehead why Unreachable"
 
 
 def test_what_is_suspended_or_set_aside_does_not_grow_old() -> None:
@@ -128,6 +131,14 @@ def test_a_queue_that_does_not_move_is_critical_and_mail_that_waits_for_its_retr
         assert "time_to_drain" not in standing(waits.judge(seen(retry, now), SETTINGS))
     assert found["time_to_drain"].severity is Severity.CRITICAL
     assert "do not move" in found["time_to_drain"].text
+
+
+def test_an_alarm_about_rates_gets_no_worse_because_the_server_was_started_again() -> None:
+    rules = Rules()
+    rules.judge(seen(waiting(30), NOW), SETTINGS)
+    rules.resume(["time_to_drain"])
+    found = standing(rules.judge(seen(waiting(30, now=NOW + 2), NOW + 2), SETTINGS))
+    assert found["time_to_drain"].severity is Severity.WARNING
 
 
 def test_a_few_messages_tell_nothing_about_rates() -> None:

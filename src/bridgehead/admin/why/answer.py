@@ -44,8 +44,8 @@ async def explain(server: RunningServer, diagnostics: Diagnostics, subject: str)
         verdicts = [await explain_queue(server, diagnostics, summary) for summary in queues[:EXPLAINED_MESSAGES]]
         kind = "queue" if "/" in subject or "." not in subject else "domain"
         return Explanation(about=subject, kind=kind, verdicts=verdicts, complete=len(queues) <= EXPLAINED_MESSAGES)
-    if (idle := _idle(diagnostics, subject)) is not None:
-        return Explanation(about=subject, kind="queue", verdicts=[idle])
+    if verdicts := await _idle(server, diagnostics, subject):
+        return Explanation(about=subject, kind="queue", verdicts=verdicts)
     if "@" in subject:
         return await _recipient(server, diagnostics, subject)
     if _DOMAIN.fullmatch(subject):
@@ -55,16 +55,24 @@ async def explain(server: RunningServer, diagnostics: Diagnostics, subject: str)
     raise _unknown(subject)
 
 
-def _idle(diagnostics: Diagnostics, name: str) -> Verdict | None:
-    """That nothing waits in a queue, or in those of a connector, that is known and empty; None for other names."""
+async def _idle(server: RunningServer, diagnostics: Diagnostics, name: str) -> list[Verdict]:
+    """That nothing waits in a queue, or in those of a connector, that is known and empty, and what failed there last;
+    nothing for other names."""
     wanted = name.casefold()
+
+    def is_meant(queue: str) -> bool:
+        return wanted in (queue.casefold(), queue.casefold().partition("/")[0])
+
     fixed = next((kind for kind in _FIXED if kind.casefold() == wanted), "")
-    hosts = [one for one in diagnostics.hosts() if wanted in (queue := one.queue.casefold(), queue.partition("/")[0])]
-    if not fixed and not hosts:
-        return None
+    hosts = [one for one in diagnostics.hosts() if is_meant(one.queue)]
+    failures = [one for one in diagnostics.attempts() if is_meant(one.queue) and one.recipients]
+    if not fixed and not hosts and not failures:
+        return []
+    ended = await explain_ended(server, diagnostics, recipient=failures[-1].recipients[0]) if failures else []
     good = sum(host.good for host in hosts)
     why = f"Nothing waits; {good} messages were delivered from there." if good else "Nothing waits."
-    return Verdict(about=fixed or name, state=State.IDLE, headline=f"no message waits in {fixed or name}", why=why)
+    idle = Verdict(about=fixed or name, state=State.IDLE, headline=f"no message waits in {fixed or name}", why=why)
+    return [*[one for one in ended if one.state is State.FAILED][:1], idle]
 
 
 def _unknown(subject: str) -> AdminFault:

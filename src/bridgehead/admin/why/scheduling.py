@@ -29,7 +29,9 @@ def told(reason: Reason, situation: Situation, queue: str, now: float) -> Words:
 
 def _set_aside(_: Situation, queue: str, now: float) -> Words:
     why = "It ended the server, or failed in it, too often while it was processed, and was set aside; the rest goes on."
-    return Words(why, Owner.YOU, "look at it: bridgehead queue show Poison", True)
+    return Words(
+        why, Owner.YOU, "look at it: bridgehead queue show Poison, then bridgehead message resume or remove", True
+    )
 
 
 def _removed(_: Situation, queue: str, now: float) -> Words:

@@ -106,7 +106,7 @@ async def _verdict(
         last_good_words=_last_good(evidence, now),
         do=first.finding.do if first else words.do,
         then=_then(reason, first, waits),
-        otherwise=_otherwise(about, late, end, now) if waits and (words.stuck or first is not None) else "",
+        otherwise=_otherwise(reason, about, late, end, now) if waits and (words.stuck or first is not None) else "",
         proof=[*(first.finding.proof if first else []), f"the scheduler: {words.why}"],
         cause=first.id if first else "",
         rows=list(first.rows) if first else [],
@@ -115,8 +115,8 @@ async def _verdict(
         messages=about.messages,
         oldest=moment(about.oldest),
         next_try=moment(next_try),
-        delay_notice=moment(late) if waits and late < end else None,
-        expires=moment(end) if waits else None,
+        delay_notice=moment(late) if waits and late < end and reason not in _UNTIMED else None,
+        expires=moment(end) if waits and reason not in _UNTIMED else None,
         also=other_causes(causes),
         transcripts=transcripts_of(list(evidence.attempts)),
     )
@@ -283,8 +283,19 @@ def _then(reason: Reason, cause: Cause | None, waits: bool) -> str:
     return _DRAINS if cause is None or cause.owner is not Owner.NOBODY else ""
 
 
-def _otherwise(about: _About, late: float, end: float, now: float) -> str:
+_UNTIMED: Final = {
+    Reason.SET_ASIDE: "it stays there until an administrator resumes or removes it",
+    Reason.MESSAGE_SUSPENDED: "it stays, and does not expire, until it is resumed or removed",
+    Reason.HELD_BY_RULE: "it stays, and does not expire, until the rule expires or is cancelled",
+    Reason.REMOVED: "it is gone for good when it can no longer be undone",
+}
+"""What happens to messages whose deadlines do not count."""
+
+
+def _otherwise(reason: Reason, about: _About, late: float, end: float, now: float) -> str:
     """What happens if nobody does anything."""
+    if reason in _UNTIMED:
+        return _UNTIMED[reason]
     count = "1 message" if about.messages == 1 else f"{about.messages} messages"
     parts = []
     if late < end:

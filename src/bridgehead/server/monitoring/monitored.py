@@ -84,13 +84,15 @@ class Monitored:
 
     def peers(self) -> list[Peer]:
         """Next hops with failures within the watched period, or that cannot be reached now."""
-        queues = self._application.dispatcher.queues
+        queues, flights = self._application.dispatcher.queues, self._application.logs.flights
         found = []
         for hop in self.metrics.hops():
             taken, refused = hop.recent
             queue = queues.get(hop.next_hop)
             if refused or (queue is not None and queue.state.status is QueueStatus.RETRY):
                 error = queue.state.last_error if queue is not None else ""
+                if not error and (attempts := flights.attempts(str(hop.next_hop))):
+                    error = attempts[-1].error  # messages were refused for good, so that no queue remembers
                 found.append(Peer(identity=str(hop.next_hop), taken=taken, refused=refused, last_error=error))
         return found
 
