@@ -179,6 +179,7 @@ class Spent:
         harness = own.user + own.system + own.children_user + own.children_system - self._own
         self.figures = {
             "cpu_per_1000": round(cpu * 1000 / self._messages, 4),
+            "load_cpu_per_1000": round(harness * 1000 / self._messages, 4),
             "resident_mib": round(self._peak.peak.resident / 1024, 1),
             "proportional_mib": round(self._peak.peak.proportional / 1024, 1),
             # sink and other users of the machine together

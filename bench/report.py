@@ -12,7 +12,7 @@ _RELAY = [
 ]  # fmt: skip
 COLUMNS = {
     "relay-tls": _RELAY,
-    "handshake": ["handshakes_per_s", "cpu_per_1000", "resident_mib", "proportional_mib"],
+    "handshake": ["handshakes_per_s", "cpu_per_1000", "load_cpu_per_1000", "resident_mib", "proportional_mib"],
     "relay": _RELAY,
     "accept": ["accepted_per_s", "cpu_per_1000", "flushes_per_message", "resident_mib", "proportional_mib"],
     "latency": ["transaction_p50_ms", "transaction_p99_ms", "total_p50_ms", "total_p99_ms", "cpu_per_1000"],
