@@ -46,14 +46,14 @@ _VERSIONS: Final = {
 }
 
 
-class CertificatePair(msgspec.Struct, frozen=True):
+class CertificatePair(msgspec.Struct, frozen=True, cache_hash=True):
     """Chain and key, PEM."""
 
     certificate: Path
     key: Path
 
 
-class ContextOptions(msgspec.Struct, frozen=True):
+class ContextOptions(msgspec.Struct, frozen=True, cache_hash=True):
     """What a connector asks of TLS, whichever certificate it shows.
 
     Attributes:

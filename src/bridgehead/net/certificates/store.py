@@ -38,7 +38,7 @@ _NAMES_KEPT: Final = 1000
 _Stamp = tuple[int, ...]
 
 
-class ServerTls(msgspec.Struct, frozen=True):
+class ServerTls(msgspec.Struct, frozen=True, cache_hash=True):
     """What one connector asks for. Connectors with the same words still have contexts of their own, by `owner`.
 
     Attributes:

@@ -53,16 +53,20 @@ class ConnectionLimits:
         The share of a source is of what others leave, so that 100 percent is no limit of its own. A source may always
         hold one connection while any is free: a percentage that rounds to none must not shut everybody off.
         """
-        counts = self._counts.get(connector.name)
+        name = connector.name
+        counts = self._counts.get(name)
         if counts is None:
-            counts = self._counts[connector.name] = _Counts()
+            counts = self._counts[name] = _Counts()
+        here = held = counts.by_source.get(source, 0)
+        total = counts.total
         if self._shared is not None:
-            self._tell(self._shared, connector.name, source)
-        refusal = _refusal(connector, self.open_connections(connector.name), self.held(connector.name, source))
+            self._tell(self._shared, name, source)
+            total, held = total + self._elsewhere(name), held + self._elsewhere(name, source)
+        refusal = _refusal(connector, total, held)
         if refusal is not None:
-            self._withdraw(connector.name, source)
+            self._withdraw(name, source)
             return refusal
-        counts.by_source[source] = counts.by_source.get(source, 0) + 1
+        counts.by_source[source] = here + 1
         counts.total += 1
         return None
 
