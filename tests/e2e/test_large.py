@@ -6,7 +6,7 @@ import threading
 from collections.abc import Callable
 
 from support.configuration import ANONYMOUS, EXTERNALLY_SECURED, receive_connector, send_connector
-from support.ports import free_port
+from support.ports import free_port, wait_until
 from support.server import Server
 from support.sink import Sink
 from support.talk import Talk
@@ -94,3 +94,25 @@ def test_150_mb_to_a_mailbox_by_chunks(make_server: Callable[..., Server]) -> No
     (file,) = (server.data / "mailboxes/bob/new").iterdir()
     assert file.stat().st_size > sent
     assert server.peak_memory() - before < ALLOWANCE
+
+
+def test_a_large_message_that_comes_back_comes_back_whole(make_server: Callable[..., Server], sink: Sink) -> None:
+    """Refused by us after acceptance, and by the next hop; the reports return it from files, and go as any mail."""
+    sink.behaviour.on_rcpt = lambda argument: "550 5.1.1 no" if "nobody@adatum.test" in argument else None
+    server = make_server(sink.port).start()
+    body = b"0123456789" * 7 + b"..\r\n"
+    message = b"From: a@fabrikam.test\r\nSubject: large\r\n\r\n" + body * 120_000
+    server.send("a@fabrikam.test", "nobody@contoso.test", message, "anonymous")
+    server.send("a@fabrikam.test", "nobody@adatum.test", message, "secured")
+    sink.wait(2, 60)
+    for report in sink.to("a@fabrikam.test"):
+        original = report.data.partition(b"Content-Type: message/rfc822\r\n\r\n")[2]
+        assert original.startswith(b"Received: ")
+        assert original.count(body) == 120_000
+        assert report.message.is_multipart()
+    told = server.wait_for_events("DSN", 2)
+    assert all(int(event["total-bytes"]) > len(message) for event in told)
+    assert {event["message-subject"] for event in told} == {"Undeliverable: large"}
+    server.wait_until_empty()
+    (folder,) = server.data.glob("queue*/content")
+    wait_until(lambda: not list(folder.iterdir()), 20, "no content is left")

@@ -5,7 +5,7 @@ The first part keeps the entry's id and so replaces it; every further one is a f
 Recipients that are settled already are reported in the same transaction. Committing is `worker.py`.
 """
 
-from collections.abc import Callable, Generator
+from collections.abc import Callable, Coroutine, Generator
 
 import msgspec
 
@@ -37,6 +37,7 @@ class Outcome(msgspec.Struct):
         reports: new entries in Submission, to be categorized next.
         events: to be tracked.
         at_once: the one entry of the common case, to be delivered without a commit in between.
+        undo: takes back what was written to files for it, where the commit fails.
     """
 
     transaction: Transaction
@@ -45,6 +46,7 @@ class Outcome(msgspec.Struct):
     reports: list[QueuedItem]
     events: list[TrackingEvent]
     at_once: QueuedItem | None = None
+    undo: list[Callable[[], Coroutine[None, None, None]]] = []
 
 
 class Finisher:
@@ -167,6 +169,18 @@ class Finisher:
         """When the message's delay report is due or, where that is done with, its expiry."""
         notified = all(recipient.delay_notified for recipient in item.envelope.recipients)
         return deadline_of(item.received_at, self.queue_settings, notified, item.expires_at, item.priority)
+
+    def has_drafts(self, outcome: Outcome) -> bool:
+        """Whether reports must be written before the outcome is committed."""
+        return any(map(self._reporter.is_draft, outcome.reports))
+
+    async def write_drafts(self, outcome: Outcome) -> None:
+        """Write them, and let their events say how large they are. Raises only for a fault of ours."""
+        for report in filter(self._reporter.is_draft, outcome.reports):
+            outcome.undo.append(await self._reporter.write(report))
+            for event in outcome.events:
+                if event.internal_message_id == report.id:
+                    event.total_bytes, event.message_subject = report.item.size, report.item.subject
 
     def _fork(self, parent: MailItem, part: Part, outcome: Outcome, now: float) -> MailItem:
         """A further copy of the message, for some of its recipients."""

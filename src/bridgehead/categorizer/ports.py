@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: MIT
 """What the categorizer needs of its neighbours: somebody to write reports, and somebody to take what is ready."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Coroutine, Sequence
 from typing import Protocol
 
 from bridgehead.categorizer.resolution import Result
@@ -18,6 +18,12 @@ class Reporter(Protocol):
         """The report about these recipients as an entry for Submission, with an id of its own; None when nobody is to
         be told (NOTIFY, null reverse-path, reports). Not committed: the categorizer does that, together with the
         message that the report is about."""
+
+    def is_draft(self, report: QueuedItem) -> bool:
+        """Whether a report must be written before it can be committed, since it returns a large message."""
+
+    async def write(self, report: QueuedItem) -> Callable[[], Coroutine[None, None, None]]:
+        """Write a draft. Returns what takes that back. Raises only for a fault of ours."""
 
 
 class Gate(Protocol):

@@ -8,7 +8,7 @@ configuration changes.
 
 import asyncio
 import logging
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Coroutine, Iterator
 from functools import partial
 from random import random
 from typing import Final
@@ -145,9 +145,7 @@ class Categorizer:
             self._conclude(entry, outcome, tracing)
         else:
             self._under_way += 1
-            task = asyncio.get_running_loop().create_task(self._at_length(entry, outcome, tracing, now))
-            self._long_tasks.add(task)
-            task.add_done_callback(self._long_tasks.discard)
+            self._begin(self._at_length(entry, outcome, tracing, now))
 
     async def _at_length(
         self, entry: QueuedItem, work: Work[Outcome], tracing: PipelineTracing | None, now: float
@@ -173,8 +171,28 @@ class Categorizer:
             self._intake.deliver_at_once(outcome.at_once)
             return
         self._under_way += 1
+        if outcome.reports and self._finisher.has_drafts(outcome):
+            self._begin(self._written(entry, outcome))
+        else:
+            self._commit(entry.id, outcome)
+
+    async def _written(self, entry: QueuedItem, outcome: Outcome) -> None:
+        """Commit once large reports are written, while other mail goes on."""
+        try:
+            await self._finisher.write_drafts(outcome)
+        except Exception as error:
+            _log.exception("message %d: no report to its sender could be made", entry.id)
+            outcome = self._crashed(entry, error, self._clock.now())
+        self._commit(entry.id, outcome)
+
+    def _begin(self, work: Coroutine[None, None, None]) -> None:
+        task = asyncio.get_running_loop().create_task(work)
+        self._long_tasks.add(task)
+        task.add_done_callback(self._long_tasks.discard)
+
+    def _commit(self, entry_id: int, outcome: Outcome) -> None:
         urgent = bool(outcome.deliveries or outcome.reports or self._backlog.window)
-        self._store.commit(outcome.transaction, partial(self._committed, outcome, entry.id), urgent=urgent)
+        self._store.commit(outcome.transaction, partial(self._committed, outcome, entry_id), urgent=urgent)
 
     def _trace_routed(self, tracing: PipelineTracing, entry: QueuedItem, outcome: Outcome) -> None:
         """Each fork that the message became. The categorizer changes envelopes, never content."""
@@ -234,6 +252,8 @@ class Categorizer:
         if fault is not None:
             self._metrics.kept_back += 1
             self._backlog.failed(entry_id, fault)
+            for undo in outcome.undo:
+                self._begin(undo())
             return
         self._backlog.done(entry_id)
         for event in outcome.events:

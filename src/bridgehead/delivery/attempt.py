@@ -5,6 +5,7 @@ What follows from an attempt is decided in `outcome`; here it happens. Everythin
 transaction: the entry that leaves or stays with its recipients' states, and the report that enters Submission.
 """
 
+import asyncio
 import logging
 from collections.abc import Callable, Sequence
 from typing import Final, Protocol
@@ -57,6 +58,12 @@ class Reporter(Protocol):
     ) -> QueuedItem | None:
         """The report about these outcomes as an entry for Submission; None when nobody is to be told."""
 
+    def is_draft(self, report: QueuedItem) -> bool:
+        """Whether a report must be written before it can be committed, since it returns a large message."""
+
+    async def write(self, report: QueuedItem) -> object:
+        """Write a draft. Raises only for a fault of ours."""
+
 
 class Keeper(Protocol):
     """Keeps delivered mail for a while; `queues.safety_net.SafetyNet` is it."""
@@ -88,6 +95,7 @@ class AttemptRecorder:
         self._reporter = reporter
         self._submit = submit
         self._fqdn = fqdn
+        self._writing: set[asyncio.Task[None]] = set()
 
     def conclude(self, entry: QueuedItem, attempt: Attempt, kept: Stored) -> None:
         """Record one attempt. `kept` is told when the entry is stored to be tried again later."""
@@ -140,13 +148,17 @@ class AttemptRecorder:
         handling = entry.item.handling or Handling()
         result = outcome.of_removal(entry)
         report = None
+
+        def spoilt() -> None:
+            logger.exception("message %d: no report to its sender could be made", entry.id)
+            self.set_aside(entry, "it was to be removed, but no report to its sender could be made")
+            done()
+
         try:
             reported = [*told, *(result.to_report if handling.with_ndr else ())]
             report = self._reporter.report(entry.item, entry.content, reported) if reported else None
         except Exception:
-            logger.exception("message %d: no report to its sender could be made", entry.id)
-            self.set_aside(entry, "it was to be removed, but no report to its sender could be made")
-            done()
+            spoilt()
             return
         ended = handling.with_ndr and report is not None
         self._track_removal(entry, handling, result, ended)
@@ -159,7 +171,7 @@ class AttemptRecorder:
             self._stored(entry, result, report, _keep_nothing)
             done()
 
-        self._commits.commit(Transaction(remove=(entry.id,) if ended else (), put=put), stored)
+        self._commit(Transaction(remove=(entry.id,) if ended else (), put=put), report, stored, spoilt)
 
     def _track_removal(self, entry: QueuedItem, handling: Handling, result: Outcome, ended: bool) -> None:
         """FAIL where the sender is told, DROP where nobody is; by whom and why, as the trace shows it."""
@@ -203,18 +215,48 @@ class AttemptRecorder:
 
     def _apply(self, entry: QueuedItem, result: Outcome, kept: Stored) -> None:
         """One transaction for the entry and the report about it."""
-        try:
-            report = self._reporter.report(entry.item, entry.content, result.to_report) if result.to_report else None
-        except Exception:
+
+        def spoilt() -> None:
             # A report that cannot be made must neither vanish nor stop the queue: an administrator sees the message.
             logger.exception("message %d: no report to its sender could be made", entry.id)
             self.set_aside(result.entry, "no report to its sender could be made")
+
+        try:
+            report = self._reporter.report(entry.item, entry.content, result.to_report) if result.to_report else None
+        except Exception:
+            spoilt()
             return
         put = [] if result.done else [result.entry]
         remove = (entry.id,) if result.done else ()
         if report is not None:
             put.append(report)
-        self._commits.commit(Transaction(remove=remove, put=put), lambda: self._stored(entry, result, report, kept))
+
+        def stored() -> None:
+            self._stored(entry, result, report, kept)
+
+        self._commit(Transaction(remove=remove, put=put), report, stored, spoilt)
+
+    def _commit(self, transaction: Transaction, report: QueuedItem | None, after: After, spoilt: After) -> None:
+        """Commit, as soon as the report among what is put is written; `spoilt` is called where that cannot be."""
+        if report is None or not self._reporter.is_draft(report):
+            self._commits.commit(transaction, after)
+            return
+
+        async def written() -> None:
+            try:
+                await self._reporter.write(report)
+            except Exception:
+                spoilt()
+            else:
+                self._commits.commit(transaction, after)
+
+        task = asyncio.get_running_loop().create_task(written())
+        self._writing.add(task)
+        task.add_done_callback(self._writing.discard)
+
+    async def settle(self) -> None:
+        """Wait until everything that was recorded is handed to the store."""
+        await asyncio.gather(*self._writing)
 
     def _stored(self, entry: QueuedItem, result: Outcome, report: QueuedItem | None, kept: Stored) -> None:
         if not result.done:

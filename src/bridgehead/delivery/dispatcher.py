@@ -130,6 +130,7 @@ class Dispatcher:
         await asyncio.gather(*(_close(queue) for queue in self.queues.values()))
         while self._tasks:
             await asyncio.gather(*self._tasks, return_exceptions=True)
+        await self.recorder.settle()
         try:
             # Waits behind everything that was committed before, so that nothing is under way afterwards.
             await self.store.committed(Transaction(put=back))

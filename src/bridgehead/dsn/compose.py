@@ -59,16 +59,26 @@ class ComposedReport(msgspec.Struct, frozen=True, kw_only=True):
     """A finished report.
 
     Attributes:
-        data: header and body with CR LF.
+        pieces: header and body with CR LF; one of them may be large.
         subject: as people read it.
         has_8bit: next hops must offer 8BITMIME.
         headers_utf8: next hops must offer SMTPUTF8.
     """
 
-    data: bytes
+    pieces: tuple[bytes, ...]
     subject: str
     has_8bit: bool
     headers_utf8: bool
+
+    @property
+    def data(self) -> bytes:
+        """All of it."""
+        return b"".join(self.pieces)
+
+    @property
+    def size(self) -> int:
+        """Octets."""
+        return sum(map(len, self.pieces))
 
 
 def compose(parts: Composition) -> ComposedReport:
@@ -76,14 +86,14 @@ def compose(parts: Composition) -> ComposedReport:
     subject = clean_text(f"{subject_word(parts.report)}: {parts.original_subject}", SUBJECT_TEXT)
     eight_bit = parts.original.is_eight_bit_message
     header = _header(parts, subject, eight_bit)
-    data = b"".join((  # once, since the original may be large
+    pieces = (
         header, b"\r\n",
         _delimiter(parts.boundary), _readable(parts),
         _delimiter(parts.boundary), _fields(parts),
         _delimiter(parts.boundary), *_returned(parts.original),
         f"\r\n--{parts.boundary}--\r\n".encode(),
-    ))  # fmt: skip
-    return ComposedReport(data=data, subject=subject, has_8bit=eight_bit, headers_utf8=not header.isascii())
+    )  # fmt: skip
+    return ComposedReport(pieces=pieces, subject=subject, has_8bit=eight_bit, headers_utf8=not header.isascii())
 
 
 def subject_word(report: Report) -> str:

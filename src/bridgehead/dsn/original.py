@@ -41,15 +41,9 @@ def read_original(
         return Original(_NOTHING_LEFT)
     whole = not headers_only and content.size <= max_size
     try:
-        data = content.data
-        if data is None:
-            with content.open() as stream:
-                data = stream.read(content.size if whole else REPORTED_HEADER_BYTES)
+        header, rest = _halves(content, whole)
     except OSError:
         return Original(_NOTHING_LEFT)
-    if not whole:
-        data = data[:REPORTED_HEADER_BYTES]
-    header, rest = split_header(data)
     header = without_internal_fields(header)
     if not header.endswith(b"\r\n"):
         # Cut off in mid-field, or a message that ends with its header.
@@ -59,6 +53,21 @@ def read_original(
     if not whole or not rest or not _is_text(header) or not (_has_short_lines(rest) if strict else _is_text(rest)):
         return Original(_as_lines(header) if not _is_text(header) else header)
     return Original(header, rest)
+
+
+def _halves(content: Content, whole: bool) -> tuple[bytes, bytes]:
+    """Header, and from the empty line on the body; of the header REPORTED_HEADER_BYTES at most where not all is wanted.
+    A body is read in one piece and not copied. Raises OSError."""
+    if content.data is not None:
+        return split_header(content.data if whole else content.data[:REPORTED_HEADER_BYTES])
+    with content.open() as stream:
+        header, rest = split_header(start := stream.read(REPORTED_HEADER_BYTES))
+        if not whole or len(start) == content.size:
+            return header, rest
+        if not rest:
+            return split_header(start + stream.read(content.size - len(start)))
+        stream.seek(len(header))
+        return header, stream.read(content.size - len(header))
 
 
 def without_internal_fields(header: bytes) -> bytes:

@@ -204,6 +204,7 @@ class Application:
             fqdn=self.fqdn,
             default_domain=self.rooms.accepted_domains.default_name,
             metrics=self.metrics,
+            new_content_file=self.store.new_content_file,
         )
         self.dispatcher = Dispatcher(
             self.store, configuration.queues, configuration.delivery, self.tracker, self.clock, random.random,

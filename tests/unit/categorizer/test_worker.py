@@ -135,6 +135,7 @@ class World:
                 delivery_settings=DeliverySettings(),
                 queue_settings=NO_JITTER,
                 fqdn="mail.contoso.com",
+                new_content_file=store.new_content_file,
             ),
             intake=self.intake,
         )
@@ -540,6 +541,40 @@ async def test_nothing_is_lost_while_the_store_fails(world: World) -> None:
     assert {each.content_id for each in world.intake.delivered} == {entry.id for entry in entries}
     assert sorted(world.events.names) == ["RESOLVE", "RESOLVE", "TRANSFER", "TRANSFER"]
     assert await world.counts() == {"DELIVERY": 4}
+
+
+async def test_a_large_report_leaves_no_file_where_the_store_fails(tmp_path: Path) -> None:
+    store = SqliteQueueStore(tmp_path / "queue")
+    await store.open()
+    world, folder = World(store), tmp_path / "queue" / "content"
+    writer = store.new_content_file()
+    await writer.write(CONTENT + b"a line\r\n" * 100_000)
+    content = await writer.finish()
+    item = message("nobody@contoso.com", size=content.size)
+    item.internal_message_id = store.allocate_id()
+    entry = QueuedItem(
+        item=item, content=content, content_id=item.internal_message_id, queue=QueueKind.SUBMISSION,
+        status=MessageStatus.ACTIVE,
+    )  # fmt: skip
+    await store.committed(Transaction(put=[entry]))
+    asked: list[int] = []
+    world.refuse = lambda transaction: asked.append(len(list(folder.iterdir()))) is None
+    world.categorizer.process(entry)
+    await world.until(lambda: asked == [2])
+    await world.until(lambda: len(list(folder.iterdir())) == 1)
+    assert world.events.names == []
+    world.refuse = lambda transaction: False
+    world.categorizer.start()
+    world.clock.advance(60)
+    world.categorizer.wake()
+    await world.until(lambda: "DSN" in world.events.names)
+    (report,) = world.intake.delivered
+    assert report.content is not None
+    assert report.content.data is None
+    with report.content.open() as stream:
+        assert stream.read().count(b"a line\r\n") == 100_000
+    await world.categorizer.stop()
+    await store.close()
 
 
 async def test_the_common_case_goes_to_delivery_without_a_commit_in_between(world: World) -> None:
