@@ -249,8 +249,8 @@ def _no_agreement(evidence: Evidence) -> Finding | None:
         f"{hosts_of(failing)} and we have no version or cipher of TLS in common "
         f"({failing[-1].alert.replace('_', ' ').lower()}): "
         "it speaks only what is older than TLS 1.2 (RFC 8996), or no TLS at all.",
-        f"have TLS 1.2 switched on there, or set ignore_starttls = true on "
-        f"{connector_name(evidence) or 'the connector'}",
+        f'have TLS 1.2 switched on there; until then tls_minimum_version = "1.0" on '
+        f"{connector_name(evidence) or 'the connector'} takes what is older, which every audit tells",
     )
 
 

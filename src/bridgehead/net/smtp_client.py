@@ -330,7 +330,7 @@ class SmtpClient(asyncio.Protocol):
     def connection_lost(self, exc: Exception | None) -> None:
         alert = tls_reason(exc) if exc is not None else ""
         self._end(
-            f"the connection was lost: {exc}" if exc else "the server closed the connection",
+            _lost(exc, alert) if exc else "the server closed the connection",
             how=How.TLS if alert else How.DROPPED, alert=alert,
         )  # fmt: skip
 
@@ -399,3 +399,8 @@ def _acknowledged(transport: asyncio.Transport) -> int:
         return int(struct.unpack_from("=Q", info, _BYTES_ACKED)[0])
     except (OSError, AttributeError, struct.error):
         return -1
+
+
+def _lost(error: Exception, alert: str) -> str:
+    """Why a connection ended that nobody closed; an alert of TLS in words, not with OpenSSL's places in its code."""
+    return f"the connection was lost: {alert.replace('_', ' ').lower() or error}"

@@ -145,14 +145,14 @@ class SessionOpener:
         untested = msgspec.structs.replace(
             untested, source=policy.source, testing=True, evidence=policy.evidence, expires=policy.expires
         )  # fmt: skip
-        failed = self._hosts.failed_test(target, domain)
+        failed = self._hosts.failed_test(self._connector.name, target, domain)
         if failed is None:
             try:
                 return await self._under(target, policy)
             except (ConnectionLost, HostUnusable) as error:
                 if not is_about_tls(error):
                     raise
-                self._hosts.test_failed(target, domain, result_type(error, policy), str(error))
+                self._hosts.test_failed(self._connector.name, target, domain, result_type(error, policy), str(error))
         opened = await self._under(target, untested, told=True)
         if failed is not None and failed.result is not None:  # one more session that the policy would have refused
             self._tell(policy, target, opened.client, failed.result, failed.words)
@@ -174,7 +174,7 @@ class SessionOpener:
         """What reports say of a session that there is: it may be in clear, or under records that nobody can use."""
         if client.tls is not None:
             return policy.failure or ResultType.SUCCESS, "; ".join(policy.evidence[-1:]) if policy.failure else ""
-        broken = self._hosts.broken_tls(target)
+        broken = self._hosts.broken_tls(self._connector.name, target)
         if broken is not None and broken.result is not None:
             return broken.result, broken.words
         return ResultType.STARTTLS_NOT_SUPPORTED, ""
@@ -184,14 +184,14 @@ class SessionOpener:
             error = HostUnusable(policy.refusal, policy.status, Phase.POLICY, permanent=policy.permanent)
             self._flights.failed(self._flight.opening(error, "", target, None, policy))
             raise error
-        if policy.use is TlsUse.OPPORTUNISTIC and self._hosts.broken_tls(target) is not None:
+        if policy.use is TlsUse.OPPORTUNISTIC and self._hosts.broken_tls(self._connector.name, target) is not None:
             policy = msgspec.structs.replace(policy, use=TlsUse.NEVER)
         try:
             return await self._attempt(target, policy)
         except TlsBroken as error:
             if policy.use is not TlsUse.OPPORTUNISTIC:
                 raise
-            self._hosts.tls_failed(target, result_type(error, policy), str(error))
+            self._hosts.tls_failed(self._connector.name, target, result_type(error, policy), str(error))
         return await self._attempt(target, msgspec.structs.replace(policy, use=TlsUse.NEVER))
 
     def _tell(

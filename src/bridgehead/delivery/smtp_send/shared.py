@@ -77,13 +77,17 @@ class ConnectionLimiter:
 
 
 class HostMemory:
-    """Addresses that failed a short while ago. Time is the clock's monotonic one."""
+    """Addresses that failed a short while ago. Time is the clock's monotonic one.
+
+    What TLS failed is known to the connector that asked for it alone: another may speak older versions or trust other
+    authorities, and must not send in clear for it.
+    """
 
     def __init__(self, clock: Clock) -> None:
         self._clock = clock
         self._dead: dict[tuple[str, int], Failure] = {}
-        self._broken_tls: dict[tuple[str, int], Failure] = {}
-        self._failed_tests: dict[tuple[str, str], Failure] = {}
+        self._broken_tls: dict[tuple[str, str, int], Failure] = {}
+        self._failed_tests: dict[tuple[str, str, str], Failure] = {}
 
     def failed(self, target: Target) -> None:
         """No session could be had there."""
@@ -92,19 +96,21 @@ class HostMemory:
     def worked(self, target: Target) -> None:
         self._dead.pop((target.address, target.port), None)
 
-    def tls_failed(self, target: Target, result: ResultType | None, words: str) -> None:
+    def tls_failed(self, connector: str, target: Target, result: ResultType | None, words: str) -> None:
         """The handshake failed, and TLS is no must."""
-        self._remember(self._broken_tls, (target.address, target.port), BROKEN_TLS_SECONDS, result, words)
+        self._remember(self._broken_tls, (connector, target.address, target.port), BROKEN_TLS_SECONDS, result, words)
 
-    def broken_tls(self, target: Target) -> Failure | None:
-        return self._known(self._broken_tls, (target.address, target.port))
+    def broken_tls(self, connector: str, target: Target) -> Failure | None:
+        return self._known(self._broken_tls, (connector, target.address, target.port))
 
-    def test_failed(self, target: Target, domain: str, result: ResultType | None, words: str) -> None:
+    def test_failed(
+        self, connector: str, target: Target, domain: str, result: ResultType | None, words: str
+    ) -> None:  # fmt: skip
         """The host did not show what the domain's policy asks for, which is only being tested."""
-        self._remember(self._failed_tests, (target.host, domain), BROKEN_TLS_SECONDS, result, words)
+        self._remember(self._failed_tests, (connector, target.host, domain), BROKEN_TLS_SECONDS, result, words)
 
-    def failed_test(self, target: Target, domain: str) -> Failure | None:
-        return self._known(self._failed_tests, (target.host, domain))
+    def failed_test(self, connector: str, target: Target, domain: str) -> Failure | None:
+        return self._known(self._failed_tests, (connector, target.host, domain))
 
     def in_order(self, targets: list[Target]) -> list[Target]:
         """The same targets, those that failed lately last; the order stays otherwise."""

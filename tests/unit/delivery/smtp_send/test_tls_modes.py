@@ -4,6 +4,7 @@
 import random
 import ssl
 
+import msgspec
 import pytest
 
 from bridgehead.delivery.settings import DeliverySettings
@@ -18,6 +19,7 @@ from bridgehead.routing.next_hop import DeliveryType, NextHop
 from bridgehead.routing.settings import SendConnector, TlsAuthLevel, TlsVersion
 from support.certificates import Authority
 from support.dns_server import ScriptedDns
+from support.odd_certificates import with_old_tls_only
 from support.sink import Sink
 from support.work_source import ListLog, MemorySource, queued
 
@@ -117,6 +119,21 @@ async def test_a_server_that_speaks_only_old_tls_is_used_where_the_connector_all
         assert "TLS" in await site.refused(site.factory(smart_hosts=hosts, require_tls=True))
         old = site.factory(smart_hosts=hosts, require_tls=True, tls_minimum_version=TlsVersion.TLS_1_0)
         assert await site.deliver(old) == ""
+
+
+async def test_one_connectors_broken_tls_sends_no_other_in_clear(tmp_path, authority):
+    """What a host did to a connector that speaks no old TLS says nothing about one that does."""
+    site = Site(tmp_path)
+    with Sink(context=with_old_tls_only(authority.issue("mx.test").server_context())) as sink:
+        strict = SendConnector(name="strict", address_spaces=["a.test"], smart_hosts=[f"127.0.0.1:{sink.port}"])
+        lenient = msgspec.structs.replace(strict, name="lenient", tls_minimum_version=TlsVersion.TLS_1_0)
+        factory = SmtpCourierFactory(
+            {one.name: one for one in (strict, lenient)}, DeliverySettings(), "me.example", [], site.resolver,
+            SystemClock(), random.random, site.log, site.log,
+        )  # fmt: skip
+        for one in (strict, lenient, strict):
+            assert await site.deliver(factory, NextHop(DeliveryType.SMART_HOST, "smart", one.name)) == ""
+        assert [one.tls for one in sink.transactions] == [False, True, False]
 
 
 @pytest.mark.parametrize("host", ["localhost", "127.0.0.1"])
