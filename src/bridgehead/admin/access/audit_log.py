@@ -177,12 +177,16 @@ class AuditLogFile:
 
 @contextmanager
 def record_command(settings: LogSettings, folder: Path, name: str, parameters: dict[str, Any]) -> Iterator[None]:
-    """Around a change that a command makes without the server. Raises what the body raises."""
+    """Around a change that a command makes without the server. Raises what the body raises; whatever that is, the
+    change was not done."""
     fault = None
     try:
         yield
     except AdminFault as error:
         fault = error
+        raise
+    except BaseException as error:
+        fault = AdminFault(FAILED, f"ended by {type(error).__name__}")
         raise
     finally:
         account = pwd.getpwuid(os.geteuid()).pw_name

@@ -246,7 +246,7 @@ async def _named(server: RunningServer, names: str, ignore_missing: bool) -> tup
             entries = await server.list_items(ItemFilter(network_message_id=name, limit=ACTION_TARGETS))
             entries = entries or await server.list_items(ItemFilter(message_id=name, limit=ACTION_TARGETS))
         if not entries:
-            missing = AdminFault(NOT_FOUND, f"no message {name} is queued", f"bridgehead trace --message-id '{name}'")
+            missing = AdminFault(NOT_FOUND, f"no message {name} is queued", f"bridgehead trace '{name}'")
             if not ignore_missing:
                 raise missing
         found += [entry.id for entry in entries]

@@ -202,6 +202,14 @@ async def test_what_commands_change_stands_between_what_the_server_does(world: W
     }  # fmt: skip
 
 
+@pytest.mark.parametrize("end", [KeyboardInterrupt(), OSError("no such file")], ids=["interrupted", "failed"])
+def test_a_command_that_ended_in_its_midst_is_not_recorded_as_done(tmp_path: Path, end: BaseException) -> None:
+    with pytest.raises(type(end)), record_command(LogSettings(), tmp_path, "administrator add", {"name": "eve"}):
+        raise end
+    [found] = read_audit_log(tmp_path, AuditFilter())
+    assert (found.outcome, found.message) == ("failed", f"ended by {type(end).__name__}")
+
+
 async def test_a_line_that_a_crash_cut_off_is_passed_over(world: World) -> None:
     await world.do("things.change", OPERATOR, name="x")
     [file] = (world.folder / FOLDER).iterdir()

@@ -3,6 +3,8 @@
 
 import os
 import pwd
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -98,3 +100,16 @@ def test_the_audit_log_is_filtered_and_shown_as_a_table(commands: Commands) -> N
     assert [one["method"] for one in commands.json("audit-log", "--failed")] == ["administrator remove"]
     assert "No record fits" in commands("audit-log", "--caller", "nobody else", code=1).output
     commands("audit-log", "--since", "one fine day", code=2)
+
+
+def test_without_a_terminal_it_says_how_to_give_the_password(tmp_path: Path) -> None:
+    """A process of its own, in a session without a terminal."""
+    program = "import sys; from bridgehead.server.main import main; sys.argv[0] = 'bridgehead'; main()"
+    done = subprocess.run(
+        [sys.executable, "-c", program, "administrator", "add", "eve", "--role", "viewer"],
+        stdin=subprocess.DEVNULL, capture_output=True, text=True, start_new_session=True, check=False,
+        env={**os.environ, "XDG_STATE_HOME": str(tmp_path), "COLUMNS": "100"}, cwd=tmp_path,
+    )  # fmt: skip
+    assert done.returncode == 2
+    assert "There is no terminal to ask at: use --password-stdin." in done.stderr
+    assert "Warning" not in done.stderr
