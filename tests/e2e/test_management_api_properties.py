@@ -111,3 +111,15 @@ def test_the_interface_does_what_its_description_says(
 
 def test_the_server_gives_the_same_description(server: Server, session: requests.Session) -> None:
     assert session.get(f"{url(server)}/v1/openapi.json", timeout=30).json() == DESCRIPTION
+
+
+def test_numbers_that_no_store_holds_are_answered_like_other_strange_ones(
+    server: Server, session: requests.Session
+) -> None:
+    huge = "9" * 23
+    for path in (f"standing-rules/{huge}", f"actions/{huge}", f"messages?filter=Size -gt {huge}"):
+        answer = session.get(f"{url(server)}/v1/{path}", timeout=30)
+        assert 400 <= answer.status_code < 500, (path, answer.text)
+    for subject in (huge, "²"):
+        said = server.command("why", subject)
+        assert (said.returncode, b"Error: why failed" in said.stderr) == (1, False), said

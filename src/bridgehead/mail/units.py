@@ -33,7 +33,8 @@ class ByteSize(int):
                 return cls(UNLIMITED)
             if match := _SIZE.fullmatch(value):
                 unit = (match[2] or "").lower()
-                return cls(int(float(match[1]) * _FACTOR["" if unit.startswith("by") else unit[:1]]))
+                octets = float(match[1]) * _FACTOR["" if unit.startswith("by") else unit[:1]]
+                return cls(int(octets) if octets < UNLIMITED else UNLIMITED)
         raise ValueError(f'a size such as "36 MB", "64KB" or 65536 was expected, not {value!r}')
 
     def __str__(self) -> str:

@@ -8,7 +8,7 @@ import msgspec
 
 from bridgehead.admin.faults import INVALID, AdminFault
 from bridgehead.admin.merge import TOGETHER
-from bridgehead.admin.method import Caller, Method, NoParameters, Role
+from bridgehead.admin.method import Caller, Method, NoParameters, Number, Role
 from bridgehead.admin.ports import RunningServer
 from bridgehead.admin.queue.actions import read_moment
 from bridgehead.admin.queue.standing_rules import FAIL, HOLD, IN_FORCE, StandingRule
@@ -36,13 +36,13 @@ class StandingRuleOrder(msgspec.Struct, forbid_unknown_fields=True, omit_default
 class StandingRuleNumber(msgspec.Struct, forbid_unknown_fields=True):
     """`id`: the rule's number."""
 
-    id: int
+    id: Number
 
 
 class StandingRuleCancel(msgspec.Struct, forbid_unknown_fields=True, omit_defaults=True):
     """`id`: the rule's number; `reason`: why it is cancelled."""
 
-    id: int
+    id: Number
     reason: str = ""
 
 

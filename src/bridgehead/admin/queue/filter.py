@@ -278,7 +278,7 @@ class _Parser:
             case Kind.NUMBER:
                 return _number(text)
             case Kind.SIZE:
-                return int(ByteSize.parse(int(text) if text.isdecimal() else text))
+                return _stored(int(ByteSize.parse(int(text) if text.isdecimal() else text)))
             case Kind.SPAN:
                 return Duration.parse(float(text) if text.isdecimal() else text).total_seconds()
             case Kind.TIME:
@@ -317,7 +317,14 @@ def _number(text: str) -> float:
     value = float(text)
     if value != value or value in (float("inf"), float("-inf")):
         raise ValueError("no finite number")
-    return int(value) if value.is_integer() else value
+    return _stored(int(value)) if value.is_integer() else value
+
+
+def _stored(value: int) -> int:
+    """A number that a store can hold. Raises ValueError."""
+    if not -(2**63) <= value < 2**63:
+        raise ValueError("more than 64 bits")
+    return value
 
 
 def _time(text: str, now: float) -> float:

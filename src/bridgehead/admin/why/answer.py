@@ -21,6 +21,7 @@ from bridgehead.diagnosis.reply_text import looks_like_error, may_be_error
 from bridgehead.mail.limits import EXPLAINED_MESSAGES
 from bridgehead.queues.store import ItemFilter, QueuedItem, QueueKind, QueueSummary
 
+_NUMBER: Final = re.compile(r"[0-9]{1,18}")
 _GUID: Final = re.compile(r"[0-9a-fA-F]{8}-(?:[0-9a-fA-F]{4}-){3}[0-9a-fA-F]{12}")
 _FIXED: Final = tuple(
     queue_identity(kind, None) for kind in (QueueKind.SUBMISSION, QueueKind.UNREACHABLE, QueueKind.POISON)
@@ -35,7 +36,7 @@ async def explain(server: RunningServer, diagnostics: Diagnostics, subject: str)
         return await _everything(server, diagnostics)
     if looks_like_error(subject):
         return explain_error(subject)
-    if subject.isdigit() or _GUID.fullmatch(subject) or (subject.startswith("<") and subject.endswith(">")):
+    if _NUMBER.fullmatch(subject) or _GUID.fullmatch(subject) or (subject.startswith("<") and subject.endswith(">")):
         return await _message(server, diagnostics, subject)
     if (address := _ip(subject)) is not None:
         return _client(diagnostics, subject, address)
@@ -94,7 +95,7 @@ async def _everything(server: RunningServer, diagnostics: Diagnostics) -> Explan
 
 
 async def _message(server: RunningServer, diagnostics: Diagnostics, identity: str) -> Explanation:
-    if identity.isdigit():
+    if _NUMBER.fullmatch(identity):
         wanted = ItemFilter(internal_message_id=int(identity))
     elif identity.startswith("<"):
         wanted = ItemFilter(message_id=identity)

@@ -112,6 +112,8 @@ def test_a_quotation_mark_is_doubled() -> None:
         ("Size -gt", 8, "was expected after -gt"),
         ("Size -gt 1MB -and", 17, "name of a property"),
         ("RetryCount -gt nan", 15, "a number"),
+        ("RetryCount -gt 99999999999999999999999", 15, "a number"),
+        ("Size -gt 99999999999999999999999", 9, "not"),
         ("InDoubt -eq maybe", 12, "$true or $false"),
     ],
 )
