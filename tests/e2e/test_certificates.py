@@ -90,17 +90,28 @@ def test_what_fails_the_check_changes_nothing_unless_it_is_forced(
     assert "missing" in said
     said = refused(server, "check", str(leaf_only.certificate), str(good.key))
     assert "the key does not belong to the certificate" in said
+    assert "receive connector" not in said, "with such a pair nothing is to be said of connectors"
+    said = refused(server, "check", str(good.key), str(good.key))
+    assert "holds no certificate that can be read" in said
+    assert "cryptography.io" not in said
     said = refused(server, "bind", str(leaf_only.certificate), str(good.key), "--force")
     assert "the key does not belong to the certificate" in said
     expired = Pair(*authority.issue(NAME, days=-1, since_days=9))
     said = refused(server, "bind", str(expired.certificate), str(expired.key))
     assert "expired on" in said
+    assert "remove" not in said, "the good one that lasts longer is not in its way"
     first = shown(server)[0]
     leaf_only = below.issue(NAME, days=200)
     assert bind(server, leaf_only, "--force")["forced"]
     assert shown(server) == (der(leaf_only),)
     rolled = server.ask("certificate", "roll-back", NAME)
     assert not rolled["forced"]
+    said = server.succeed("certificate", "bind", str(leaf_only.certificate), str(leaf_only.key), "--force")
+    assert "Overruled by --force." in said
+    assert "Refused" not in said
+    server.succeed("certificate", "roll-back", NAME)
+    own = next(one for one in server.ask("certificate", "list")["certificates"] if one["self_signed"])
+    assert (own["uses"], own["warnings"]) == ([], []), "nobody shows the one of the first start any more"
     assert shown(server)[0] == first
 
 
@@ -135,7 +146,7 @@ def test_tlsa_records_of_the_old_key_hold_up_a_new_one(
         dns.add(f"_25._tcp.{NAME}", "TLSA", "3 1 1 " + "ab" * 32, ttl=1)
         server.succeed("reload")
         said = refused(server, "bind", str(second.certificate), str(second.key))
-        assert "DNS has TLSA records for _25._tcp.mx.contoso.test of another key" in said
+        assert said.count("DNS has TLSA records for _25._tcp.mx.contoso.test of another key") == 1, "once, for all"
         wanted = said.partition("IN TLSA ")[2].split(";")[0]
         dns.add(f"_25._tcp.{NAME}", "TLSA", "3 1 1 " + "ab" * 32, wanted, ttl=1)
         wait_until(

@@ -46,6 +46,7 @@ def server(make_server: Callable[..., Server], dns: DnsThread, authority: Author
             {"name": "out", "address_spaces": ["*"], "source_ip_addresses": [EGRESS], "dns_servers": [dns.address]}
         ],
         certificates=[{"certificate_file": str(one.certificate), "key_file": str(one.key)} for one in pairs],
+        tls_reports={"report_address": "tls@contoso.test"},
         mta_sts={"binding": f"127.0.0.1:{free_port()}", "mode": "enforce", "max_age": 604800},
     ).start()
     wait_until(lambda: "is ready as" in server.stderr(), 30, "it listens for HTTPS as well")
@@ -119,6 +120,20 @@ def test_what_is_wrong_is_named(server: Server, dns: DnsThread, authority: Autho
     unknown = server.command("dns", "check", "fabrikam.test")
     assert unknown.returncode == 1
     assert b"no accepted domain" in unknown.stderr
+
+
+def test_where_tls_reports_are_asked_for_and_read(server: Server, dns: DnsThread) -> None:
+    for record, verdict, words in (
+        ("v=TLSRPTv1; rua=nobody", "failure", "names no address of use"),
+        ("v=TLSRPTv1; rua=mailto:other@fabrikam.test", "note", "not at tls@contoso.test, where they are read"),
+        ("v=TLSRPTv1; rua=https://x.test/, mailto:TLS@contoso.test", "pass", "asks for TLS reports"),
+    ):
+        dns.add("_smtp._tls.contoso.test", "TXT", f'"{record}"', ttl=1)
+        wait_until(
+            lambda words=words: words in one(check(server), "_smtp._tls.contoso.test", "TXT")["sentence"],  # type: ignore[misc]
+            15, lambda words=words: words,
+        )  # fmt: skip
+        assert one(check(server), "_smtp._tls.contoso.test", "TXT")["verdict"] == verdict
 
 
 # --- policies -----------------------------------------------------------------------------------------------------------

@@ -76,9 +76,8 @@ async def check_candidate(site: CertificateSite, candidate: Candidate, tlsa: Tls
         raise AdminFault(INVALID, str(error), "bridgehead certificate bind --name mail.contoso.com") from None
     check = _Check(site, candidate, pair)
     await asyncio.to_thread(check.run)
-    for user in check.showing:
-        if not user.client and user.fqdn:
-            await check.published(user, tlsa)
+    for name, port in check.published_names():
+        await check.published(name, port, tlsa)
     leaf = candidate.facts.leaf
     return CertificateCheck(
         name=candidate.name,
@@ -106,7 +105,8 @@ class _Check:
         before, after = Certificates(self._site), Certificates(self._site, {self._pair: self._new})
         old = _facts_or_none(before, self._pair)
         self.replaces = old.leaf.fingerprint if old else ""
-        self._by_itself(old)
+        if not self._by_itself(old):
+            return
         for user in self._site.users:
             self._for_user(user, before, after)
         if not self.showing:
@@ -116,7 +116,8 @@ class _Check:
                 "clients that ask for its names get it (SNI); set fqdn or tls_certificate_name of a connector",
             )  # fmt: skip
 
-    def _by_itself(self, old: ChainFacts | None) -> None:
+    def _by_itself(self, old: ChainFacts | None) -> bool:
+        """False where nobody could show it at all, so that nothing is to be said of connectors."""
         problem = check_key(self._candidate.key, self._new.ders[0])
         self._say_either(problem, "the key belongs to it", "give the key that the request was made with")
         for one in change_problems(old, self._new, now=self._site.now):
@@ -134,6 +135,7 @@ class _Check:
             self._say(
                 Verdict.WARNING, _THE_CERTIFICATE, f"clients that ask for {', '.join(lost[:5])} get another certificate"
             )
+        return not problem and self._new.leaf.not_after > self._site.now
 
     def _for_user(self, user: CertificateUser, before: Certificates, after: Certificates) -> None:
         former = _shown_or_none(before, user)
@@ -195,22 +197,30 @@ class _Check:
             return False
         return True
 
-    async def published(self, user: CertificateUser, tlsa: TlsaLookup) -> None:
-        """Whether TLSA records of the host still agree: senders with DANE refuse a key that DNS does not know."""
-        ports = [_SMTP_PORT] if _SMTP_PORT in user.ports else list(dict.fromkeys((_SMTP_PORT, *user.ports)))
-        for port in ports:
-            found = await tlsa(user.fqdn, port)
-            where = f"_{port}._tcp.{user.fqdn}"
-            if found.problem:
-                self._say(Verdict.WARNING, user.label, f"TLSA records of {where} are not known: {found.problem}")
-            elif found.records and not agrees(found.records, self._new.ders):
-                self._say(
-                    Verdict.FAILURE, user.label,
-                    f"DNS has TLSA records for {where} of another key: senders with DANE would keep their mail",
-                    f"publish beside them: {where}. IN TLSA {tlsa_for(self._new.ders[0])}; bind it after their TTL",
-                )  # fmt: skip
-            elif found.records:
-                self._say(Verdict.PASS, user.label, f"the TLSA records of {where} know its key")
+    def published_names(self) -> dict[tuple[str, int], CertificateUser]:
+        """Host and port of the TLSA records that the connectors which would show it may have, with the first of
+        these."""
+        found: dict[tuple[str, int], CertificateUser] = {}
+        for user in self.showing:
+            if user.fqdn and not user.client:
+                for port in [_SMTP_PORT] if _SMTP_PORT in user.ports else [_SMTP_PORT, *user.ports]:
+                    found.setdefault((user.fqdn, port), user)
+        return found
+
+    async def published(self, name: str, port: int, tlsa: TlsaLookup) -> None:
+        """Whether TLSA records of a host still agree: senders with DANE refuse a key that DNS does not know."""
+        user, where = self.published_names()[name, port], f"_{port}._tcp.{name}"
+        found = await tlsa(name, port)
+        if found.problem:
+            self._say(Verdict.WARNING, user.label, f"TLSA records of {where} are not known: {found.problem}")
+        elif found.records and not agrees(found.records, self._new.ders):
+            self._say(
+                Verdict.FAILURE, user.label,
+                f"DNS has TLSA records for {where} of another key: senders with DANE would keep their mail",
+                f"publish beside them: {where}. IN TLSA {tlsa_for(self._new.ders[0])}; bind it after their TTL",
+            )  # fmt: skip
+        elif found.records:
+            self._say(Verdict.PASS, user.label, f"the TLSA records of {where} know its key")
 
     def _say_either(self, problem: str, good: str, remedy: str) -> None:
         verdict = Verdict.FAILURE if problem else Verdict.PASS

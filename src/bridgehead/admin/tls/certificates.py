@@ -118,7 +118,8 @@ def _warnings(
     site: CertificateSite, known: Certificates, pair: CertificatePair, facts: ChainFacts, users: list[CertificateUser]
 ) -> Iterator[str]:  # fmt: skip
     yield from _about_dates(site, known, pair, facts, users)
-    yield from chain_warnings(facts)
+    if users or not facts.leaf.self_signed:  # the one made at the first start stays, when nobody shows it any more
+        yield from chain_warnings(facts)
     try:
         if problem := check_key(read_bounded(pair.key), facts.ders[0]):
             yield f"{pair.key}: {problem}; nobody can show this certificate"

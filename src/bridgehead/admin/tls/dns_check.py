@@ -22,6 +22,7 @@ from bridgehead.net.certificates.chain import ChainFacts
 from bridgehead.net.dns.resolver import Outcome, Records
 from bridgehead.routing.dane import TlsaRecord, tlsa_record
 from bridgehead.routing.mta_sts import StsMode, StsPolicy, policy_id
+from bridgehead.tracking.tls_reports.making import destinations
 
 _FAILURE, _WARNING, _PASS, _NOTE = Verdict.FAILURE, Verdict.WARNING, Verdict.PASS, Verdict.NOTE
 _SHOWN: Final = 20
@@ -264,9 +265,16 @@ class _Check:
         if not found:
             sentence = f"{domain} asks for no TLS reports: nobody tells when others' mail to it fails on TLS"
             self._say(domain, name, "TXT", _NOTE, sentence, "publish TLS-RPT", publish)
-        elif len(found) > 1 or "rua=" not in found[0]:
-            sentence = f"the TLS-RPT record of {domain} is none that counts"
+            return
+        wanted, problem = destinations([text.encode() for text in found])
+        if problem:
+            sentence = f"the TLS-RPT record of {domain} is none that counts: {problem}"
             self._say(domain, name, "TXT", _FAILURE, sentence, "leave one, with rua=", publish, found)
+        elif self._site.report_address and self._site.report_address.lower() not in [
+            one.mail.lower() for one in wanted
+        ]:
+            sentence = f"{domain} asks for TLS reports, and not at {self._site.report_address}, where they are read"
+            self._say(domain, name, "TXT", _NOTE, sentence, "add it to rua=, or let them be read there", publish, found)
         else:
             self._say(domain, name, "TXT", _PASS, f"{domain} asks for TLS reports", found=found)
 

@@ -67,7 +67,8 @@ def read_chain(pem: bytes, source: str = "the file") -> ChainFacts:
         leaf = summary_of(chain[0], len(chain))
         key_type = _key_type(chain[0])
     except ValueError as error:
-        raise CertificateError(f"{source} holds no certificate that can be read: {error}") from None
+        why = str(error).partition(". See http")[0].rstrip(".")
+        raise CertificateError(f"{source} holds no certificate that can be read: {why}") from None
     if len(chain) > CHAIN_CERTIFICATES:
         raise CertificateError(f"{source} holds {len(chain)} certificates; a chain has {CHAIN_CERTIFICATES} at most")
     broken = _broken(chain)

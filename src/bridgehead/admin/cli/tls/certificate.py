@@ -263,20 +263,21 @@ def _view_text(one: "CertificateView") -> str:
     return "\n".join(lines)
 
 
-def _check_text(found: "CertificateCheck") -> str:
+def _check_text(found: "CertificateCheck", *, forced: bool = False) -> str:
     until = f", valid until {found.not_after:%Y-%m-%d}" if found.not_after else ""
     lines = [f"{', '.join(found.names)}{until}", f"to be kept as {found.name}"]
     for one in found.findings:
         lines.append(f"  {paint(one.verdict.value.ljust(7), _COLOURS[one.verdict])}  {one.subject}: {one.sentence}")
         if one.remedy:
             lines.append(f"           {wrapped(one.remedy, 11)}")
-    lines.append(paint("It may be bound.", "green") if found.verdict != "failure" else paint("Refused.", "red"))
+    refused = paint("Overruled by --force.", "yellow") if forced else paint("Refused.", "red")
+    lines.append(paint("It may be bound.", "green") if found.verdict != "failure" else refused)
     return "\n".join(lines)
 
 
 def _bound_text(done: "CertificateBound") -> str:
     how = paint(" (forced)", "yellow") if done.forced else ""
-    return f"{_check_text(done.check)}\n{done.name} is in force{how}: SHA-256 {done.fingerprint}"
+    return f"{_check_text(done.check, forced=done.forced)}\n{done.name} is in force{how}: SHA-256 {done.fingerprint}"
 
 
 def _renewals_text(views: "list[RenewalView]") -> str:
