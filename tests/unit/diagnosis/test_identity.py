@@ -102,3 +102,19 @@ def test_causes_of_sessions_without_a_token() -> None:
     ):  # fmt: skip
         causes = diagnose(Evidence(now=2.0, attempts=[one], connector=connector))
         assert [(found.id, found.owner) for found in causes] == [(cause, owner)]
+
+
+def test_what_a_provider_answers_now_counts_however_often_it_answered_otherwise() -> None:
+    """The secret was mended, and consent is missing: forty sessions that met the former must not outvote three."""
+    attempts = [
+        AttemptFacts(
+            queue="Cloud/x", phase=Phase.TOKEN, how=How.REPLY, time=time, count=count, host="login.test",
+            text=f"HTTP 401 AADSTS{code} Trace ID: {time}", error=f"no token {time}",
+        )
+        for time, count, code in (
+            (1.0, 40, "7000215: wrong"), (2.0, 2, "65001: no consent"), (3.0, 1, "65001: no consent")
+        )
+    ]  # fmt: skip
+    causes = diagnose(Evidence(now=4.0, attempts=attempts, connector=ConnectorFacts(name="Cloud", oauth=True)))
+    assert [one.id for one in causes] == ["oauth-consent-missing"]
+    assert (causes[0].finding.agreeing, causes[0].finding.seen) == (3, 3)
