@@ -282,3 +282,23 @@ def test_nothing_waits_once_all_is_delivered(lab: World) -> None:
     verdict = wait_until(lambda: next((v for v in lab.why("x@done.test").verdicts if v.state == "DELIVERED"), None))
     assert verdict is not None
     assert lab.why("").verdicts[0].state == "IDLE"
+
+
+def test_queues_that_wait_for_one_thing_of_ours_are_told_once(lab: World) -> None:
+    """No resolver answers: whoever asks why nothing moves reads it once, not once for each of hundreds of queues."""
+    server = lab.start(
+        server={"dns_servers": [f"127.0.0.1:{free_port()}"]},
+        send_connectors=[{"name": "Internet", "address_spaces": ["*"]}],
+    )
+    for domain in ("adatum.test", "fabrikam.test", "wingtip.test"):
+        lab.send(f"x@{domain}")
+    wait_until(lambda: sum(one["status"] == "Retry" for one in server.queues()) == 3, 30, "three queues in Retry")
+
+    def told() -> Verdict | None:
+        verdicts = lab.why("").verdicts
+        return verdicts[0] if [one.cause for one in verdicts] == ["resolver-dead"] else None
+
+    verdict = wait_until(told, 20, lambda: f"one verdict, not {lab.why('').verdicts}")
+    assert verdict is not None
+    assert verdict.headline.startswith("3 messages to 3 queues (")
+    assert (verdict.messages, verdict.owner) == (3, "you")

@@ -188,6 +188,7 @@ async def undo_action(server: RunningServer, number: int, who: str, reason: str)
 def view_action(record: ActionRecord) -> ActionView:
     """A record as people see it."""
     change = record.change
+    told = change.kind is ChangeKind.REMOVE and change.with_ndr  # its senders have reports, which nobody can call back
     return ActionView(
         id=record.id,
         action=record.verb,
@@ -204,7 +205,7 @@ def view_action(record: ActionRecord) -> ActionView:
         queues=_queue_counts(record.queues),
         skipped=_skipped_counts(record.skipped),
         progress=1.0 if record.state != RUNNING else round(record.cursor / max(1, record.boundary), 3),
-        undoable=record.can_be_undone and record.state != RUNNING,
+        undoable=record.can_be_undone and record.state != RUNNING and not told,
         kept_until=moment(record.purge_at),
         undo_of=record.undo_of,
         undone_by=record.undone_by,

@@ -12,6 +12,7 @@ from bridgehead.admin.queue.queue_names import queue_identity
 from bridgehead.admin.why.clients import explain_client
 from bridgehead.admin.why.ended import explain_ended
 from bridgehead.admin.why.ports import Diagnostics
+from bridgehead.admin.why.shared import told_once
 from bridgehead.admin.why.texts import explain_error
 from bridgehead.admin.why.verdict import Explanation, State, Verdict
 from bridgehead.admin.why.waiting import explain_message, explain_queue
@@ -91,7 +92,8 @@ async def _everything(server: RunningServer, diagnostics: Diagnostics) -> Explan
     verdicts = [await explain_queue(server, diagnostics, summary) for summary in waiting[:EXPLAINED_MESSAGES]]
     if not verdicts:
         verdicts = [Verdict(about="", state=State.IDLE, headline="no message waits", why="Every queue is empty.")]
-    return Explanation(about="", kind="queue", verdicts=verdicts, complete=len(waiting) <= EXPLAINED_MESSAGES)
+    together = told_once(verdicts, server.now())
+    return Explanation(about="", kind="queue", verdicts=together, complete=len(waiting) <= EXPLAINED_MESSAGES)
 
 
 async def _message(server: RunningServer, diagnostics: Diagnostics, identity: str) -> Explanation:

@@ -212,8 +212,19 @@ def _preview_text(preview: "ActionPreview") -> str:
 def _list_text(found: "list[ActionView]") -> str:
     if not found:
         return "No action is recorded."
-    rows = [(one.id, when(one.started), one.by, one.action, one.messages, _state(one), one.reason) for one in found]
-    return table(("ID", "STARTED", "BY", "ACTION", "MESSAGES", "STATE", "REASON"), rows, flexible=(6, 1))
+    rows = [
+        (
+            one.id,
+            f"{one.started:%Y-%m-%d %H:%M:%SZ}" if one.started else "",
+            one.by,
+            one.action,
+            one.messages,
+            _state(one),
+            one.reason,
+        )
+        for one in found
+    ]
+    return table(("ID", "STARTED", "BY", "ACTION", "MESSAGES", "STATE", "REASON"), rows, flexible=(6, 2))
 
 
 def _state(one: "ActionView") -> str:

@@ -125,12 +125,14 @@ def _text(one: "StandingRuleView") -> str:
     )
 
 
+def _expires(one: "StandingRuleView") -> str:
+    """How long it is still in force; nothing for one that has ended."""
+    return distance(one.expires) if one.state == "In force" else ""
+
+
 def _list_text(found: "list[StandingRuleView]") -> str:
     if not found:
         return "There are no standing rules."
-    rows = [
-        (one.id, one.rule, one.state, one.by, distance(one.expires), one.matched, one.filter, one.reason)
-        for one in found
-    ]
+    rows = [(one.id, one.rule, one.state, one.by, _expires(one), one.matched, one.filter, one.reason) for one in found]
     headings = ("ID", "RULE", "STATE", "BY", "EXPIRES IN", "MATCHED", "FILTER", "REASON")
     return table(headings, rows, flexible=(6, 7))
