@@ -30,7 +30,7 @@ IDENTITY: Final[list[ReplyRule]] = [
     ),
     reply_rule(
         "oauth-application-unknown", _ROWS, YOU, r"AADSTS700016\b|AADSTS7000229\b|OAuth client was not found"
-        r"|deleted_client|invalid_client\b.*not found",
+        r"|deleted_client|invalid_client\b(?!.*AADSTS).*not found",
         "The provider knows no application with this client_id in this directory.",
         'correct client_id or tenant of "{connector}"; consent first to an application of another tenant',
     ),
