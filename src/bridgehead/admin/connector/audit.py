@@ -76,7 +76,8 @@ async def audit(site: Site) -> AuditReport:
 def _self_test_sentence(tricks: Sequence[TrickResult]) -> str:
     wire = sum(trick.on_the_wire for trick in tricks)
     opened = sum(trick.verdict is Verdict.FAILURE for trick in tricks)
-    how = f"{len(tricks)} attempts to relay, {wire} on the wire and {len(tricks) - wire} by evaluation"
+    tried = "1 attempt" if len(tricks) == 1 else f"{len(tricks)} attempts"
+    how = f"{tried} to relay, {wire} on the wire and {len(tricks) - wire} by evaluation"
     return f"{how}: {opened} would be relayed" if opened else f"{how}: none is relayed beyond what is granted"
 
 

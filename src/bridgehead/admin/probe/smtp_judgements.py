@@ -37,8 +37,10 @@ def judge_hello(step: StepBuilder, event: HelloDone, conversation: Conversation)
     words = [line.partition(" ")[0].upper() for line in event.reply.text.split("\n")[1:]]
     step.add(*event.reply.text.split("\n")[1:])
     if not words:
+        helo_only = any(line.mark == ">" and line.text.upper().startswith("HELO") for line in conversation.lines)
+        server = "knows HELO only" if helo_only else "offers no extension"
         step.warned(
-            "The server knows HELO only: no STARTTLS, no SIZE, no DSN",
+            f"The server {server}: no STARTTLS, no SIZE, no DSN",
             f"it is very old, or {_INSPECTION}",
         )
         return

@@ -106,6 +106,13 @@ async def test_asterisks_in_the_banner(tmp_path: Path) -> None:
     assert "SMTP inspection" in result.remedy
 
 
+async def test_ehlo_without_extensions_is_not_called_helo(tmp_path: Path) -> None:
+    with Sink(extensions=()) as sink:
+        result = await run(tmp_path, connector(sink.port))
+    warnings = sentences(result.tree, Verdict.WARNING)
+    assert any("offers no extension: no STARTTLS" in one for one in warnings)
+
+
 async def test_a_banner_that_comes_late(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     async def late(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         await asyncio.sleep(0.2)

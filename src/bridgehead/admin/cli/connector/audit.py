@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 import rich_click as click
 
 from bridgehead.admin.cli.context import CliContext
-from bridgehead.admin.cli.output import NEGATIVE, AdminCommand, emit, json_option, paint, say
+from bridgehead.admin.cli.output import NEGATIVE, AdminCommand, counted, emit, json_option, paint, say
 
 if TYPE_CHECKING:
     from bridgehead.admin.connector.audit_report import AuditReport, ConnectorAudit
@@ -83,5 +83,5 @@ def _connector(one: "ConnectorAudit", rights: bool) -> str:
         if rights and each.rights:
             lines.append(f"      {', '.join(each.rights)}")
     if one.enabled:
-        lines.append(f"  tried: {one.tricks_tried} tricks, {one.tricks_on_the_wire} of them on the wire")
+        lines.append(f"  tried: {counted(one.tricks_tried, 'trick')}, {one.tricks_on_the_wire} of them on the wire")
     return "\n".join(lines)
