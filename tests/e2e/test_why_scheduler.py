@@ -187,6 +187,19 @@ def test_back_pressure_is_told_to_whom_it_refuses(lab: World) -> None:
     assert "resources are short (back pressure: " in verdict.why
     assert "High" in verdict.why
     assert verdict.do.startswith("see which resource and since when: bridgehead back-pressure")
+    [kept] = lab.why("Submission").verdicts
+    assert (kept.state, kept.reason, kept.owner, kept.do) == (
+        "STUCK",
+        "back-pressure",
+        "you",
+        "bridgehead back-pressure",
+    )
+    assert "all mail is refused with 452 4.3.1" in kept.why
+    assert "the pickup and replay directories wait" in kept.why
+    assert any("memory of this server is High" in line for line in kept.proof)
+    server.configure(changed(server.settings, {"back_pressure": {"enable_resource_monitoring": False}}))
+    server.reload()
+    assert lab.why("Submission").verdicts[0].why == "Nothing waits."
 
 
 def test_a_port_that_is_taken_names_who_holds_it(lab: World) -> None:

@@ -77,6 +77,12 @@ class Action(Flag):
     FLUSH_CACHES = auto()
 
 
+HOLDS_BACK: Final = (
+    Action.TARPIT | Action.REFUSE_EXTERNAL | Action.REFUSE_ALL | Action.PAUSE_DIRECTORIES | Action.PAUSE_RESUBMISSION
+)  # fmt: skip
+"""What keeps mail from coming; the other actions only cost time."""
+
+
 class Rule(msgspec.Struct, frozen=True):
     """What one resource asks for: at once above Low, in Medium once the history is full, and in High."""
 

@@ -7,11 +7,14 @@ from collections.abc import Sequence
 from typing import Final
 
 from bridgehead.admin.faults import INVALID, NOT_FOUND, AdminFault
+from bridgehead.admin.health.pressure import action_texts, pressure_alarms
 from bridgehead.admin.ports import RunningServer
 from bridgehead.admin.queue.queue_names import queue_identity
+from bridgehead.admin.times import moment
 from bridgehead.admin.why.clients import explain_client
 from bridgehead.admin.why.ended import explain_ended
 from bridgehead.admin.why.ports import Diagnostics
+from bridgehead.admin.why.scheduling import told
 from bridgehead.admin.why.shared import told_once
 from bridgehead.admin.why.texts import explain_error
 from bridgehead.admin.why.verdict import Explanation, State, Verdict
@@ -19,7 +22,9 @@ from bridgehead.admin.why.waiting import explain_message, explain_queue
 from bridgehead.diagnosis.dns_rules import nearest_domain
 from bridgehead.diagnosis.facts import Evidence
 from bridgehead.diagnosis.reply_text import looks_like_error, may_be_error
+from bridgehead.diagnosis.scheduler import Situation, reason_of
 from bridgehead.mail.limits import EXPLAINED_MESSAGES
+from bridgehead.queues.pressure import HOLDS_BACK
 from bridgehead.queues.store import ItemFilter, QueuedItem, QueueKind, QueueSummary
 
 _NUMBER: Final = re.compile(r"[0-9]{1,18}")
@@ -42,6 +47,8 @@ async def explain(server: RunningServer, diagnostics: Diagnostics, subject: str)
     if (address := _ip(subject)) is not None:
         return _client(diagnostics, subject, address)
     queues = _named(await server.queues(), subject)
+    if not any(one.message_count for one in queues) and (held_back := _held_back(server, subject)) is not None:
+        return Explanation(about=subject, kind="queue", verdicts=[held_back])
     if queues:
         verdicts = [await explain_queue(server, diagnostics, summary) for summary in queues[:EXPLAINED_MESSAGES]]
         kind = "queue" if "/" in subject or "." not in subject else "domain"
@@ -55,6 +62,32 @@ async def explain(server: RunningServer, diagnostics: Diagnostics, subject: str)
     if may_be_error(subject):
         return explain_error(subject)
     raise _unknown(subject)
+
+
+def _held_back(server: RunningServer, name: str) -> Verdict | None:
+    """What back pressure keeps from Submission while nothing waits there; None for other names, or nothing."""
+    submission = queue_identity(QueueKind.SUBMISSION, None)
+    facts = server.back_pressure()
+    held = action_texts(facts.actions & HOLDS_BACK)
+    if name.casefold() != submission.casefold() or not held:
+        return None
+    situation, now = Situation(queue_kind=submission, pressure=", ".join(held)), server.now()
+    reason = reason_of(situation, now)
+    words = told(reason, situation, submission, now)
+    return Verdict(
+        about=submission,
+        state=State.STUCK,
+        headline=f"no message waits in {submission}, and fewer come than could",
+        why=words.why,
+        owner=words.owner.value,
+        certainty="CERTAIN",
+        since=moment(facts.since),
+        do=words.do,
+        then="mail is taken again by itself when the level is Low",
+        otherwise="senders keep their mail and try again; files in the pickup and replay directories wait",
+        proof=pressure_alarms(facts),
+        reason=reason.value,
+    )
 
 
 async def _idle(server: RunningServer, diagnostics: Diagnostics, name: str) -> list[Verdict]:
