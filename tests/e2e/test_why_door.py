@@ -59,6 +59,12 @@ class Door(World):
             {**receive_connector("Guarded", self.port, **ANONYMOUS, anti_spoofing_enabled=True),
              "remote_ip_ranges": ["127.6.0.0/24"]}
         )  # fmt: skip
+        settings["receive_connectors"].append(
+            {**receive_connector("Partners", self.port, auth_mechanism=["Tls"],
+                                 permission_groups=["AnonymousUsers", "Partners"], tls_ca_file=str(self.folder / "root.pem"),
+                                 tls_domain_capabilities=["partner.test:AcceptOorgProtocol"]),
+             "remote_ip_ranges": ["127.7.0.0/24"]}
+        )  # fmt: skip
         settings["devices"] = [
             {
                 "name": "printer-3", "remote_ip_ranges": ["127.0.9.9"], "allowed_senders": ["scan@contoso.test"],
@@ -304,6 +310,28 @@ def test_a_client_that_does_not_trust_our_certificate(door: Door) -> None:
     assert "refuses our certificate" in verdict.why
     assert "the leaf" in verdict.why
     assert "mx.contoso.test" in verdict.why
+
+
+def test_handshakes_that_fail_for_several_reasons_are_several_causes(door: Door) -> None:
+    _handshake(door, "127.0.2.3", with_old_tls_only(trusting_nobody()))
+    strict = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+    strict.check_hostname = False
+    strict.maximum_version = ssl.TLSVersion.TLSv1_2
+    _handshake(door, "127.0.2.3", strict)
+    assert "older than TLS 1.2" in door.refusal("127.0.2.3", "door-tls-too-old").why
+    verdict = door.refusal("127.0.2.3", "door-certificate-untrusted")
+    assert verdict.headline.startswith("127.0.2.3 was refused once")
+
+
+def test_a_client_whose_own_certificate_is_a_strangers(door: Door) -> None:
+    stranger = write(door.folder, "stranger", make("partner.test", make("Strangers' Root", authority=True)))
+    context = trusting_nobody()
+    context.maximum_version = ssl.TLSVersion.TLSv1_2
+    context.load_cert_chain(stranger)
+    _handshake(door, "127.7.0.1", context)
+    verdict = door.refusal("127.7.0.1", "door-client-certificate")
+    assert 'is not accepted on "Partners": unable to get local issuer certificate' in verdict.why
+    assert 'tls_ca_file of "Partners"' in verdict.do
 
 
 def _handshake(door: Door, source: str, context: ssl.SSLContext) -> None:

@@ -371,6 +371,17 @@ DOOR_RULES: Final[list[DoorRule]] = [
         "a client's alert: unknown issuer, bad certificate",
     ),
     DoorRule(
+        "door-client-certificate",
+        (20,),
+        Owner.SENDER,
+        lambda one: one.text == "TLS handshake failed" and "certificate" in one.detail,
+        lambda one: f'The certificate that {who(one)} shows is not accepted on "{one.connector}": {one.detail}.',
+        lambda one: (
+            f'let it show one in force of an authority in tls_ca_file of "{one.connector}", or add its authority there'
+        ),
+        "a client's own certificate that is not of an authority that we trust, out of date or revoked",
+    ),
+    DoorRule(
         "door-tls-fails",
         (17, 21),
         Owner.SENDER,

@@ -35,6 +35,8 @@ SAVE_SECONDS: Final = 30.0
 _KEPT_SECONDS: Final = 7 * 86_400.0
 """Age after which a failure says nothing about the present."""
 _VERSION: Final = 1
+_HANDSHAKE: Final = 454
+"""The code that TLS handshakes are kept under which our door saw fail."""
 
 _Place = tuple[str, str, int]
 """Queue, address, port."""
@@ -55,6 +57,11 @@ class _Opening(NamedTuple):
     session: str
     pieces: Sequence[tuple[bool, bytes]]
     tls: object
+
+
+def _kind(one: RefusalFacts) -> tuple[object, ...]:
+    """What refusals are alike: the reply, and of handshakes, which have none, what TLS complained of."""
+    return one.code, one.status, one.text, one.connector, one.detail if one.code == _HANDSHAKE else ""
 
 
 class FlightRecorder:
@@ -137,9 +144,7 @@ class FlightRecorder:
         facts.first = facts.first or facts.time
         kept = _renewed(self._refusals, facts.source, REFUSED_SOURCES)
         for index, before in enumerate(kept):
-            if (before.code, before.status, before.text, before.connector) == (
-                facts.code, facts.status, facts.text, facts.connector,
-            ):  # fmt: skip
+            if _kind(before) == _kind(facts):
                 facts.first, facts.count = before.first, before.count + 1
                 del kept[index]
                 break
