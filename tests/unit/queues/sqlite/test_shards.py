@@ -1,7 +1,6 @@
 # SPDX-License-Identifier: MIT
 """Queues of several workers: their numbers, and how those of former workers come into the first one's."""
 
-import os
 import shutil
 import sqlite3
 from collections.abc import Callable
@@ -76,7 +75,10 @@ async def test_a_worker_that_crashed_gives_no_number_again(queue: Path) -> None:
     """Within one start of the server: the same orders, other numbers."""
     first = await worker(queue, 2, 2)
     given = {first.allocate_id() for _ in range(10)}
-    os.close(first._lock)  # as if the process were gone
+    shutil.copytree(queue / "2", queue / "as it is")
+    await first.close()
+    shutil.rmtree(queue / "2")
+    (queue / "as it is").rename(queue / "2")  # what a kill would have left
     second = await worker(queue, 2, 2)
     assert not given & {second.allocate_id() for _ in range(10)}
     await second.close()
