@@ -12,6 +12,7 @@ import pytest
 from support.https import request
 from support.ports import free_port, wait_until
 from support.server import Server
+from support.sink import Sink
 
 MakeServer = Callable[..., Server]
 MESSAGE = b"From: a@fabrikam.test\r\nSubject: still here\r\n\r\nhello\r\n"
@@ -93,3 +94,34 @@ def test_one_that_cannot_be_opened_changes_nothing(make_server: MakeServer, work
     reloaded(server, probe=other, api=taken)
     assert lives(other)
     assert asks_who(server, taken)
+
+
+def test_numbers_of_next_hops_follow_the_configuration(make_server: MakeServer, sink: Sink) -> None:
+    """Which of them have numbers of their own is looked at twice in each period in which failures are counted."""
+    alarms, port = {"check_interval": 0.2, "peer_failure_period": 1}, free_port()
+    probes = {"probe_listen": f"127.0.0.1:{port}"}
+    server = make_server(sink.port, alarms=alarms, monitoring={**probes, "destinations": 1}).start()
+
+    def numbered(destination: str) -> bool:
+        label = f'end_to_end_seconds_count{{connector="Mailboxes",destination="{destination}"}}'
+        return label.encode() in page(port)
+
+    for _ in range(3):
+        server.send("a@contoso.test", "anna@adatum.test", connector="secured")
+    server.wait_for_events("SEND", 3)
+    server.send("a@contoso.test", "bob@contoso.test", connector="secured")
+    wait_until(lambda: numbered("other"), 20, "both are delivered")
+    assert not numbered("Mailboxes")
+    server.configure({**server.settings, "monitoring": {**probes, "destinations": 5}})
+    server.reload()
+    server.send("a@contoso.test", "bob@contoso.test", connector="secured")
+    wait_until(lambda: numbered("Mailboxes"), 20, "a number of its own")
+
+
+def page(port: int) -> bytes:
+    connection = http.client.HTTPConnection("127.0.0.1", port, timeout=20)
+    try:
+        connection.request("GET", "/metrics")
+        return connection.getresponse().read()
+    finally:
+        connection.close()
