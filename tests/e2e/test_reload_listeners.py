@@ -9,6 +9,7 @@ from collections.abc import Callable
 
 import pytest
 
+from support.configuration import send_connector
 from support.https import request
 from support.ports import free_port, wait_until
 from support.server import Server
@@ -97,25 +98,28 @@ def test_one_that_cannot_be_opened_changes_nothing(make_server: MakeServer, work
 
 
 def test_numbers_of_next_hops_follow_the_configuration(make_server: MakeServer, sink: Sink) -> None:
-    """Which of them have numbers of their own is looked at twice in each period in which failures are counted."""
-    alarms, port = {"check_interval": 0.2, "peer_failure_period": 1}, free_port()
+    port = free_port()
     probes = {"probe_listen": f"127.0.0.1:{port}"}
-    server = make_server(sink.port, alarms=alarms, monitoring={**probes, "destinations": 1}).start()
+    connectors = [
+        send_connector("First", sink.port),
+        send_connector("Second", sink.port, address_spaces=["second.test"]),
+        send_connector("Third", sink.port, address_spaces=["third.test"]),
+    ]
+    server = make_server(monitoring={**probes, "destinations": 1}, send_connectors=connectors).start()
 
-    def numbered(destination: str) -> bool:
-        label = f'end_to_end_seconds_count{{connector="Mailboxes",destination="{destination}"}}'
+    def counted(connector: str, destination: str) -> bool:
+        label = f'end_to_end_seconds_count{{connector="{connector}",destination="{destination}"}}'
         return label.encode() in page(port)
 
-    for _ in range(3):
-        server.send("a@contoso.test", "anna@adatum.test", connector="secured")
-    server.wait_for_events("SEND", 3)
-    server.send("a@contoso.test", "bob@contoso.test", connector="secured")
-    wait_until(lambda: numbered("other"), 20, "both are delivered")
-    assert not numbered("Mailboxes")
+    own = f"[127.0.0.1]:{sink.port}"
+    for recipient in ("anna@first.test", "anna@second.test"):
+        server.send("a@contoso.test", recipient, connector="secured")
+        server.wait_for_event("SEND", recipient_address=recipient)
+    wait_until(lambda: counted("First", own) and counted("Second", "other"), 20, "one of two has its own")
     server.configure({**server.settings, "monitoring": {**probes, "destinations": 5}})
     server.reload()
-    server.send("a@contoso.test", "bob@contoso.test", connector="secured")
-    wait_until(lambda: numbered("Mailboxes"), 20, "a number of its own")
+    server.send("a@contoso.test", "anna@third.test", connector="secured")
+    wait_until(lambda: counted("Third", own), 20, "a third one has its own")
 
 
 def page(port: int) -> bytes:
