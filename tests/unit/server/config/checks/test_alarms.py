@@ -5,23 +5,13 @@ from pathlib import Path
 
 import pytest
 
-from bridgehead.server.config.check import check
-from bridgehead.server.config.load import read
-from bridgehead.server.config.problem import Severity
+from support.checked import CONNECTOR, Found, found
 
-CONNECTOR = (
-    '[[accepted_domains]]\ndomain_name = "contoso.test"\n'
-    '[[receive_connectors]]\nname = "Default"\nbindings = ["0.0.0.0:25"]\npermission_groups = ["ExchangeServers"]\n'
-    'auth_mechanism = ["Tls", "ExternalAuthoritative"]\nremote_ip_ranges = ["127.0.0.0/8"]\n'
-)
 MAIL = 'mail_to = ["ops@fabrikam.test"]\n'
 
 
-def findings(folder: Path, text: str) -> list[tuple[str, str, bool]]:
-    """Path, message and whether it is an error."""
-    path = folder / "bridgehead.toml"
-    path.write_text(text + CONNECTOR)
-    return [(one.path, one.message, one.severity is Severity.ERROR) for one in check(read(path))]
+def findings(folder: Path, text: str) -> Found:
+    return found(folder, text + CONNECTOR)
 
 
 @pytest.mark.parametrize(

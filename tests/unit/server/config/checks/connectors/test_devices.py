@@ -5,9 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from bridgehead.server.config.check import check
-from bridgehead.server.config.load import read
-from bridgehead.server.config.problem import Severity
+from support.checked import Found, found
 
 BASE = (
     '[[accepted_domains]]\ndomain_name = "contoso.test"\n'
@@ -18,11 +16,8 @@ DEVICE = '[[devices]]\nname = "printer-3"\nremote_ip_ranges = ["10.2.0.17"]\n'
 BOUND = DEVICE + 'rewrite_sender = "s@contoso.test"\n'
 
 
-def findings(folder: Path, text: str) -> list[tuple[str, str, bool]]:
-    """Path, message and whether it is an error."""
-    path = folder / "bridgehead.toml"
-    path.write_text(BASE + text)
-    return [(one.path, one.message, one.severity is Severity.ERROR) for one in check(read(path))]
+def findings(folder: Path, text: str) -> Found:
+    return found(folder, BASE + text)
 
 
 @pytest.mark.parametrize(

@@ -5,9 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from bridgehead.server.config.check import check
-from bridgehead.server.config.load import read
-from bridgehead.server.config.problem import Severity
+from support.checked import Found, found
 
 
 def connector(*mechanisms: str) -> str:
@@ -28,19 +26,12 @@ BIND = {
 }  # fmt: skip
 
 
-def findings(folder: Path, settings: dict[str, str], *mechanisms: str) -> list[tuple[str, str, bool]]:
-    """Path, message and whether it is an error."""
-    path = folder / "bridgehead.toml"
+def findings(folder: Path, settings: dict[str, str], *mechanisms: str) -> Found:
+    """Those that are about LDAP."""
     (folder / "secret").write_text("x\n")
     table = "".join(f"{key} = {value}\n" for key, value in settings.items())
-    path.write_text(
-        f'{connector(*(mechanisms or ("Tls", "BasicAuth")))}[ldap_logins]\n{table}\n[server]\ndata_directory = "{folder}"\n'
-    )
-    return [
-        (one.path, one.message, one.severity is Severity.ERROR)
-        for one in check(read(path))
-        if "ldap" in one.path or "Ldap" in one.message or "LDAP" in one.message
-    ]
+    text = f'{connector(*(mechanisms or ("Tls", "BasicAuth")))}[ldap_logins]\n{table}\n[server]\ndata_directory = "{folder}"\n'
+    return [one for one in found(folder, text) if "ldap" in one[0] or "Ldap" in one[1] or "LDAP" in one[1]]
 
 
 @pytest.mark.parametrize("settings", [LOOKUP, BIND])

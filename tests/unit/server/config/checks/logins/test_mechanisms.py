@@ -5,9 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from bridgehead.server.config.check import check
-from bridgehead.server.config.load import read
-from bridgehead.server.config.problem import Severity
+from support.checked import found
 
 
 def connector(*mechanisms: str, more: str = "") -> str:
@@ -20,13 +18,6 @@ def connector(*mechanisms: str, more: str = "") -> str:
 
 ISSUER = '[[auth_servers]]\nname = "One"\nissuer_identifier = "https://login.contoso.test"\naudiences = ["api://x"]\n'
 GOOD = connector("Tls", "OAuth", "ScramSha256") + ISSUER + "[lockout]\naccount_lockout_threshold = 5\n"
-
-
-def findings(folder: Path, text: str) -> list[tuple[str, str, bool]]:
-    """Path, message and whether it is an error."""
-    path = folder / "bridgehead.toml"
-    path.write_text(text)
-    return [(one.path, one.message, one.severity is Severity.ERROR) for one in check(read(path))]
 
 
 @pytest.mark.parametrize(
@@ -64,11 +55,11 @@ def findings(folder: Path, text: str) -> list[tuple[str, str, bool]]:
 def test_what_is_wrong_is_told_with_its_place(
     text: str, path: str, message: str, is_error: bool, tmp_path: Path
 ) -> None:
-    told = [one for one in findings(tmp_path, text) if one[0] == path and message in one[1]]
-    assert told, findings(tmp_path, text)
+    told = [one for one in found(tmp_path, text) if one[0] == path and message in one[1]]
+    assert told, found(tmp_path, text)
     assert told[0][2] is is_error
 
 
 def test_what_is_right_is_not_complained_of(tmp_path: Path) -> None:
     words = ("auth_servers", "lockout", "auth_mechanism")
-    assert [one for one in findings(tmp_path, GOOD) if any(word in one[0] for word in words)] == []
+    assert [one for one in found(tmp_path, GOOD) if any(word in one[0] for word in words)] == []
