@@ -62,7 +62,7 @@ _CELL_CHARACTERS: Final = 16 * 1024 * 1024
 
 
 class BadRow(msgspec.Struct, frozen=True):
-    """A row that cannot be used.
+    """Why a row cannot be used; one that is wrong in several ways has several.
 
     Attributes:
         line: line of the file on which the row begins, from 1.
@@ -155,7 +155,7 @@ def read_table(table: TextIO) -> tuple[list[tuple[int, Recipient]], list[BadRow]
         try:
             recipients.append((line, recipient_from(_values(cells_by_field, addresses))))
         except FieldError as error:
-            bad.append(BadRow(line, error.field, str(error)))
+            bad += (BadRow(line, one.field, str(one)) for one in (error, *error.others))
     return recipients, bad
 
 

@@ -20,22 +20,32 @@ NAME_CHARACTERS: Final = 256
 
 
 class FieldError(ValueError):
-    """A value that cannot be used; `field` is its name, the message says what was expected."""
+    """A value that cannot be used; `field` is its name, the message says what was expected. `others`: what else is
+    wrong with the same recipient."""
 
     def __init__(self, field: str, message: str) -> None:
         super().__init__(message)
         self.field = field
+        self.others: list[FieldError] = []
 
 
 def recipient_from(values: Mapping[str, object]) -> Recipient:
     """Build a recipient from values by field name. Raises FieldError."""
-    for field in values:
-        if field not in _READERS:
-            raise FieldError(field, f'"{clean_text(field, 64)}" is no field of a recipient{nearest(field, _READERS)}')
-    read = {field: _READERS[field](field, value) for field, value in values.items()}
-    for field in ("name", "type", "primary_smtp_address"):
-        if field not in read:
-            raise FieldError(field, f"{field} is missing")
+    read: dict[str, object] = {}
+    errors: list[FieldError] = []
+    for field, value in values.items():
+        try:
+            read[field] = _READERS.get(field, _unknown)(field, value)
+        except FieldError as error:
+            errors.append(error)
+    errors += [
+        FieldError(field, f"missing; {expected} was expected")
+        for field, expected in _REQUIRED.items()
+        if field not in values
+    ]
+    if errors:
+        errors[0].others = errors[1:]
+        raise errors[0]
     recipient = Recipient(**read)  # type: ignore[arg-type]
     _check(recipient, values)
     return recipient
@@ -97,6 +107,10 @@ def _check(recipient: Recipient, values: Mapping[str, object]) -> None:
         raise FieldError("external_email_address", message)
     if recipient.report_to_manager and not recipient.managed_by:
         raise FieldError("managed_by", "report_to_manager needs managed_by, who gets the reports")
+
+
+def _unknown(field: str, value: object) -> object:
+    raise FieldError(field, f'"{clean_text(field, 64)}" is no field of a recipient{nearest(field, _READERS)}')
 
 
 def _text(field: str, value: object) -> str:
@@ -166,6 +180,11 @@ def _flag(field: str, value: object) -> bool:
     return value
 
 
+_REQUIRED: Final = {
+    "name": 'a name such as "Anna Meier"',
+    "type": f"one of {', '.join(RecipientType)}",
+    "primary_smtp_address": 'an address such as "anna@contoso.com"',
+}
 _READERS: Final[dict[str, Callable[[str, object], object]]] = {
     "name": _name,
     "type": _type,

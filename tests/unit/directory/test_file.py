@@ -75,7 +75,7 @@ primary_smtp_address = "anna@contoso.com"
         (ANNA + 'display_name = "a\\nb"', 5, "display_name", "control characters"),
         (ANNA.replace("Mailbox", "Mailboks"), 3, "type", 'did you mean "Mailbox"?'),
         (ANNA.replace("Mailbox", "MailContact"), 1, "external_email_address", "needs an external_email_address"),
-        (ANNA.replace('name = "Anna"\n', ""), 1, "name", "name is missing"),
+        (ANNA.replace('name = "Anna"\n', ""), 1, "name", 'missing; a name such as "Anna Meier" was expected'),
         (ANNA + "\n" + ANNA, 7, "name", "already"),
         (ANNA + "\n" + ANNA.replace('"Anna"', '"Bob"'), 6, "email_addresses", 'belongs to "Anna" already'),
         (ANNA + "report_to_manager = true", 1, "managed_by", "needs managed_by"),
@@ -87,6 +87,20 @@ def test_a_mistake_is_named_with_its_line(tmp_path: Path, text: str, line: int, 
     (problem,) = caught.value.problems
     assert problem.startswith(f"{tmp_path}/recipients.toml:{line}: {field}: ")
     assert words in problem
+
+
+def test_every_mistake_of_a_recipient_is_told_at_once(tmp_path: Path) -> None:
+    with pytest.raises(DirectoryFileError) as caught:
+        read(tmp_path, '[[recipients]]\nkind = "mailbox"\nemail_addresses = ["anna"]\n')
+    assert [
+        problem.removeprefix(f"{tmp_path}/recipients.toml:").split(";")[0] for problem in caught.value.problems
+    ] == [
+        '2: kind: "kind" is no field of a recipient',
+        '3: email_addresses: an address such as "anna@contoso.com" was expected, not "anna": there is no @ after the local part',
+        "1: name: missing",
+        "1: type: missing",
+        "1: primary_smtp_address: missing",
+    ]
 
 
 @pytest.mark.parametrize(

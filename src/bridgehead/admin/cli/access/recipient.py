@@ -238,7 +238,8 @@ def _show_text(one: "RecipientView") -> str:
 
 def _import_text(result: "ImportResult") -> str:
     lines = _first(list(map(str, result.bad_rows)))
-    lines.append(f"Imported {counted(result.imported, 'recipient')}; {counted(len(result.bad_rows), 'bad row')}.")
+    bad = len({row.line for row in result.bad_rows})
+    lines.append(f"Imported {counted(result.imported, 'recipient')}; {counted(bad, 'bad row')}.")
     return "\n".join(lines + _warned(result.warnings))
 
 
