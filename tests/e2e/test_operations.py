@@ -92,12 +92,12 @@ def test_reload_exchanges_what_it_can_and_names_what_needs_a_restart_each_time(
 ) -> None:
     server = make_server(sink.port).start()
     server.configure(
-        changed(server.settings, {"logs": {"queue_log_enabled": False}, "api": {"binding": "127.0.0.1:1"}})
+        changed(server.settings, {"logs": {"queue_log_enabled": False}, "server": {"fqdn": "mx2.contoso.test"}})
     )
     for _ in range(2):
         said = server.succeed("reload")
         assert "nothing changed" in said
-        for name in ("[logs] queue_log_enabled", "[api] binding"):
+        for name in ("[logs] queue_log_enabled", "[server] fqdn"):
             assert f"{name} (bridgehead.toml:" in said
     folder = "logs/Hub/PipelineTracing/MessageSnapshots"
     logs = {
