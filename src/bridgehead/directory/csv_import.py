@@ -155,7 +155,7 @@ def read_table(table: TextIO) -> tuple[list[tuple[int, Recipient]], list[BadRow]
         try:
             recipients.append((line, recipient_from(_values(cells_by_field, addresses))))
         except FieldError as error:
-            bad += (BadRow(line, one.field, str(one)) for one in (error, *error.others))
+            bad += (BadRow(line, one.field, str(one)) for one in error.every)
     return recipients, bad
 
 

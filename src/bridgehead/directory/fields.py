@@ -20,13 +20,13 @@ NAME_CHARACTERS: Final = 256
 
 
 class FieldError(ValueError):
-    """A value that cannot be used; `field` is its name, the message says what was expected. `others`: what else is
-    wrong with the same recipient."""
+    """A value that cannot be used; `field` is its name, the message says what was expected. `every`: whatever is wrong
+    with the same recipient, this first."""
 
     def __init__(self, field: str, message: str) -> None:
         super().__init__(message)
         self.field = field
-        self.others: list[FieldError] = []
+        self.every: list[FieldError] = [self]
 
 
 def recipient_from(values: Mapping[str, object]) -> Recipient:
@@ -44,7 +44,7 @@ def recipient_from(values: Mapping[str, object]) -> Recipient:
         if field not in values
     ]
     if errors:
-        errors[0].others = errors[1:]
+        errors[0].every = errors
         raise errors[0]
     recipient = Recipient(**read)  # type: ignore[arg-type]
     _check(recipient, values)

@@ -65,7 +65,7 @@ def read_recipients(path: Path) -> list[Recipient]:
             recipients.append(recipient_from(table))
             positions.append(position)
         except FieldError as error:
-            problems += (places.problem(position, one) for one in (error, *error.others))
+            problems += (places.problem(position, one) for one in error.every)
     problems += _cross_check(recipients, positions, places)
     if problems:
         raise DirectoryFileError(problems)

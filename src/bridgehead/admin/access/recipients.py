@@ -96,7 +96,7 @@ def add_recipient(source: Source, values: Mapping[str, object]) -> RecipientView
     try:
         recipient = recipient_from(values)
     except FieldError as error:
-        raise AdminFault(INVALID, "; ".join(f"{one.field}: {one}" for one in (error, *error.others))) from None
+        raise AdminFault(INVALID, "; ".join(f"{one.field}: {one}" for one in error.every)) from None
     with _writable(source) as directory:
         for _, dangling in dangling_references([recipient], directory):
             raise AdminFault(INVALID, str(dangling), "add that recipient first")

@@ -1,9 +1,8 @@
 # SPDX-License-Identifier: MIT
-"""Administrators' changes on the writer's connection: swaps of entries that are still as they were seen, and notes.
+"""Administrators' changes on the writer's connection: what swaps compare with, notes, and listings in steps.
 
-A swap compares what is stored with what the caller saw, entry by entry, and writes those that agree, all in the
-transaction that the writer has open. So nobody can lease, deliver or change an entry in between. Notes live in a table
-of their own, which messages never touch.
+A swap (`queues/swaps.py`) is settled within the transaction that the writer has open, so nobody can lease, deliver or
+change an entry in between. Notes live in a table of their own, which messages never touch.
 """
 
 import sqlite3
